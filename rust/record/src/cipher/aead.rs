@@ -1,0 +1,193 @@
+//! Records of the AEAD suites: TLS 1.2 (RFC 5246 §6.2.3.3, RFC 5288, RFC 7905) and TLS 1.3 (RFC 8446 §5.2).
+//!
+//! Places header, explicit nonce, inner type and tag around the payload. The cipher itself is a provider's
+//! [`Aead`], a type parameter: nothing is allocated or dispatched inside a record.
+
+use crate::cipher::{Open, Opened, Seal};
+use crate::error::Error;
+use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, Received, check_sequence};
+use crate::keys::Keys;
+use crate::nonce::{Nonces, explicit_nonce};
+use crate::suite::{NONCE_LEN, NonceForm, Suite, TAG_LEN, Version};
+
+/// A keyed AEAD of a provider. Implementations see no TLS, only nonce, additional data and text.
+pub(crate) trait Aead: Send + Sync {
+    /// Encrypt `text` in place and write the tag.
+    fn seal_in_place(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        text: &mut [u8],
+        tag: &mut [u8; TAG_LEN],
+    ) -> Result<(), Error>;
+
+    /// Encrypt `payload` followed by `inner_type` (at most one byte) into `out`, which ends with the tag.
+    fn seal_from(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        payload: &[u8],
+        inner_type: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), Error>;
+
+    /// Verify and decrypt `text_and_tag` in place. On an error its contents are unspecified.
+    fn open_in_place(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        text_and_tag: &mut [u8],
+    ) -> Result<(), Error>;
+}
+
+/// A write key of an AEAD suite.
+pub(crate) struct AeadSealer<C> {
+    suite: Suite,
+    cipher: C,
+    nonces: Nonces,
+    /// The explicit nonce of sequence number 0.
+    explicit_base: u64,
+}
+
+impl<C: Aead> AeadSealer<C> {
+    pub(crate) fn new(keys: &Keys, cipher: C, explicit_base: u64) -> Self {
+        Self {
+            suite: keys.suite(),
+            cipher,
+            nonces: Nonces::new(keys),
+            explicit_base,
+        }
+    }
+
+    /// Write the header and explicit nonce; returns what the cipher needs and the part it works on.
+    fn begin<'r>(
+        &self,
+        frame: Frame,
+        record: &'r mut [u8],
+    ) -> Result<([u8; NONCE_LEN], Aad, &'r mut [u8]), Error> {
+        frame.check(self.suite, record.len())?;
+        let header = frame.header(self.suite)?;
+        let explicit = self.explicit_base.wrapping_add(frame.sequence);
+        let (before, rest) = record.split_at_mut(self.suite.header_size());
+        before[..HEADER_LEN].copy_from_slice(&header);
+        if self.suite.nonce_form() == NonceForm::Explicit {
+            before[HEADER_LEN..].copy_from_slice(&explicit.to_be_bytes());
+        }
+        let Ok(text_len) = u16::try_from(frame.payload_len) else {
+            return Err(Error::PayloadLen {
+                len: frame.payload_len,
+            });
+        };
+        let aad = Aad::new(self.suite, frame.sequence, header, text_len);
+        Ok((self.nonces.nonce(frame.sequence, explicit), aad, rest))
+    }
+}
+
+impl<C: Aead> Seal for AeadSealer<C> {
+    fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    fn seal_in_place(&self, frame: Frame, record: &mut [u8]) -> Result<(), Error> {
+        let (nonce, aad, rest) = self.begin(frame, record)?;
+        if self.suite.version() == Version::Tls13 {
+            rest[frame.payload_len] = frame.content_type;
+        }
+        let sealed = match rest.split_last_chunk_mut::<TAG_LEN>() {
+            Some((text, tag)) => self.cipher.seal_in_place(nonce, aad.as_ref(), text, tag),
+            None => Err(Error::RecordSize {
+                expected: TAG_LEN,
+                actual: 0,
+            }),
+        };
+        wiped_on_error(sealed, record)
+    }
+
+    fn seal_from(&self, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<(), Error> {
+        if payload.len() != frame.payload_len {
+            return Err(Error::RecordSize {
+                expected: frame.payload_len,
+                actual: payload.len(),
+            });
+        }
+        let (nonce, aad, rest) = self.begin(frame, record)?;
+        let inner_type: &[u8] = match self.suite.version() {
+            Version::Tls13 => &[frame.content_type],
+            Version::Tls10 | Version::Tls11 | Version::Tls12 => &[],
+        };
+        let sealed = self
+            .cipher
+            .seal_from(nonce, aad.as_ref(), payload, inner_type, rest);
+        wiped_on_error(sealed, record)
+    }
+}
+
+/// A read key of an AEAD suite.
+pub(crate) struct AeadOpener<C> {
+    suite: Suite,
+    cipher: C,
+    nonces: Nonces,
+}
+
+impl<C: Aead> AeadOpener<C> {
+    pub(crate) fn new(keys: &Keys, cipher: C) -> Self {
+        Self {
+            suite: keys.suite(),
+            cipher,
+            nonces: Nonces::new(keys),
+        }
+    }
+}
+
+impl<C: Aead> Open for AeadOpener<C> {
+    fn suite(&self) -> Suite {
+        self.suite
+    }
+
+    fn open_in_place<'r>(&self, sequence: u64, record: &'r mut [u8]) -> Result<Opened<'r>, Error> {
+        check_sequence(sequence)?;
+        let received = Received::parse(self.suite, record)?;
+        let nonce = self
+            .nonces
+            .nonce(sequence, explicit_nonce(self.suite, record).unwrap_or(0));
+        let aad = received.aad(self.suite, sequence);
+        let rest = &mut record[self.suite.header_size()..];
+        let opened = self.cipher.open_in_place(nonce, aad.as_ref(), rest);
+        wiped_on_error(opened, rest)?;
+        let (text, _) = rest.split_at_mut(received.text_len());
+        match self.suite.version() {
+            Version::Tls13 => strip_inner(text),
+            Version::Tls10 | Version::Tls11 | Version::Tls12 => Ok(Opened {
+                content_type: received.outer_type(),
+                payload: text,
+            }),
+        }
+    }
+}
+
+/// Separate content, inner type and zero padding (RFC 8446 §5.4).
+fn strip_inner(text: &mut [u8]) -> Result<Opened<'_>, Error> {
+    if text.len() > MAX_FRAME_LEN + 1 {
+        let error = Error::RecordOverflow {
+            actual: text.len(),
+            maximum: MAX_FRAME_LEN + 1,
+        };
+        return wiped_on_error(Err(error), text);
+    }
+    let Some(end) = text.iter().rposition(|&byte| byte != 0) else {
+        return Err(Error::NoContentType);
+    };
+    let content_type = text[end];
+    Ok(Opened {
+        content_type,
+        payload: &mut text[..end],
+    })
+}
+
+/// Nothing of a failed operation stays readable: neither plaintext nor unverified text.
+fn wiped_on_error<T>(result: Result<T, Error>, bytes: &mut [u8]) -> Result<T, Error> {
+    if result.is_err() {
+        bytes.fill(0);
+    }
+    result
+}

@@ -1,0 +1,169 @@
+//! Every way in which a record, a key or a handshake message can be refused.
+//!
+//! A message names the value that was refused and what would be accepted. It never holds key material, and a
+//! record whose tag does not verify is [`Error::BadRecord`] without any detail (RFC 8446 §5.2).
+
+use crate::frame::MAX_FRAME_LEN;
+use crate::suite::{Algorithm, Version};
+
+/// Why an operation of this crate was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The cipher is not defined for this protocol version.
+    #[error("{algorithm} is not defined for {version}; use TLS 1.2 or TLS 1.3")]
+    UnsupportedSuite {
+        /// The version that was asked for.
+        version: Version,
+        /// The cipher that was asked for.
+        algorithm: Algorithm,
+    },
+    /// A key has the wrong number of bytes.
+    #[error("{algorithm} takes a key of {expected} bytes, not {actual}")]
+    KeyLen {
+        /// The cipher the key is for.
+        algorithm: Algorithm,
+        /// Bytes it takes.
+        expected: usize,
+        /// Bytes that were given.
+        actual: usize,
+    },
+    /// An implicit IV has the wrong number of bytes.
+    #[error("{algorithm} in {version} takes an IV of {expected} bytes, not {actual}")]
+    IvLen {
+        /// The cipher the IV is for.
+        algorithm: Algorithm,
+        /// The version, which decides the length for AES-GCM.
+        version: Version,
+        /// Bytes it takes.
+        expected: usize,
+        /// Bytes that were given.
+        actual: usize,
+    },
+    /// A secret has a length that belongs to no hash of the key schedule.
+    #[error("a TLS 1.3 traffic secret has 32 (SHA-256) or 48 (SHA-384) bytes, not {actual}")]
+    SecretLen {
+        /// Bytes that were given.
+        actual: usize,
+    },
+    /// The key schedule asked for belongs to another protocol version.
+    #[error("{version} does not derive its keys this way; {remedy}")]
+    Schedule {
+        /// The version of the suite that was given.
+        version: Version,
+        /// The function to use instead.
+        remedy: &'static str,
+    },
+    /// More output was asked of a key derivation than it can give.
+    #[error("HKDF-Expand-Label cannot give {len} bytes from label {label:?}; ask for less")]
+    DerivationLen {
+        /// The label of the derivation.
+        label: String,
+        /// Bytes that were asked for.
+        len: usize,
+    },
+    /// No provider of this name was compiled in.
+    #[error("no cipher provider is called {name:?}; compiled in: {}", known.join(", "))]
+    UnknownProvider {
+        /// The name that was asked for.
+        name: String,
+        /// The names that exist.
+        known: &'static [&'static str],
+    },
+    /// The provider refused an operation that this crate considers valid.
+    #[error("the cipher provider {provider} refused to {action}")]
+    Provider {
+        /// Name of the provider.
+        provider: &'static str,
+        /// What it was asked to do.
+        action: &'static str,
+    },
+    /// More payload than a record may carry (RFC 8446 §5.1).
+    #[error("a record carries at most {MAX_FRAME_LEN} payload bytes, not {len}")]
+    PayloadLen {
+        /// Payload bytes that were given.
+        len: usize,
+    },
+    /// A content type that no peer could read back (RFC 8446 §5.4: zero is padding).
+    #[error("content type 0 cannot be sent in TLS 1.3, where it would read as padding")]
+    ContentType,
+    /// A buffer does not have the size that the frame, or the length field of the record, says.
+    #[error("the record takes {expected} bytes, the buffer has {actual}")]
+    RecordSize {
+        /// Bytes that the record takes.
+        expected: usize,
+        /// Bytes of the buffer.
+        actual: usize,
+    },
+    /// The last sequence number; the key must be changed before (RFC 8446 §5.3).
+    #[error("the sequence numbers of this key are used up; change the key")]
+    SequenceExhausted,
+    /// A record begins with another version than the session's.
+    #[error("the record has version {}.{}, the session has 3.{expected_minor}", actual[0], actual[1])]
+    WrongVersion {
+        /// Version bytes of the record.
+        actual: [u8; 2],
+        /// Second version byte of the session's records.
+        expected_minor: u8,
+    },
+    /// A protected TLS 1.3 record whose outer type is not application data (RFC 8446 §5.2).
+    #[error("a TLS 1.3 record has outer content type {actual}, not 23")]
+    OuterType {
+        /// The outer type of the record.
+        actual: u8,
+    },
+    /// A record too short for its header, nonce and tag.
+    #[error("the record has {actual} bytes and the suite needs at least {minimum}")]
+    RecordTooShort {
+        /// Bytes of the record.
+        actual: usize,
+        /// Bytes that an empty record takes.
+        minimum: usize,
+    },
+    /// A record longer than the protocol allows (RFC 8446 §5.2).
+    #[error("the record has {actual} bytes after its header, at most {maximum} are allowed")]
+    RecordOverflow {
+        /// Bytes counted.
+        actual: usize,
+        /// Bytes allowed.
+        maximum: usize,
+    },
+    /// The record does not authenticate.
+    #[error("the record could not be opened")]
+    BadRecord,
+    /// A TLS 1.3 record that holds nothing but padding (RFC 8446 §5.4).
+    #[error("the record has no content type, only padding")]
+    NoContentType,
+    /// A handshake message is not what it should be, or ends too early.
+    #[error("malformed {message}: {reason}")]
+    Malformed {
+        /// Name of the handshake message.
+        message: &'static str,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+}
+
+impl Error {
+    /// The alert to answer the peer with (RFC 8446 §6), or None where the fault is on this side.
+    #[must_use]
+    pub const fn alert(&self) -> Option<u8> {
+        match self {
+            Self::OuterType { .. } | Self::NoContentType => Some(alert::UNEXPECTED_MESSAGE),
+            Self::BadRecord | Self::RecordTooShort { .. } => Some(alert::BAD_RECORD_MAC),
+            Self::RecordOverflow { .. } => Some(alert::RECORD_OVERFLOW),
+            Self::Malformed { .. } => Some(alert::DECODE_ERROR),
+            Self::WrongVersion { .. } => Some(alert::PROTOCOL_VERSION),
+            _ => None,
+        }
+    }
+}
+
+/// Alert descriptions (RFC 8446 §6).
+mod alert {
+    pub(super) const UNEXPECTED_MESSAGE: u8 = 10;
+    pub(super) const BAD_RECORD_MAC: u8 = 20;
+    pub(super) const RECORD_OVERFLOW: u8 = 22;
+    pub(super) const DECODE_ERROR: u8 = 50;
+    pub(super) const PROTOCOL_VERSION: u8 = 70;
+}

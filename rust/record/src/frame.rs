@@ -1,0 +1,205 @@
+//! The plan of a record before it is sealed, and the bytes that are authenticated beside it.
+//!
+//! Writes and reads the record header (RFC 8446 §5.1) and the additional data of both AEAD forms; it does not
+//! touch payload bytes.
+
+use crate::error::Error;
+use crate::suite::{Suite, Version};
+
+/// The most payload bytes that one record carries (RFC 8446 §5.1).
+pub const MAX_FRAME_LEN: usize = 1 << 14;
+
+/// Bytes of a record header.
+pub(crate) const HEADER_LEN: usize = 5;
+
+/// Field offsets of the record header.
+mod field {
+    use core::ops::Range;
+
+    pub(super) const TYPE: usize = 0;
+    pub(super) const VERSION: Range<usize> = 1..3;
+    pub(super) const LENGTH: Range<usize> = 3..super::HEADER_LEN;
+}
+
+/// The outer content type of every protected TLS 1.3 record (RFC 8446 §5.2).
+const APPLICATION_DATA: u8 = 23;
+
+/// A record before it is sealed: all that varies from one record of a key to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame {
+    /// The content type; in TLS 1.3 it travels encrypted.
+    pub content_type: u8,
+    /// The sequence number; each is sealed at most once under a key.
+    pub sequence: u64,
+    /// Payload bytes, at most [`MAX_FRAME_LEN`].
+    pub payload_len: usize,
+}
+
+impl Frame {
+    /// Check the frame and the size of the buffer that its record is to fill.
+    pub(crate) fn check(self, suite: Suite, record_size: usize) -> Result<(), Error> {
+        if self.payload_len > MAX_FRAME_LEN {
+            return Err(Error::PayloadLen {
+                len: self.payload_len,
+            });
+        }
+        if record_size != suite.record_size(self.payload_len) {
+            return Err(Error::RecordSize {
+                expected: suite.record_size(self.payload_len),
+                actual: record_size,
+            });
+        }
+        if self.content_type == 0 && suite.version() == Version::Tls13 {
+            return Err(Error::ContentType);
+        }
+        check_sequence(self.sequence)
+    }
+
+    /// The header of the record on the wire.
+    pub(crate) fn header(self, suite: Suite) -> Result<[u8; HEADER_LEN], Error> {
+        let after = suite.record_size(self.payload_len) - HEADER_LEN;
+        let Ok(length) = u16::try_from(after) else {
+            return Err(Error::PayloadLen {
+                len: self.payload_len,
+            });
+        };
+        let mut header = [0; HEADER_LEN];
+        header[field::TYPE] = match suite.version() {
+            Version::Tls13 => APPLICATION_DATA,
+            Version::Tls10 | Version::Tls11 | Version::Tls12 => self.content_type,
+        };
+        header[field::VERSION].copy_from_slice(&suite.version().wire());
+        header[field::LENGTH].copy_from_slice(&length.to_be_bytes());
+        Ok(header)
+    }
+}
+
+/// The header of a received record, after its checks against the suite.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Received {
+    header: [u8; HEADER_LEN],
+    text_len: u16,
+}
+
+impl Received {
+    /// Read and check the header of one whole record.
+    ///
+    /// The sizes are RFC 5246 §6.2.3 (payload and the overhead of the suite) and RFC 8446 §5.2.
+    pub(crate) fn parse(suite: Suite, record: &[u8]) -> Result<Self, Error> {
+        let minimum = suite.record_size(0);
+        let Some(&header) = record.first_chunk::<HEADER_LEN>() else {
+            return Err(Error::RecordTooShort {
+                actual: record.len(),
+                minimum,
+            });
+        };
+        let outer_type = header[field::TYPE];
+        let actual = [header[1], header[2]];
+        if actual != suite.version().wire() {
+            let [_, expected_minor] = suite.version().wire();
+            return Err(Error::WrongVersion {
+                actual,
+                expected_minor,
+            });
+        }
+        if suite.version() == Version::Tls13 && outer_type != APPLICATION_DATA {
+            return Err(Error::OuterType { actual: outer_type });
+        }
+        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        let maximum = match suite.version() {
+            Version::Tls13 => MAX_FRAME_LEN + MAX_EXPANSION_13,
+            Version::Tls10 | Version::Tls11 | Version::Tls12 => {
+                suite.record_size(MAX_FRAME_LEN) - HEADER_LEN
+            }
+        };
+        if length > maximum {
+            return Err(Error::RecordOverflow {
+                actual: length,
+                maximum,
+            });
+        }
+        if HEADER_LEN + length < minimum {
+            return Err(Error::RecordTooShort {
+                actual: HEADER_LEN + length,
+                minimum,
+            });
+        }
+        if record.len() != HEADER_LEN + length {
+            return Err(Error::RecordSize {
+                expected: HEADER_LEN + length,
+                actual: record.len(),
+            });
+        }
+        let text_len = HEADER_LEN + length - minimum + suite.inner_type_len();
+        let Ok(text_len) = u16::try_from(text_len) else {
+            return Err(Error::RecordOverflow {
+                actual: length,
+                maximum,
+            });
+        };
+        Ok(Self { header, text_len })
+    }
+
+    /// The content type as it travelled.
+    pub(crate) const fn outer_type(self) -> u8 {
+        self.header[field::TYPE]
+    }
+
+    /// Bytes between the header with its explicit nonce and the tag: payload, inner type, padding.
+    pub(crate) const fn text_len(self) -> usize {
+        self.text_len as usize
+    }
+
+    /// The additional data that the record was sealed with.
+    pub(crate) fn aad(self, suite: Suite, sequence: u64) -> Aad {
+        Aad::new(suite, sequence, self.header, self.text_len)
+    }
+}
+
+/// Bytes that a TLS 1.3 record may be longer than its payload (RFC 8446 §5.2).
+const MAX_EXPANSION_13: usize = 256;
+
+/// Refuse the last sequence number: it must not wrap, and the one after it would (RFC 8446 §5.3).
+pub(crate) const fn check_sequence(sequence: u64) -> Result<(), Error> {
+    match sequence {
+        u64::MAX => Err(Error::SequenceExhausted),
+        _ => Ok(()),
+    }
+}
+
+/// The additional data of one record.
+pub(crate) enum Aad {
+    /// Sequence number, type, version and payload length (RFC 5246 §6.2.3.3).
+    Tls12([u8; 13]),
+    /// The record header as it travels (RFC 8446 §5.2).
+    Tls13([u8; HEADER_LEN]),
+}
+
+impl Aad {
+    /// The additional data of a record with this header; `text_len` is the length of what is encrypted.
+    pub(crate) fn new(
+        suite: Suite,
+        sequence: u64,
+        header: [u8; HEADER_LEN],
+        text_len: u16,
+    ) -> Self {
+        if suite.version() == Version::Tls13 {
+            return Self::Tls13(header);
+        }
+        let [content_type, major, minor, ..] = header;
+        let [high, low] = text_len.to_be_bytes();
+        let mut bytes = [0; 13];
+        bytes[..8].copy_from_slice(&sequence.to_be_bytes());
+        bytes[8..].copy_from_slice(&[content_type, major, minor, high, low]);
+        Self::Tls12(bytes)
+    }
+}
+
+impl AsRef<[u8]> for Aad {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Self::Tls12(bytes) => bytes,
+            Self::Tls13(bytes) => bytes,
+        }
+    }
+}

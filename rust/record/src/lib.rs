@@ -1,0 +1,42 @@
+//! The TLS record layer, without the rest of TLS.
+//!
+//! Given the keys of one direction it seals payload into records and opens records again, for TLS 1.2 and 1.3;
+//! given the secrets of a handshake that somebody else made it derives those keys. It does no I/O, reads no clock,
+//! keeps no state between records and makes no handshake: the caller counts the records.
+//!
+//! ```
+//! use ktls_record::{Algorithm, Frame, Keys, Suite, Version, provider};
+//!
+//! # fn main() -> Result<(), ktls_record::Error> {
+//! let suite = Suite::new(Version::Tls13, Algorithm::Aes128Gcm)?;
+//! let keys = Keys::new(suite, &[1; 16], &[2; 12])?;
+//! let payload = b"hello";
+//!
+//! let frame = Frame { content_type: 23, sequence: 0, payload_len: payload.len() };
+//! let mut record = vec![0; suite.record_size(payload.len())];
+//! provider::sealer("ring", &keys, 0)?.seal_from(frame, payload, &mut record)?;
+//!
+//! let opened = provider::opener("ring", &keys)?.open_in_place(0, &mut record)?;
+//! assert_eq!(opened.payload, payload);
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+mod cipher;
+mod error;
+mod frame;
+pub mod handshake;
+pub mod keylog;
+mod keys;
+mod nonce;
+pub mod provider;
+pub mod schedule;
+mod suite;
+
+pub use cipher::{Open, Opened, Seal};
+pub use error::Error;
+pub use frame::{Frame, MAX_FRAME_LEN};
+pub use keys::Keys;
+pub use nonce::explicit_nonce;
+pub use suite::{Algorithm, Suite, Version};

@@ -1,0 +1,58 @@
+//! The libraries that do the arithmetic, by name, and the system's random numbers.
+//!
+//! A provider is chosen once per key; afterwards a record costs one virtual call. Each file here is the only one
+//! that names its library.
+
+mod ring;
+
+use crate::cipher::{Open, Seal};
+use crate::error::Error;
+use crate::keys::Keys;
+
+/// Names of the providers compiled in, `"ring"` always among them.
+#[must_use]
+pub fn names() -> &'static [&'static str] {
+    NAMES
+}
+
+/// A write key in the hands of the provider called `name`.
+///
+/// Where the suite has explicit nonces (TLS 1.2 AES-GCM), that of record `n` is `explicit_base` plus `n`, modulo
+/// 2^64; other suites ignore `explicit_base`.
+///
+/// # Errors
+/// [`Error::UnknownProvider`]; [`Error::Provider`] when it refuses the key.
+pub fn sealer(name: &str, keys: &Keys, explicit_base: u64) -> Result<Box<dyn Seal>, Error> {
+    match name {
+        ring::NAME => ring::sealer(keys, explicit_base),
+        _ => Err(unknown(name)),
+    }
+}
+
+/// A read key in the hands of the provider called `name`.
+///
+/// # Errors
+/// [`Error::UnknownProvider`]; [`Error::Provider`] when it refuses the key.
+pub fn opener(name: &str, keys: &Keys) -> Result<Box<dyn Open>, Error> {
+    match name {
+        ring::NAME => ring::opener(keys),
+        _ => Err(unknown(name)),
+    }
+}
+
+/// Fill `out` with random bytes of the operating system.
+///
+/// # Errors
+/// [`Error::Provider`] when the system gives none.
+pub fn random(out: &mut [u8]) -> Result<(), Error> {
+    ring::random(out)
+}
+
+const NAMES: &[&str] = &[ring::NAME];
+
+fn unknown(name: &str) -> Error {
+    Error::UnknownProvider {
+        name: name.to_owned(),
+        known: NAMES,
+    }
+}
