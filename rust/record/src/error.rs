@@ -134,7 +134,15 @@ pub enum Error {
     /// A TLS 1.3 record that holds nothing but padding (RFC 8446 §5.4).
     #[error("the record has no content type, only padding")]
     NoContentType,
-    /// A handshake message is not what it should be, or ends too early.
+    /// A handshake message ends too early.
+    #[error("the {message} ends inside its {field}")]
+    Truncated {
+        /// Name of the handshake message.
+        message: &'static str,
+        /// The field that is not whole.
+        field: &'static str,
+    },
+    /// A handshake message is not what it should be.
     #[error("malformed {message}: {reason}")]
     Malformed {
         /// Name of the handshake message.
@@ -152,7 +160,7 @@ impl Error {
             Self::OuterType { .. } | Self::NoContentType => Some(alert::UNEXPECTED_MESSAGE),
             Self::BadRecord | Self::RecordTooShort { .. } => Some(alert::BAD_RECORD_MAC),
             Self::RecordOverflow { .. } => Some(alert::RECORD_OVERFLOW),
-            Self::Malformed { .. } => Some(alert::DECODE_ERROR),
+            Self::Truncated { .. } | Self::Malformed { .. } => Some(alert::DECODE_ERROR),
             Self::WrongVersion { .. } => Some(alert::PROTOCOL_VERSION),
             _ => None,
         }

@@ -12,15 +12,6 @@ pub const MAX_FRAME_LEN: usize = 1 << 14;
 /// Bytes of a record header.
 pub(crate) const HEADER_LEN: usize = 5;
 
-/// Field offsets of the record header.
-mod field {
-    use core::ops::Range;
-
-    pub(super) const TYPE: usize = 0;
-    pub(super) const VERSION: Range<usize> = 1..3;
-    pub(super) const LENGTH: Range<usize> = 3..super::HEADER_LEN;
-}
-
 /// The outer content type of every protected TLS 1.3 record (RFC 8446 §5.2).
 const APPLICATION_DATA: u8 = 23;
 
@@ -55,22 +46,15 @@ impl Frame {
         check_sequence(self.sequence)
     }
 
-    /// The header of the record on the wire.
-    pub(crate) fn header(self, suite: Suite) -> Result<[u8; HEADER_LEN], Error> {
-        let after = suite.record_size(self.payload_len) - HEADER_LEN;
-        let Ok(length) = u16::try_from(after) else {
-            return Err(Error::PayloadLen {
-                len: self.payload_len,
-            });
-        };
-        let mut header = [0; HEADER_LEN];
-        header[field::TYPE] = match suite.version() {
+    /// The header of the record on the wire; the frame has passed [`check`](Self::check).
+    pub(crate) fn header(self, suite: Suite) -> [u8; HEADER_LEN] {
+        let content_type = match suite.version() {
             Version::Tls13 => APPLICATION_DATA,
             Version::Tls10 | Version::Tls11 | Version::Tls12 => self.content_type,
         };
-        header[field::VERSION].copy_from_slice(&suite.version().wire());
-        header[field::LENGTH].copy_from_slice(&length.to_be_bytes());
-        Ok(header)
+        let [major, minor] = suite.version().wire();
+        let [high, low] = low_bytes(suite.record_size(self.payload_len) - HEADER_LEN);
+        [content_type, major, minor, high, low]
     }
 }
 
@@ -78,7 +62,7 @@ impl Frame {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Received {
     header: [u8; HEADER_LEN],
-    text_len: u16,
+    text_len: usize,
 }
 
 impl Received {
@@ -93,8 +77,8 @@ impl Received {
                 minimum,
             });
         };
-        let outer_type = header[field::TYPE];
-        let actual = [header[1], header[2]];
+        let [outer_type, major, minor, high, low] = header;
+        let actual = [major, minor];
         if actual != suite.version().wire() {
             let [_, expected_minor] = suite.version().wire();
             return Err(Error::WrongVersion {
@@ -105,7 +89,7 @@ impl Received {
         if suite.version() == Version::Tls13 && outer_type != APPLICATION_DATA {
             return Err(Error::OuterType { actual: outer_type });
         }
-        let length = usize::from(u16::from_be_bytes([header[3], header[4]]));
+        let length = usize::from(u16::from_be_bytes([high, low]));
         let maximum = match suite.version() {
             Version::Tls13 => MAX_FRAME_LEN + MAX_EXPANSION_13,
             Version::Tls10 | Version::Tls11 | Version::Tls12 => {
@@ -131,23 +115,17 @@ impl Received {
             });
         }
         let text_len = HEADER_LEN + length - minimum + suite.inner_type_len();
-        let Ok(text_len) = u16::try_from(text_len) else {
-            return Err(Error::RecordOverflow {
-                actual: length,
-                maximum,
-            });
-        };
         Ok(Self { header, text_len })
     }
 
     /// The content type as it travelled.
     pub(crate) const fn outer_type(self) -> u8 {
-        self.header[field::TYPE]
+        self.header[0]
     }
 
     /// Bytes between the header with its explicit nonce and the tag: payload, inner type, padding.
     pub(crate) const fn text_len(self) -> usize {
-        self.text_len as usize
+        self.text_len
     }
 
     /// The additional data that the record was sealed with.
@@ -181,13 +159,13 @@ impl Aad {
         suite: Suite,
         sequence: u64,
         header: [u8; HEADER_LEN],
-        text_len: u16,
+        text_len: usize,
     ) -> Self {
         if suite.version() == Version::Tls13 {
             return Self::Tls13(header);
         }
         let [content_type, major, minor, ..] = header;
-        let [high, low] = text_len.to_be_bytes();
+        let [high, low] = low_bytes(text_len);
         let mut bytes = [0; 13];
         bytes[..8].copy_from_slice(&sequence.to_be_bytes());
         bytes[8..].copy_from_slice(&[content_type, major, minor, high, low]);
@@ -202,4 +180,10 @@ impl AsRef<[u8]> for Aad {
             Self::Tls13(bytes) => bytes,
         }
     }
+}
+
+/// The last two bytes in network order of a length below 2^16, which every length inside a record is.
+const fn low_bytes(len: usize) -> [u8; 2] {
+    let [.., high, low] = len.to_be_bytes();
+    [high, low]
 }

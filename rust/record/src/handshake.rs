@@ -20,7 +20,7 @@ impl ClientHello {
     /// Read a whole ClientHello message.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when the bytes are not exactly one such message.
+    /// [`Error::Truncated`] or [`Error::Malformed`] when the bytes are not exactly one such message.
     pub fn parse(message: &[u8]) -> Result<Self, Error> {
         let mut body = Reader::message("ClientHello", message_type::CLIENT_HELLO, message)?;
         body.bytes(2, "version")?;
@@ -70,7 +70,8 @@ impl ServerHello {
     /// Read a whole ServerHello message.
     ///
     /// # Errors
-    /// [`Error::Malformed`] when the bytes are not exactly one such message, or the version is no TLS version.
+    /// [`Error::Truncated`] or [`Error::Malformed`] when the bytes are not exactly one such message, or the
+    /// version is none of TLS 1.0 to 1.3.
     pub fn parse(message: &[u8]) -> Result<Self, Error> {
         let mut body = Reader::message("ServerHello", message_type::SERVER_HELLO, message)?;
         let legacy = body.minor()?;
@@ -133,11 +134,11 @@ impl<'m> Reader<'m> {
         };
         let [found, high, mid, low] = *reader.array("header")?;
         if found != kind {
-            return Err(reader.malformed("another message type"));
+            return Err(reader.malformed("it has another message type"));
         }
         let [high, mid, low] = [high, mid, low].map(usize::from);
         if reader.rest.len() != high << 16 | mid << 8 | low {
-            return Err(reader.malformed("its length is not that of the message"));
+            return Err(reader.malformed("its length field is not the length of the rest"));
         }
         Ok(reader)
     }
@@ -151,7 +152,10 @@ impl<'m> Reader<'m> {
 
     fn bytes(&mut self, len: usize, field: &'static str) -> Result<&'m [u8], Error> {
         let Some((bytes, rest)) = self.rest.split_at_checked(len) else {
-            return Err(self.malformed(field));
+            return Err(Error::Truncated {
+                message: self.message,
+                field,
+            });
         };
         self.rest = rest;
         Ok(bytes)
@@ -159,7 +163,10 @@ impl<'m> Reader<'m> {
 
     fn array<const N: usize>(&mut self, field: &'static str) -> Result<&'m [u8; N], Error> {
         let Some((array, rest)) = self.rest.split_first_chunk() else {
-            return Err(self.malformed(field));
+            return Err(Error::Truncated {
+                message: self.message,
+                field,
+            });
         };
         self.rest = rest;
         Ok(array)
@@ -183,7 +190,7 @@ impl<'m> Reader<'m> {
     fn minor(&mut self) -> Result<u8, Error> {
         match *self.array("version")? {
             [3, minor @ 1..=4] => Ok(minor),
-            _ => Err(self.malformed("version is none of TLS 1.0 to 1.3")),
+            _ => Err(self.malformed("its version is none of TLS 1.0 to 1.3")),
         }
     }
 
@@ -199,7 +206,7 @@ impl<'m> Reader<'m> {
     /// Call `each` with type and data of every extension; a message may end without any.
     fn extensions(
         &mut self,
-        mut each: impl FnMut(u16, &mut Reader<'m>) -> Result<(), Error>,
+        mut each: impl FnMut(u16, &mut Self) -> Result<(), Error>,
     ) -> Result<(), Error> {
         if self.rest.is_empty() {
             return Ok(());
@@ -209,7 +216,7 @@ impl<'m> Reader<'m> {
             rest: self.vector16("extensions")?,
         };
         if !self.rest.is_empty() {
-            return Err(self.malformed("bytes after the extensions"));
+            return Err(self.malformed("something follows its extensions"));
         }
         while !all.rest.is_empty() {
             let kind = all.u16("extension type")?;

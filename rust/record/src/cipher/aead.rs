@@ -8,17 +8,20 @@ use crate::error::Error;
 use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, Received, check_sequence};
 use crate::keys::Keys;
 use crate::nonce::{Nonces, explicit_nonce};
-use crate::suite::{NONCE_LEN, NonceForm, Suite, TAG_LEN, Version};
+use crate::suite::{Algorithm, NONCE_LEN, NonceForm, Suite, Version};
 
 /// A keyed AEAD of a provider. Implementations see no TLS, only nonce, additional data and text.
-pub(crate) trait Aead: Send + Sync {
-    /// Encrypt `text` in place and write the tag.
+pub(crate) trait Aead: Sized + Send + Sync {
+    /// Take a key of the algorithm's length.
+    fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, Error>;
+
+    /// Encrypt `text` in place and write the tag, of [`TAG_LEN`](crate::suite::TAG_LEN) bytes.
     fn seal_in_place(
         &self,
         nonce: [u8; NONCE_LEN],
         aad: &[u8],
         text: &mut [u8],
-        tag: &mut [u8; TAG_LEN],
+        tag: &mut [u8],
     ) -> Result<(), Error>;
 
     /// Encrypt `payload` followed by `inner_type` (at most one byte) into `out`, which ends with the tag.
@@ -50,13 +53,14 @@ pub(crate) struct AeadSealer<C> {
 }
 
 impl<C: Aead> AeadSealer<C> {
-    pub(crate) fn new(keys: &Keys, cipher: C, explicit_base: u64) -> Self {
-        Self {
+    pub(crate) fn new(keys: &Keys, explicit_base: u64) -> Result<Self, Error> {
+        let cipher = C::new(keys.suite().algorithm(), keys.key())?;
+        Ok(Self {
             suite: keys.suite(),
             cipher,
             nonces: Nonces::new(keys),
             explicit_base,
-        }
+        })
     }
 
     /// Write the header and explicit nonce; returns what the cipher needs and the part it works on.
@@ -66,19 +70,14 @@ impl<C: Aead> AeadSealer<C> {
         record: &'r mut [u8],
     ) -> Result<([u8; NONCE_LEN], Aad, &'r mut [u8]), Error> {
         frame.check(self.suite, record.len())?;
-        let header = frame.header(self.suite)?;
+        let header = frame.header(self.suite);
         let explicit = self.explicit_base.wrapping_add(frame.sequence);
         let (before, rest) = record.split_at_mut(self.suite.header_size());
         before[..HEADER_LEN].copy_from_slice(&header);
         if self.suite.nonce_form() == NonceForm::Explicit {
             before[HEADER_LEN..].copy_from_slice(&explicit.to_be_bytes());
         }
-        let Ok(text_len) = u16::try_from(frame.payload_len) else {
-            return Err(Error::PayloadLen {
-                len: frame.payload_len,
-            });
-        };
-        let aad = Aad::new(self.suite, frame.sequence, header, text_len);
+        let aad = Aad::new(self.suite, frame.sequence, header, frame.payload_len);
         Ok((self.nonces.nonce(frame.sequence, explicit), aad, rest))
     }
 }
@@ -93,13 +92,8 @@ impl<C: Aead> Seal for AeadSealer<C> {
         if self.suite.version() == Version::Tls13 {
             rest[frame.payload_len] = frame.content_type;
         }
-        let sealed = match rest.split_last_chunk_mut::<TAG_LEN>() {
-            Some((text, tag)) => self.cipher.seal_in_place(nonce, aad.as_ref(), text, tag),
-            None => Err(Error::RecordSize {
-                expected: TAG_LEN,
-                actual: 0,
-            }),
-        };
+        let (text, tag) = rest.split_at_mut(frame.payload_len + self.suite.inner_type_len());
+        let sealed = self.cipher.seal_in_place(nonce, aad.as_ref(), text, tag);
         wiped_on_error(sealed, record)
     }
 
@@ -130,12 +124,13 @@ pub(crate) struct AeadOpener<C> {
 }
 
 impl<C: Aead> AeadOpener<C> {
-    pub(crate) fn new(keys: &Keys, cipher: C) -> Self {
-        Self {
+    pub(crate) fn new(keys: &Keys) -> Result<Self, Error> {
+        let cipher = C::new(keys.suite().algorithm(), keys.key())?;
+        Ok(Self {
             suite: keys.suite(),
             cipher,
             nonces: Nonces::new(keys),
-        }
+        })
     }
 }
 

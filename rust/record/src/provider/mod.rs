@@ -3,7 +3,19 @@
 //! A provider is chosen once per key; afterwards a record costs one virtual call. Each file here is the only one
 //! that names its library.
 
+#[cfg(feature = "aws-lc")]
+mod aws_lc;
 mod ring;
+#[cfg(test)]
+#[path = "../../tests/vector_file/mod.rs"]
+mod vector_file;
+#[cfg(test)]
+mod vectors;
+
+#[cfg(feature = "aws-lc")]
+use self::aws_lc::AwsLcAead;
+use self::ring::RingAead;
+use crate::cipher::aead::{AeadOpener, AeadSealer};
 
 use crate::cipher::{Open, Seal};
 use crate::error::Error;
@@ -24,7 +36,9 @@ pub fn names() -> &'static [&'static str] {
 /// [`Error::UnknownProvider`]; [`Error::Provider`] when it refuses the key.
 pub fn sealer(name: &str, keys: &Keys, explicit_base: u64) -> Result<Box<dyn Seal>, Error> {
     match name {
-        ring::NAME => ring::sealer(keys, explicit_base),
+        ring::NAME => Ok(Box::new(AeadSealer::<RingAead>::new(keys, explicit_base)?)),
+        #[cfg(feature = "aws-lc")]
+        aws_lc::NAME => Ok(Box::new(AeadSealer::<AwsLcAead>::new(keys, explicit_base)?)),
         _ => Err(unknown(name)),
     }
 }
@@ -35,7 +49,9 @@ pub fn sealer(name: &str, keys: &Keys, explicit_base: u64) -> Result<Box<dyn Sea
 /// [`Error::UnknownProvider`]; [`Error::Provider`] when it refuses the key.
 pub fn opener(name: &str, keys: &Keys) -> Result<Box<dyn Open>, Error> {
     match name {
-        ring::NAME => ring::opener(keys),
+        ring::NAME => Ok(Box::new(AeadOpener::<RingAead>::new(keys)?)),
+        #[cfg(feature = "aws-lc")]
+        aws_lc::NAME => Ok(Box::new(AeadOpener::<AwsLcAead>::new(keys)?)),
         _ => Err(unknown(name)),
     }
 }
@@ -48,6 +64,9 @@ pub fn random(out: &mut [u8]) -> Result<(), Error> {
     ring::random(out)
 }
 
+#[cfg(feature = "aws-lc")]
+const NAMES: &[&str] = &[ring::NAME, aws_lc::NAME];
+#[cfg(not(feature = "aws-lc"))]
 const NAMES: &[&str] = &[ring::NAME];
 
 fn unknown(name: &str) -> Error {

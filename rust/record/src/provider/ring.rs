@@ -1,27 +1,15 @@
 //! The provider `ring`: always compiled in. It works in place only, so a payload from elsewhere is copied first.
+//!
+//! ring does not wipe the expanded key when it is dropped, and offers no way to; `aws-lc` does.
 
 use ring::aead::{self, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use crate::cipher::aead::{Aead, AeadOpener, AeadSealer};
-use crate::cipher::{Open, Seal};
+use crate::cipher::aead::Aead;
 use crate::error::Error;
-use crate::keys::Keys;
-use crate::suite::{Algorithm, NONCE_LEN, TAG_LEN};
+use crate::suite::{Algorithm, NONCE_LEN};
 
 pub(super) const NAME: &str = "ring";
-
-pub(super) fn sealer(keys: &Keys, explicit_base: u64) -> Result<Box<dyn Seal>, Error> {
-    Ok(Box::new(AeadSealer::new(
-        keys,
-        RingAead::new(keys)?,
-        explicit_base,
-    )))
-}
-
-pub(super) fn opener(keys: &Keys) -> Result<Box<dyn Open>, Error> {
-    Ok(Box::new(AeadOpener::new(keys, RingAead::new(keys)?)))
-}
 
 pub(super) fn random(out: &mut [u8]) -> Result<(), Error> {
     SystemRandom::new()
@@ -29,27 +17,26 @@ pub(super) fn random(out: &mut [u8]) -> Result<(), Error> {
         .map_err(|_| refused("give random bytes"))
 }
 
-struct RingAead(LessSafeKey);
+/// A key held by ring.
+pub(super) struct RingAead(LessSafeKey);
 
-impl RingAead {
-    fn new(keys: &Keys) -> Result<Self, Error> {
-        let algorithm = match keys.suite().algorithm() {
+impl Aead for RingAead {
+    fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, Error> {
+        let algorithm = match algorithm {
             Algorithm::Aes128Gcm => &aead::AES_128_GCM,
             Algorithm::Aes256Gcm => &aead::AES_256_GCM,
             Algorithm::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
         };
-        let key = UnboundKey::new(algorithm, keys.key()).map_err(|_| refused("take the key"))?;
+        let key = UnboundKey::new(algorithm, key).map_err(|_| refused("take the key"))?;
         Ok(Self(LessSafeKey::new(key)))
     }
-}
 
-impl Aead for RingAead {
     fn seal_in_place(
         &self,
         nonce: [u8; NONCE_LEN],
         aad: &[u8],
         text: &mut [u8],
-        tag: &mut [u8; TAG_LEN],
+        tag: &mut [u8],
     ) -> Result<(), Error> {
         let nonce = Nonce::assume_unique_for_key(nonce);
         let sealed = self
@@ -68,9 +55,7 @@ impl Aead for RingAead {
         inner_type: &[u8],
         out: &mut [u8],
     ) -> Result<(), Error> {
-        let Some((text, tag)) = out.split_last_chunk_mut::<TAG_LEN>() else {
-            return Err(refused("seal into less than a tag"));
-        };
+        let (text, tag) = out.split_at_mut(payload.len() + inner_type.len());
         let (content, inner) = text.split_at_mut(payload.len());
         content.copy_from_slice(payload);
         inner.copy_from_slice(inner_type);
