@@ -1,0 +1,104 @@
+# The commands of the README and the developer's verbs.  Everything goes to .venv, target and dist.
+# Nothing is built or installed again while its sources are unchanged (the stamps in .venv).
+
+PYTHON ?= python3
+DIR    ?= .
+PORT   ?= 8443
+HOST   ?= 127.0.0.1
+# More options for `ktls serve` (make serve SERVE="--tls 1.3"), pytest and cargo test.
+SERVE  ?=
+PYTEST ?=
+
+VENV  := .venv
+BIN   := $(VENV)/bin
+CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ktls-tools
+DENY  := $(or $(shell command -v cargo-deny 2>/dev/null),$(CACHE)/bin/cargo-deny)
+
+RUST_SOURCES   := $(shell find rust -type f -not -path '*/tests/*' -not -path '*/benches/*' 2>/dev/null) Cargo.toml Cargo.lock
+PYTHON_SOURCES := $(shell find python -type f \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
+SOURCES        := $(RUST_SOURCES) $(PYTHON_SOURCES) pyproject.toml README.md LICENSE-MIT LICENSE-APACHE
+
+CARGO_FLAGS := --locked
+
+.DELETE_ON_ERROR:
+.PHONY: help serve build test pytest cargo-test lint lint-rust lint-python deny clean tools
+
+help:
+	@echo "make serve   serve DIR ($(DIR)) on https://$(HOST):$(PORT)/ with a throw-away certificate"
+	@echo "make build   build the release wheel into dist and install it into .venv"
+	@echo "make test    install what the tests need and run all of them (pytest and cargo test)"
+	@echo "make lint    clippy, rustfmt, ruff, mypy, stubtest, cargo-deny"
+	@echo "make clean   remove .venv, dist, target and the caches"
+
+serve: $(VENV)/installed
+	@exec $(BIN)/ktls serve "$(DIR)" --host "$(HOST)" --port "$(PORT)" $(SERVE)
+
+build: $(VENV)/installed
+
+test: cargo-test pytest
+
+pytest: $(VENV)/installed $(VENV)/tested
+	$(BIN)/pytest $(PYTEST)
+
+cargo-test: tools
+	cargo test $(CARGO_FLAGS) --quiet
+
+lint: lint-rust lint-python deny
+
+lint-rust: tools $(VENV)/pip
+	cargo fmt --all --check
+	PYO3_PYTHON="$(CURDIR)/$(BIN)/python" cargo clippy $(CARGO_FLAGS) --workspace --all-targets -- -D warnings
+
+lint-python: $(VENV)/installed $(VENV)/tested $(VENV)/linted
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest --concise ktls._core
+
+# The advisories are left to a machine that may fetch their database.
+deny: tools $(DENY)
+	$(DENY) --locked check bans licenses sources
+
+clean:
+	rm -rf $(VENV) dist target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find python tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# -- what is made --------------------------------------------------------------------------------
+
+tools:
+	@command -v cargo >/dev/null 2>&1 || { \
+	  echo "make: cargo was not found; install a Rust toolchain, 1.85 or later (https://rustup.rs)" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "make: $(PYTHON) is missing or older than 3.11; install Python 3.11 or later, or name one: make PYTHON=python3.12" >&2; exit 1; }
+
+# pip itself first: dependency groups need 25.1.
+$(VENV)/pip: | tools
+	$(PYTHON) -m venv $(VENV) || { \
+	  echo "make: $(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/maturin: $(VENV)/pip
+	$(BIN)/pip install --quiet 'maturin>=1.14,<2'
+	@touch $@
+
+$(VENV)/built: $(VENV)/maturin $(SOURCES)
+	@rm -rf dist
+	$(BIN)/maturin build --release --locked --quiet --interpreter $(BIN)/python --out dist
+	@touch $@
+
+$(VENV)/installed: $(VENV)/built
+	$(BIN)/pip install --quiet --force-reinstall --no-deps dist/*.whl
+	$(BIN)/pip install --quiet "$$(echo dist/*.whl)[cli]"
+	@touch $@
+
+$(VENV)/tested: pyproject.toml $(VENV)/pip
+	$(BIN)/pip install --quiet --group test
+	@touch $@
+
+$(VENV)/linted: pyproject.toml $(VENV)/pip
+	$(BIN)/pip install --quiet --group lint
+	@touch $@
+
+$(CACHE)/bin/cargo-deny: | tools
+	cargo install --locked --quiet --root $(CACHE) cargo-deny

@@ -1,0 +1,174 @@
+"""Accepts connections and gives each a thread of its own, from the handshake to the close.
+
+No client waits for another's handshake, request or download.  What a client may take is limited:
+one of ``Limits.connections`` threads, and the times below; past the last free thread newcomers wait
+in the listening queue.
+"""
+
+import errno
+import socket
+import socketserver
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import ktls
+from ktls.cli.http import FileHandler
+from ktls.cli.report import Response
+
+_RESOURCES_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may take, and how many there may be."""
+
+    connections: int = 1024
+    handshake_s: float = 10.0
+    """For the whole handshake."""
+    request_s: float = 30.0
+    """From the end of an answer (or the handshake) to the end of the next request's header."""
+    send_s: float = 120.0
+    """Without the peer's TCP taking a byte; a slow client that goes on reading is let be."""
+
+
+class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Serves `directory` to TLS clients; `report` gets each response, `note` a line per failure."""
+
+    allow_reuse_address = True
+    request_queue_size = 1024
+    daemon_threads = True
+
+    def __init__(
+        self,
+        address: tuple[str, int],
+        directory: Path,
+        context: ssl.SSLContext,
+        limits: Limits,
+        *,
+        report: Callable[[Response], None],
+        note: Callable[[str], None],
+    ) -> None:
+        """`context` has been through ``ktls.prepare``.  OSError when the address cannot be had."""
+        self.directory = directory.resolve(strict=True)
+        self.limits = limits
+        self.report = report
+        self.note = note
+        self.stopping = False
+        self._context = context
+        self._free = threading.Semaphore(limits.connections)
+        self._live: set[ktls.TLSSocket] = set()
+        self._changed = threading.Condition()
+        if ":" in address[0]:
+            self.address_family = socket.AF_INET6
+        super().__init__(address, FileHandler)
+
+    # -- accepting, in the thread of serve_forever -------------------------------------------------
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        """Accept a connection when there is a thread to spare for it."""
+        while not self._free.acquire(timeout=0.2):
+            if self.stopping:
+                raise OSError(errno.ECANCELED, "stopping")
+        try:
+            return self.socket.accept()
+        except OSError as error:
+            self._free.release()
+            if error.errno in _RESOURCES_SHORT:
+                # The connection stays in the queue: without a pause this would spin until one ends.
+                self.note(f"cannot accept: {error.strerror}")
+                time.sleep(0.2)
+            raise
+
+    def process_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        """Start the connection's thread."""
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    # -- one connection, in its own thread ---------------------------------------------------------
+
+    def process_request_thread(
+        self,
+        request: socket.socket,  # type: ignore[override]
+        client_address: tuple[str, int],
+    ) -> None:
+        """Serve the connection and give its place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def finish_request(self, request: socket.socket, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        """Shake hands within the limit, then answer requests until one side has had enough."""
+        request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # The kernel ends a connection without progress, also while it drains after its close.
+        patience_ms = int(self.limits.send_s * 1000)
+        request.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
+        request.settimeout(self.limits.handshake_s)
+        connection = ktls.wrap_socket(
+            request, self._context, server_side=True, do_handshake_on_connect=False
+        )
+        with connection, self._entered(connection):
+            if self.stopping:
+                return
+            try:
+                connection.do_handshake()
+            except (OSError, ktls.KTLSError) as error:
+                self.note(f"{address_text(client_address)}: no handshake: {error}")
+                return
+            FileHandler(connection, client_address, self)
+            with suppress(OSError, ValueError):
+                # A close_notify, and no waiting for the peer's.
+                connection.settimeout(0)
+                connection.unwrap()
+
+    def handle_error(self, request: object, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+        """Say in a line what the network did; anything else is a bug and shows its traceback."""
+        error = sys.exception()
+        if isinstance(error, OSError):
+            self.note(f"{address_text(client_address)}: {error}")
+        else:
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+    # -- the end -----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _entered(self, connection: ktls.TLSSocket) -> Iterator[None]:
+        """Count `connection` among those that the end waits for."""
+        with self._changed:
+            self._live.add(connection)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._live.discard(connection)
+                self._changed.notify_all()
+
+    def stop(self, grace_s: float) -> bool:
+        """Accept nobody more, let answers under way end for `grace_s` seconds, hang up on the idle.
+
+        Called from another thread than serve_forever's.  False when answers were still under way.
+        """
+        self.stopping = True
+        self.shutdown()
+        self.server_close()
+        with self._changed:
+            for connection in self._live:
+                with suppress(OSError):
+                    # Whoever waits for a request sees the end; whoever sends goes on.
+                    connection.shutdown(socket.SHUT_RD)
+            return self._changed.wait_for(lambda: not self._live, grace_s)
+
+
+def address_text(address: tuple[str, int]) -> str:
+    """``host:port``, as URLs write it."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
