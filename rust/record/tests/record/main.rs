@@ -1,0 +1,13 @@
+//! The record layer through its public interface, against published values and against itself.
+
+mod hello;
+mod keylog;
+mod keys;
+mod refusals;
+mod rfc8448;
+mod round_trip;
+mod sample;
+mod schedule;
+#[path = "../vector_file/mod.rs"]
+mod vector_file;
+mod wire_sizes;
