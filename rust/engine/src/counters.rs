@@ -1,0 +1,52 @@
+//! Counters and gauges of the engine, read by `ktls.sysctl`. They never steer anything.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One counter or gauge.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
+    pub(crate) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sub(&self, amount: u64) {
+        self.0.fetch_sub(amount, Ordering::Relaxed);
+    }
+
+    fn read(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($($ident:ident = $name:literal;)*) => {
+        $(pub(crate) static $ident: Counter = Counter::new();)*
+
+        /// Every counter with its name below `kern.ipc.tls`, as it stands now.
+        #[must_use]
+        pub fn snapshot() -> Vec<(&'static str, u64)> {
+            vec![$(($name, $ident.read())),*]
+        }
+    };
+}
+
+counters! {
+    THREADS = "stats.threads";
+    ACTIVE = "stats.active";
+    FAILED_CRYPTO = "stats.failed_crypto";
+    TX_INQUEUE = "stats.sw_tx_inqueue";
+    RECORDS = "stats.records";
+    BYTES = "stats.bytes";
+    UNITS_INLINE = "stats.units_inline";
+    UNITS_POOL = "stats.units_pool";
+    COLD_READS = "stats.cold_reads";
+    SW_CBC = "sw.cbc";
+    SW_GCM = "sw.gcm";
+    SW_CHACHA20 = "sw.chacha20";
+}

@@ -1,0 +1,191 @@
+//! Frames that are accepted and not yet sealed: how they will be framed, and references to their payload.
+//!
+//! One [`Run`] stands for consecutive frames of one write, so that a gigabyte costs one entry. Type, sequence
+//! number and key are fixed when a run is made; the payload is neither copied nor mapped before it is sealed.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use ktls_record::{Frame, Seal, Suite};
+
+use crate::counters::{self, Counter};
+
+/// Bytes that outlive the call that brought them.
+pub type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// Where the payload of a run lies.
+#[derive(Clone)]
+pub(crate) enum Payload {
+    Bytes { owner: Owner, start: usize },
+    File { file: Arc<OwnedFd>, offset: u64 },
+}
+
+/// A key that records are sealed with, and the longest payload of a record. It belongs to the records framed
+/// while it was installed, not to the connection.
+pub(crate) struct WriteKey {
+    pub(crate) seal: Box<dyn Seal>,
+    pub(crate) max_frame_len: usize,
+    gauge: &'static Counter,
+}
+
+impl WriteKey {
+    pub(crate) fn new(seal: Box<dyn Seal>, max_frame_len: usize) -> Self {
+        use ktls_record::Algorithm;
+        let gauge = match seal.suite().algorithm() {
+            Algorithm::ChaCha20Poly1305 => &counters::SW_CHACHA20,
+            Algorithm::Aes128Gcm | Algorithm::Aes256Gcm => &counters::SW_GCM,
+            _ => &counters::SW_CBC,
+        };
+        gauge.add(1);
+        Self {
+            seal,
+            max_frame_len,
+            gauge,
+        }
+    }
+
+    pub(crate) fn suite(&self) -> Suite {
+        self.seal.suite()
+    }
+
+    /// Records that `len` bytes take; no bytes are one empty record.
+    pub(crate) fn record_count(&self, len: u64) -> u64 {
+        len.div_ceil(self.max_frame_len as u64).max(1)
+    }
+
+    /// Bytes on the wire of `len` payload bytes.
+    pub(crate) fn wire_size(&self, len: usize) -> usize {
+        let suite = self.suite();
+        let (full, rest) = (len / self.max_frame_len, len % self.max_frame_len);
+        let last = if rest > 0 || len == 0 {
+            suite.record_size(rest)
+        } else {
+            0
+        };
+        full * suite.record_size(self.max_frame_len) + last
+    }
+}
+
+impl Drop for WriteKey {
+    fn drop(&mut self) {
+        self.gauge.sub(1);
+    }
+}
+
+/// How the bytes of a run go out.
+#[derive(Clone)]
+pub(crate) enum Framing {
+    /// As they are: before a key is installed.
+    Plain,
+    /// In records, the first of them with this number.
+    Records {
+        key: Arc<WriteKey>,
+        content_type: u8,
+        sequence: u64,
+    },
+}
+
+/// Consecutive frames of one write.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub(crate) framing: Framing,
+    pub(crate) payload: Payload,
+    pub(crate) len: u64,
+}
+
+impl Run {
+    /// Bytes that go out at once per frame, for cutting.
+    fn frame_len(&self) -> usize {
+        match &self.framing {
+            Framing::Plain => 16 << 10,
+            Framing::Records { key, .. } => key.max_frame_len,
+        }
+    }
+
+    pub(crate) fn wire_size(&self) -> usize {
+        let len = usize::try_from(self.len).unwrap_or(usize::MAX);
+        match &self.framing {
+            Framing::Plain => len,
+            Framing::Records { key, .. } => key.wire_size(len),
+        }
+    }
+
+    /// Whether the payload is a file's.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self.payload, Payload::File { .. })
+    }
+
+    /// Takes whole frames from the front, at least one, while they fit into `room` bytes on the wire and `limit` of
+    /// payload. None: not even one fits, though `must` would take it anyway.
+    pub(crate) fn split_front(&mut self, room: usize, limit: usize, must: bool) -> Option<Self> {
+        let frame_len = self.frame_len();
+        let frame_size = match &self.framing {
+            Framing::Plain => frame_len,
+            Framing::Records { key, .. } => key.suite().record_size(frame_len),
+        };
+        if usize::try_from(self.len).is_ok_and(|len| len <= limit) && self.wire_size() <= room {
+            let whole = self.clone();
+            self.len = 0;
+            return Some(whole);
+        }
+        let mut frames = (room / frame_size).min(limit / frame_len);
+        if frames == 0 {
+            if !must {
+                return None;
+            }
+            frames = 1;
+        }
+        let len = (frames * frame_len) as u64;
+        if len >= self.len {
+            // The rest is one frame that is too long for the room left.
+            if !must && self.wire_size() > room {
+                return None;
+            }
+            let whole = self.clone();
+            self.len = 0;
+            return Some(whole);
+        }
+        let mut front = self.clone();
+        front.len = len;
+        self.advance(len, frames as u64);
+        Some(front)
+    }
+
+    fn advance(&mut self, len: u64, frames: u64) {
+        self.len -= len;
+        match &mut self.payload {
+            Payload::Bytes { start, .. } => *start += usize::try_from(len).unwrap_or(usize::MAX),
+            Payload::File { offset, .. } => *offset += len,
+        }
+        if let Framing::Records { sequence, .. } = &mut self.framing {
+            *sequence += frames;
+        }
+    }
+
+    /// The frames of this run in order, each with its payload's position in the run.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = (usize, Frame)> {
+        let frame_len = self.frame_len();
+        let total = usize::try_from(self.len).unwrap_or(usize::MAX);
+        let (content_type, first) = match self.framing {
+            Framing::Plain => (0, 0),
+            Framing::Records {
+                content_type,
+                sequence,
+                ..
+            } => (content_type, sequence),
+        };
+        let count = total.div_ceil(frame_len).max(1);
+        (0..count).map(move |index| {
+            let position = index * frame_len;
+            let payload_len = frame_len.min(total - position);
+            (
+                position,
+                Frame {
+                    content_type,
+                    sequence: first + index as u64,
+                    payload_len,
+                },
+            )
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! The numbers that policy sets. Mechanism reads them; it never chooses one.
+//!
+//! Each is a node of `kern.ipc.tls`; what it is for and why its default is what it is stands in the help text there.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+macro_rules! tunables {
+    ($($(#[$doc:meta])* $name:ident = $default:expr, $range:expr;)*) => {
+        $(
+            pub(crate) mod $name {
+                use super::{AtomicUsize, Ordering};
+                static VALUE: AtomicUsize = AtomicUsize::new($default);
+                $(#[$doc])*
+                #[inline]
+                pub(crate) fn get() -> usize {
+                    VALUE.load(Ordering::Relaxed)
+                }
+                pub(super) fn set(value: usize) {
+                    VALUE.store(value, Ordering::Relaxed);
+                }
+            }
+        )*
+
+        /// Sets a tunable by its name below `kern.ipc.tls`.
+        ///
+        /// # Errors
+        /// [`SetError::Unknown`] for a name that is not there, [`SetError::Range`] outside its range.
+        pub fn set(name: &str, value: usize) -> Result<(), SetError> {
+            match name {
+                $(stringify!($name) => {
+                    let range = $range;
+                    if !range.contains(&value) {
+                        return Err(SetError::Range { value, low: *range.start(), high: *range.end() });
+                    }
+                    $name::set(value);
+                    Ok(())
+                })*
+                _ => Err(SetError::Unknown),
+            }
+        }
+    };
+}
+
+/// Why a tunable was not set.
+#[derive(Debug, thiserror::Error)]
+pub enum SetError {
+    /// There is no tunable of that name.
+    #[error("no such tunable")]
+    Unknown,
+    /// The value lies outside the range.
+    #[error("{value} is outside {low}..={high}")]
+    Range {
+        /// What was asked for.
+        value: usize,
+        /// Least value taken.
+        low: usize,
+        /// Greatest value taken.
+        high: usize,
+    },
+}
+
+tunables! {
+    /// Plaintext bytes sealed and sent as one unit.
+    flush_unit = 256 << 10, 16 << 10..=1 << 20;
+    /// Plaintext bytes a connection may hold accepted and not yet taken by TCP.
+    sendspace = 1 << 20, 1 << 10..=1 << 30;
+    /// A waiting writer goes on when less than this is held.
+    sendlowat = 512 << 10, 0..=1 << 30;
+    /// A non-blocking caller seals and sends by itself while no more than this is held.
+    inline_max = 64 << 10, 0..=1 << 30;
+    /// Writes up to this length are sealed at once into the unit being gathered.
+    gather_max = 32 << 10, 0..=256 << 10;
+    /// Units sealed or being sealed at once for one connection.
+    pipeline_depth = 3, 1..=64;
+    /// Bytes left in a blocking call that pay for waking a worker.
+    handoff_min = 512 << 10, 0..=usize::MAX;
+    /// Microseconds that a thread looks again before it sleeps.
+    spin_us = 20, 0..=10_000;
+    /// Bytes a worker sends for one connection before the next has its turn.
+    quantum = 1 << 20, 16 << 10..=1 << 30;
+    /// Threads that read files which are not in memory.
+    io_threads = 1, 1..=64;
+    /// Longest random delay before a unit is sealed, in microseconds: for tests of order.
+    debug_seal_delay_us = 0, 0..=1_000_000;
+}

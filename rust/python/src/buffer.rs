@@ -1,0 +1,120 @@
+//! Bytes from Python. `bytes` never change, so they are looked at and kept where they are; any other buffer is
+//! copied while the interpreter is held, since its owner may change it afterwards. The only `unsafe` of this crate.
+
+use std::sync::Arc;
+
+use ktls_engine::{Data, Owner};
+use pyo3::buffer::PyUntypedBuffer;
+use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::PyBytes;
+
+/// Below this a reference costs more than a copy.
+const COPY_BELOW: usize = 4096;
+
+/// What a buffer argument gave.
+pub(crate) enum Input<'py> {
+    /// Immutable, and Python keeps it.
+    Bytes(Bound<'py, PyBytes>),
+    /// Ours.
+    Copied(Vec<u8>),
+}
+
+impl<'py> Input<'py> {
+    /// Takes `bytes` as they are, and a copy of any other contiguous buffer.
+    pub(crate) fn new(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        if let Ok(bytes) = object.cast_exact::<PyBytes>() {
+            return Ok(Self::Bytes(bytes.clone()));
+        }
+        Ok(Self::Copied(copy(object)?))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Bytes(bytes) => bytes.as_bytes(),
+            Self::Copied(bytes) => bytes,
+        }
+    }
+
+    /// The same for the engine: something that may be kept after the call.
+    pub(crate) fn into_owner(self) -> Owner {
+        match self {
+            Self::Bytes(bytes) => Arc::new(PyBackedBytes::from(bytes)),
+            Self::Copied(bytes) => Arc::new(bytes),
+        }
+    }
+}
+
+/// Calls `with` with the bytes in the form that suits their length.
+pub(crate) fn with_data<R>(
+    object: &Bound<'_, PyAny>,
+    with: impl FnOnce(Data<'_>) -> R,
+) -> PyResult<R> {
+    let input = Input::new(object)?;
+    if input.as_slice().len() < COPY_BELOW {
+        return Ok(with(Data::Borrowed(input.as_slice())));
+    }
+    Ok(with(Data::Shared(input.into_owner())))
+}
+
+/// A copy of a contiguous buffer's bytes, whatever its items are.
+pub(crate) fn copy(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    let buffer = open(object)?;
+    let len = buffer.len_bytes();
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    let start = buffer.buf_ptr().cast::<u8>();
+    // SAFETY: the exporter promises `len` readable bytes at `start` while `buffer` lives, the buffer is contiguous, and
+    // the interpreter is held, so that nothing changes them during the copy.
+    let bytes = unsafe { std::slice::from_raw_parts(start, len) };
+    Ok(bytes.to_vec())
+}
+
+/// Refuses an output buffer that cannot take `size` bytes.
+pub(crate) fn check_room(object: &Bound<'_, PyAny>, size: usize) -> PyResult<()> {
+    writable(object, size).map(drop)
+}
+
+/// Writes `bytes` to the start of a writable contiguous buffer.
+pub(crate) fn write_to_start(object: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<()> {
+    let buffer = writable(object, bytes.len())?;
+    let start = buffer.buf_ptr().cast::<u8>();
+    // SAFETY: the exporter promises at least `bytes.len()` writable bytes at `start` while `buffer` lives, the source is
+    // Rust's own and cannot overlap, and the interpreter is held.
+    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
+    Ok(())
+}
+
+fn writable(object: &Bound<'_, PyAny>, size: usize) -> PyResult<PyUntypedBuffer> {
+    let buffer = open(object)?;
+    if buffer.readonly() {
+        return Err(PyTypeError::new_err(
+            "the output buffer is read-only; use a bytearray or a writable memoryview",
+        ));
+    }
+    let room = buffer.len_bytes();
+    if room < size {
+        return Err(PyValueError::new_err(format!(
+            "the records take {size} bytes, the output buffer has {room}"
+        )));
+    }
+    Ok(buffer)
+}
+
+fn open(object: &Bound<'_, PyAny>) -> PyResult<PyUntypedBuffer> {
+    let buffer = PyUntypedBuffer::get(object).map_err(|_| {
+        let kind = object
+            .get_type()
+            .name()
+            .map_or_else(|_| "object".to_owned(), |name| name.to_string());
+        PyTypeError::new_err(format!("a bytes-like object is required, not '{kind}'"))
+    })?;
+    if !buffer.is_c_contiguous() {
+        return Err(PyBufferError::new_err(
+            "the buffer is not contiguous; pass bytes(view)",
+        ));
+    }
+    Ok(buffer)
+}

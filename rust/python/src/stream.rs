@@ -1,0 +1,349 @@
+//! `ktls._core.Stream`.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use ktls_engine::{Data, Error, HostSocket, Owner, Patience, Stream as Engine};
+use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::buffer::{self, Input};
+use crate::errors::os_error;
+use crate::keys::Keys;
+use crate::{pool, sealer};
+
+/// The flag of send(2): more follows at once.
+pub(crate) const MSG_MORE: u32 = 0x8000;
+
+/// The errno of a closed descriptor.
+const EBADF: i32 = 9;
+
+/// The send side of one connection.
+#[pyclass(frozen, weakref, module = "ktls._core")]
+pub(crate) struct Stream {
+    engine: RwLock<Option<Arc<Engine>>>,
+    /// Nanoseconds; negative: for ever.
+    timeout: AtomicI64,
+    provider: RwLock<Option<String>>,
+}
+
+#[pymethods]
+impl Stream {
+    #[new]
+    fn new(fd: i32) -> PyResult<Self> {
+        let refused = |errno: i32, why: String| PyOSError::new_err((errno, why));
+        let socket = ktls_engine::duplicate(fd).map_err(|errno| {
+            refused(errno.raw_os_error(), format!("descriptor {fd} is not open"))
+        })?;
+        let output = HostSocket::new(socket).map_err(|errno| {
+            refused(
+                errno.raw_os_error(),
+                format!("descriptor {fd} is not a TCP socket"),
+            )
+        })?;
+        let engine = Engine::new(Box::new(output), pool::pool());
+        Ok(Self {
+            engine: RwLock::new(Some(engine)),
+            timeout: AtomicI64::new(-1),
+            provider: RwLock::new(None),
+        })
+    }
+
+    #[pyo3(signature = (keys, sequence, *, explicit_nonce=None, provider=None, max_frame_len=16384))]
+    fn install(
+        &self,
+        keys: &Keys,
+        sequence: u64,
+        explicit_nonce: Option<u64>,
+        provider: Option<&str>,
+        max_frame_len: usize,
+    ) -> PyResult<()> {
+        if !(1..=ktls_record::MAX_FRAME_LEN).contains(&max_frame_len) {
+            return Err(PyValueError::new_err(format!(
+                "max_frame_len {max_frame_len} is outside 1..=16384"
+            )));
+        }
+        let seal = sealer::seal(keys, sequence, explicit_nonce, provider)?;
+        self.engine()?
+            .install(seal, sequence, max_frame_len)
+            .map_err(|error| os_error(&error))?;
+        *self
+            .provider
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = Some(provider.unwrap_or("ring").to_owned());
+        Ok(())
+    }
+
+    #[getter]
+    fn installed(&self) -> bool {
+        self.engine()
+            .is_ok_and(|engine| engine.sequence().is_some())
+    }
+
+    #[getter]
+    fn provider(&self) -> Option<String> {
+        self.provider
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    #[getter]
+    fn sequence(&self) -> u64 {
+        self.engine()
+            .ok()
+            .and_then(|engine| engine.sequence())
+            .unwrap_or(0)
+    }
+
+    #[getter]
+    fn pending(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.pending())
+    }
+
+    fn settimeout(&self, timeout: Option<f64>) -> PyResult<()> {
+        let nanoseconds = match timeout {
+            None => -1,
+            Some(seconds) => {
+                i64::try_from(seconds_to_duration(seconds)?.as_nanos()).unwrap_or(i64::MAX)
+            }
+        };
+        self.timeout.store(nanoseconds, Ordering::Relaxed);
+        Ok(())
+    }
+
+    #[pyo3(signature = (data, content_type=23, flags=0))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        content_type: u8,
+        flags: u32,
+    ) -> PyResult<usize> {
+        let _more = flags & MSG_MORE != 0;
+        let engine = self.engine()?;
+        let limit = self.limit();
+        buffer::with_data(data, |data| {
+            run(py, limit, |patience| {
+                engine.send(&data, content_type, false, patience)
+            })
+        })?
+    }
+
+    fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let engine = self.engine()?;
+        let limit = self.limit();
+        buffer::with_data(data, |data| {
+            run(py, limit, |patience| match &data {
+                Data::Borrowed(bytes) => send_all(
+                    &engine,
+                    bytes.len(),
+                    |from| Data::Borrowed(&bytes[from..]),
+                    patience,
+                ),
+                Data::Shared(owner) => {
+                    let len = (**owner).as_ref().len();
+                    let rest = |from| {
+                        if from == 0 {
+                            Data::Shared(Arc::clone(owner))
+                        } else {
+                            Data::Shared(tail(owner, from))
+                        }
+                    };
+                    send_all(&engine, len, rest, patience)
+                }
+            })
+        })?
+    }
+
+    #[pyo3(signature = (buffers, content_type=23, flags=0, *, atomic=false))]
+    fn sendmsg(
+        &self,
+        py: Python<'_>,
+        buffers: Vec<Bound<'_, PyAny>>,
+        content_type: u8,
+        flags: u32,
+        atomic: bool,
+    ) -> PyResult<usize> {
+        let _more = flags & MSG_MORE != 0;
+        let engine = self.engine()?;
+        let limit = self.limit();
+        let mut whole = Vec::new();
+        for buffer in &buffers {
+            whole.extend_from_slice(Input::new(buffer)?.as_slice());
+        }
+        let data = Data::Shared(Arc::new(whole));
+        run(py, limit, |patience| {
+            engine.send(&data, content_type, atomic, patience)
+        })
+    }
+
+    fn sendfile(&self, py: Python<'_>, fd: i32, offset: u64, count: u64) -> PyResult<u64> {
+        let file = ktls_engine::duplicate(fd).map_err(|errno| {
+            PyOSError::new_err((
+                errno.raw_os_error(),
+                format!("file descriptor {fd} is not open"),
+            ))
+        })?;
+        let engine = self.engine()?;
+        run(py, self.limit(), |patience| {
+            engine.send_file(file, offset, count, patience)
+        })
+    }
+
+    fn fileno(&self) -> PyResult<i32> {
+        self.engine()?
+            .poll_descriptor()
+            .map_err(|error| os_error(&error))
+    }
+
+    fn consumed(&self, more: bool) {
+        if let Ok(engine) = self.engine() {
+            engine.consumed(more);
+        }
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let limit = timeout.map(seconds_to_duration).transpose()?;
+        let engine = self.engine()?;
+        run(
+            py,
+            Limit {
+                may_wait: true,
+                duration: limit,
+            },
+            |patience| engine.flush(patience),
+        )
+    }
+
+    fn shutdown_write(&self) -> PyResult<()> {
+        self.engine()?
+            .shutdown_write()
+            .map_err(|error| os_error(&error))
+    }
+
+    fn close(&self) {
+        let engine = self
+            .engine
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(engine) = engine {
+            engine.close();
+        }
+    }
+
+    fn abort(&self) {
+        if let Ok(engine) = self.engine() {
+            engine.abort();
+        }
+    }
+
+    fn __repr__(&self) -> String {
+        self.engine().map_or_else(
+            |_| "<ktls._core.Stream closed>".to_owned(),
+            |engine| format!("<ktls._core.Stream {}>", engine.route()),
+        )
+    }
+}
+
+impl Stream {
+    fn engine(&self) -> PyResult<Arc<Engine>> {
+        let engine = self.engine.read().unwrap_or_else(PoisonError::into_inner);
+        engine
+            .clone()
+            .ok_or_else(|| PyOSError::new_err((EBADF, "the socket is closed")))
+    }
+
+    fn limit(&self) -> Limit {
+        match self.timeout.load(Ordering::Relaxed) {
+            0 => Limit {
+                may_wait: false,
+                duration: None,
+            },
+            nanoseconds => Limit {
+                may_wait: true,
+                duration: u64::try_from(nanoseconds).ok().map(Duration::from_nanos),
+            },
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy)]
+struct Limit {
+    may_wait: bool,
+    duration: Option<Duration>,
+}
+
+/// Runs a call of the engine without the interpreter. Python's signal handlers run while it waits; what one of them
+/// raises ends the call.
+fn run<T: Send>(
+    py: Python<'_>,
+    limit: Limit,
+    call: impl FnOnce(&mut Patience<'_>) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    let mut raised = None;
+    let result = py.detach(|| {
+        let mut interrupted = || match Python::attach(|py| py.check_signals()) {
+            Ok(()) => false,
+            Err(error) => {
+                raised = Some(error);
+                true
+            }
+        };
+        let deadline = limit.duration.map(|duration| Instant::now() + duration);
+        call(&mut Patience {
+            may_wait: limit.may_wait,
+            deadline,
+            interrupted: &mut interrupted,
+        })
+    });
+    match raised {
+        Some(error) => Err(error),
+        None => result.map_err(|error| os_error(&error)),
+    }
+}
+
+/// Goes on until everything is accepted.
+fn send_all<'a>(
+    engine: &Arc<Engine>,
+    len: usize,
+    from: impl Fn(usize) -> Data<'a>,
+    patience: &mut Patience<'_>,
+) -> Result<(), Error> {
+    let mut sent = 0;
+    while sent < len {
+        sent += engine.send(&from(sent), 23, false, patience)?;
+    }
+    Ok(())
+}
+
+/// The rest of somebody's bytes.
+struct Tail(Owner, usize);
+
+impl AsRef<[u8]> for Tail {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref().get(self.1..).unwrap_or_default()
+    }
+}
+
+fn tail(owner: &Owner, from: usize) -> Owner {
+    Arc::new(Tail(Arc::clone(owner), from))
+}
+
+fn seconds_to_duration(seconds: f64) -> PyResult<Duration> {
+    Duration::try_from_secs_f64(seconds).map_err(|_| {
+        PyValueError::new_err(format!(
+            "timeout {seconds} is not a number of seconds, 0 or more"
+        ))
+    })
+}
