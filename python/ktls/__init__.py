@@ -1,0 +1,70 @@
+"""FreeBSD's kernel TLS as a library: native threads frame, seal and send what is written."""
+
+from ktls import backends
+from ktls.constants import (
+    CRYPTO_AES_128_NIST_GMAC,
+    CRYPTO_AES_192_NIST_GMAC,
+    CRYPTO_AES_256_NIST_GMAC,
+    CRYPTO_AES_CBC,
+    CRYPTO_AES_NIST_GCM_16,
+    CRYPTO_CHACHA20_POLY1305,
+    CRYPTO_SHA1_HMAC,
+    CRYPTO_SHA2_256_HMAC,
+    CRYPTO_SHA2_384_HMAC,
+    IPPROTO_TCP,
+    TCP_RXTLS_ENABLE,
+    TCP_RXTLS_MODE,
+    TCP_TXTLS_ENABLE,
+    TCP_TXTLS_MODE,
+    TLS_MAJOR_VER_ONE,
+    TLS_MINOR_VER_ONE,
+    TLS_MINOR_VER_THREE,
+    TLS_MINOR_VER_TWO,
+    TLS_MINOR_VER_ZERO,
+    TLS_RLTYPE_ALERT,
+    TLS_RLTYPE_APP,
+    TLS_RLTYPE_HANDSHAKE,
+    TLS_SET_RECORD_TYPE,
+    Mode,
+)
+from ktls.errors import BadRecord, HandoverError, KTLSError
+from ktls.params import TLSEnable
+from ktls.probe import probe
+from ktls.socket import Socket
+from ktls.sysctl import enable, sysctl
+
+__all__ = [
+    "CRYPTO_AES_128_NIST_GMAC",
+    "CRYPTO_AES_192_NIST_GMAC",
+    "CRYPTO_AES_256_NIST_GMAC",
+    "CRYPTO_AES_CBC",
+    "CRYPTO_AES_NIST_GCM_16",
+    "CRYPTO_CHACHA20_POLY1305",
+    "CRYPTO_SHA1_HMAC",
+    "CRYPTO_SHA2_256_HMAC",
+    "CRYPTO_SHA2_384_HMAC",
+    "IPPROTO_TCP",
+    "TCP_RXTLS_ENABLE",
+    "TCP_RXTLS_MODE",
+    "TCP_TXTLS_ENABLE",
+    "TCP_TXTLS_MODE",
+    "TLS_MAJOR_VER_ONE",
+    "TLS_MINOR_VER_ONE",
+    "TLS_MINOR_VER_THREE",
+    "TLS_MINOR_VER_TWO",
+    "TLS_MINOR_VER_ZERO",
+    "TLS_RLTYPE_ALERT",
+    "TLS_RLTYPE_APP",
+    "TLS_RLTYPE_HANDSHAKE",
+    "TLS_SET_RECORD_TYPE",
+    "BadRecord",
+    "HandoverError",
+    "KTLSError",
+    "Mode",
+    "Socket",
+    "TLSEnable",
+    "backends",
+    "enable",
+    "probe",
+    "sysctl",
+]

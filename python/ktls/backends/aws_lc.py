@@ -1,0 +1,24 @@
+"""The backend ``aws-lc``: the fastest one where the CPU has VAES.
+
+It is there when the extension module was built with the feature ``aws-lc``.
+"""
+
+from typing import Final
+
+from ktls.backends.backend import Support, compiled_in, seals_aead
+
+
+class AWSLC:
+    """See the module."""
+
+    name: Final = "aws-lc"
+    prio: Final = 20
+    provider: Final = "aws-lc"
+
+    def probe(self) -> Support:
+        """Whether it was compiled in."""
+        return compiled_in(self.provider)
+
+    def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
+        """AES-GCM and ChaCha20-Poly1305, in TLS 1.2 and 1.3."""
+        return seals_aead(tls_vminor, cipher_algorithm, key_len)

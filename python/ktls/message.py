@@ -1,0 +1,64 @@
+"""The flags and the control message of a send, checked.
+
+The record type by control message is upstream's, with one difference: the level of the message
+counts.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Final
+
+from ktls import constants as c
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from ktls.session import Session
+
+_FLAGS: Final = socket.MSG_MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+
+def checked_flags(flags: int) -> int:
+    """`flags` as the engine takes them.
+
+    Raises OSError: EINVAL for MSG_EOR, EOPNOTSUPP for what is not supported.
+    """
+    if flags & socket.MSG_EOR:
+        raise OSError(errno.EINVAL, "MSG_EOR has no meaning on a stream socket; leave it out")
+    unknown = flags & ~_FLAGS
+    if unknown:
+        raise OSError(
+            errno.EOPNOTSUPP,
+            f"send flags {unknown:#x} are not supported; MSG_MORE, MSG_DONTWAIT and MSG_NOSIGNAL"
+            " are",
+        )
+    # The engine never raises SIGPIPE.
+    return flags & ~socket.MSG_NOSIGNAL
+
+
+def record_type(controls: list[tuple[int, int, ReadableBuffer]], session: Session | None) -> int:
+    """The content type that the one control message asks for.  Raises OSError EINVAL."""
+    if len(controls) != 1:
+        raise OSError(
+            errno.EINVAL, f"{len(controls)} control messages; pass one, TLS_SET_RECORD_TYPE"
+        )
+    level, kind, data = controls[0]
+    if (level, kind) != (c.IPPROTO_TCP, c.TLS_SET_RECORD_TYPE):
+        raise OSError(
+            errno.EINVAL,
+            f"control message of level {level} and type {kind}; only level {c.IPPROTO_TCP}"
+            f" (IPPROTO_TCP) and type {c.TLS_SET_RECORD_TYPE} (TLS_SET_RECORD_TYPE) is taken",
+        )
+    value = memoryview(data).tobytes()
+    if len(value) != 1:
+        raise OSError(
+            errno.EINVAL, f"the record type has {len(value)} bytes; it is one, bytes([n])"
+        )
+    if session is None:
+        raise OSError(errno.EINVAL, "a record type needs a session; set TCP_TXTLS_ENABLE before")
+    if value[0] == 0 and session.tls_vminor == c.TLS_MINOR_VER_THREE:
+        # RFC 8446 §5.4: a zero inner type is padding; the end of the data could not be found.
+        raise OSError(errno.EINVAL, "record type 0 does not exist in TLS 1.3; use 1 to 255")
+    return value[0]

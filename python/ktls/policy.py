@@ -1,0 +1,199 @@
+"""Every threshold of the send path: what it decides and why its default is what it is.
+
+The numbers are nodes of ``ktls.sysctl``; the engine is told of them and never chooses one.  The
+figures in the reasons were taken on two cores of a Zen 5 machine; ``docs/performance.md`` says
+how.  The environment's ``KTLS_SYSCTL`` is applied here, when every node exists.
+"""
+
+import errno
+import os
+from typing import Final
+
+from ktls.sysctl import PREFIX, Node, sysctl
+
+ENVIRONMENT: Final = "KTLS_SYSCTL"
+
+
+def _tunable(
+    name: str, default: int, low: int, high: int, help_text: str, *, at_start: bool = False
+) -> Node:
+    return Node(
+        name=PREFIX + name,
+        type="uint",
+        flags="RDTUN" if at_start else "RW",
+        default=default,
+        low=low,
+        high=high,
+        help=help_text,
+        engine=name.replace(".", "_"),
+    )
+
+
+sysctl.add(
+    Node(
+        name=PREFIX + "backend",
+        type="string",
+        flags="RW",
+        default="",
+        help="Name of the backend that new sessions use; empty: the first of descending priority"
+        " that takes the suite",
+    ),
+    Node(
+        name=PREFIX + "workers",
+        type="uint",
+        flags="RDTUN",
+        default=0,
+        high=1024,
+        help="Worker threads; 0: one for each CPU that this process may run on",
+    ),
+    Node(
+        name=PREFIX + "close_timeout",
+        type="uint",
+        flags="RW",
+        default=10,
+        high=86400,
+        help="Seconds that the end of the interpreter waits for accepted data to be sent. Long"
+        " enough for a slow peer to take the send buffer, short enough for a service manager",
+    ),
+    _tunable(
+        "flush_unit",
+        262144,
+        16384,
+        1048576,
+        "Bytes sealed and sent as one unit. A send costs about 4 us and 1.2 us for each 16 KiB, so"
+        " 16 records share the fixed part; 1 MiB falls out of the core's cache and halves the rate"
+        " where the congestion control paces",
+    ),
+    _tunable(
+        "sendspace",
+        1048576,
+        1024,
+        1073741824,
+        "Bytes of plaintext that one connection may hold, accepted and not taken by TCP; more waits"
+        " or is EWOULDBLOCK. Four flush units: the pipeline stays full, and a thousand idle readers"
+        " cost a gigabyte at most",
+    ),
+    _tunable(
+        "sendlowat",
+        524288,
+        0,
+        1073741824,
+        "A waiting writer goes on, and the socket is writable again, below so many bytes held. Half"
+        " of sendspace: one wake-up for many sends, and the worker does not run dry meanwhile",
+    ),
+    _tunable(
+        "inline_max",
+        65536,
+        0,
+        1073741824,
+        "A non-blocking caller seals and sends by itself up to this many held. Four records take"
+        " about 15 us, less than waking a thread on another core (16 to 24 us)",
+    ),
+    _tunable(
+        "gather_max",
+        32768,
+        0,
+        262144,
+        "Writes up to this length are sealed at once into the unit being gathered. Sealing two"
+        " records costs less than keeping a reference to the data and coming back to it",
+    ),
+    _tunable(
+        "pipeline_depth",
+        3,
+        1,
+        64,
+        "Units of one connection sealed or being sealed at once: one on its way to the socket, one"
+        " ready, one in work. More only moves the hot buffers out of the cache",
+    ),
+    _tunable(
+        "handoff_min",
+        524288,
+        0,
+        2**63 - 1,
+        "Bytes left in a blocking call that pay for waking a worker. A cold wake-up costs like"
+        " sealing 22 to 33 records (360 to 540 KB)",
+    ),
+    _tunable(
+        "spin_us",
+        20,
+        0,
+        10000,
+        "Microseconds that a thread looks for more work before it sleeps: about the price of the"
+        " wake-up that it saves. 0 on a machine with one CPU",
+    ),
+    _tunable(
+        "quantum",
+        1048576,
+        16384,
+        1073741824,
+        "Bytes that a worker sends for one connection before the next has its turn: 0.2 ms at the"
+        " best rate, so a hundred busy connections wait 20 ms",
+    ),
+    _tunable(
+        "io_threads",
+        1,
+        1,
+        64,
+        "Threads that read file ranges which are not in memory; one keeps a disk busy with 256 KiB"
+        " reads, a network file system may want more",
+        at_start=True,
+    ),
+    _tunable(
+        "debug.seal_delay_us",
+        0,
+        0,
+        1000000,
+        "For tests of order: the longest random delay before a unit is sealed, in microseconds",
+    ),
+    *(
+        Node(name=PREFIX + name, type="counter", flags="RD", counted=True, help=help_text)
+        for name, help_text in (
+            ("stats.records", "TLS records sealed"),
+            ("stats.bytes", "Plaintext bytes sealed"),
+            ("stats.units_inline", "Flush units sealed and sent by the thread that called"),
+            ("stats.units_pool", "Flush units sealed and sent by worker threads"),
+            ("stats.cold_reads", "File reads that were not in memory and went to an I/O thread"),
+        )
+    ),
+)
+
+
+def worker_count() -> int:
+    """Threads that the pool starts with."""
+    return sysctl.number(PREFIX + "workers") or len(os.sched_getaffinity(0))
+
+
+def max_frame_len(limit: int) -> int:
+    """Payload bytes of a record, where the peer allows at most `limit` (RFC 6066, RFC 8449)."""
+    return min(limit, sysctl.number(PREFIX + "maxlen"))
+
+
+def admit() -> None:
+    """The general switch: OSError EOPNOTSUPP when off, otherwise counted as an enable call."""
+    if not sysctl[PREFIX + "enable"]:
+        raise OSError(
+            errno.EOPNOTSUPP,
+            "kern.ipc.tls.enable is off; call ktls.enable() or set it to 1",
+        )
+    sysctl.count(PREFIX + "stats.enable_calls")
+
+
+def require_ext_pgs() -> None:
+    """The switch of unmapped buffers: OSError ENXIO when off."""
+    if not sysctl["kern.ipc.mb_use_ext_pgs"]:
+        raise OSError(
+            errno.ENXIO,
+            "kern.ipc.mb_use_ext_pgs is off; call ktls.enable() or set it to 1",
+        )
+
+
+def apply_environment(text: str) -> None:
+    """Carry out ``name=value,name=value``.  Raises ValueError that quotes the item."""
+    for item in filter(None, map(str.strip, text.split(","))):
+        try:
+            sysctl.assign(item)
+        except ValueError as error:
+            raise ValueError(f"{ENVIRONMENT}: {error}") from None
+
+
+apply_environment(os.environ.get(ENVIRONMENT, ""))

@@ -1,0 +1,173 @@
+"""Sessions: what was agreed when the keys of a connection were installed.
+
+A session says who seals and in what form; the keys and the sequence number live in the engine's
+stream. The checks that FreeBSD makes on the way (rows 3 to 20 of TCP_TXTLS_ENABLE) are made here,
+in its order.
+"""
+
+import errno
+import os
+import threading
+from dataclasses import dataclass
+
+from ktls import _core, backends, params, policy
+from ktls import constants as c
+from ktls.constants import Mode
+from ktls.params import TLSEnable
+from ktls.sysctl import PREFIX, sysctl
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What one direction of one connection agreed on when its keys were installed."""
+
+    tls_vminor: int
+    cipher_algorithm: int
+    key_len: int
+    backend: str
+    provider: str
+    max_frame_len: int
+    mode: Mode = Mode.SW
+
+    def __str__(self) -> str:
+        suite = params.suite_name(self.tls_vminor, self.cipher_algorithm, self.key_len)
+        return f"{suite}, sealed by {self.backend}"
+
+
+class Slot:
+    """Where a socket keeps its session: empty, then one session until the end.
+
+    Two threads may try to fill it at once; one of them gets EALREADY.
+    """
+
+    __slots__ = ("session",)
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+
+    @property
+    def mode(self) -> Mode:
+        """NONE while empty."""
+        return Mode.NONE if self.session is None else self.session.mode
+
+    def enable(self, stream: _core.Stream, en: TLSEnable, *, listening: bool) -> None:
+        """TCP_TXTLS_ENABLE.  Raises OSError with upstream's errno, checked in upstream's order."""
+        params.check_lengths(en)
+        self._admit()
+        params.check(en, cbc_enable=bool(sysctl[PREFIX + "cbc_enable"]))
+        session = _create(
+            en.tls_vminor, en.cipher_algorithm, len(en.cipher_key), c.TLS_MAX_MSG_SIZE_V10_2
+        )
+        mac = en.cipher_algorithm == c.CRYPTO_AES_CBC
+        keys = _core.Keys(
+            en.tls_vminor,
+            en.cipher_algorithm,
+            en.cipher_key,
+            en.iv,
+            en.auth_algorithm if mac else 0,
+            en.auth_key,
+        )
+        self._fill(stream, session, keys, en.sequence, None, listening=listening)
+
+    def install(
+        self,
+        stream: _core.Stream,
+        keys: _core.Keys,
+        sequence: int,
+        explicit_nonce: int | None,
+        max_frame_len: int,
+        *,
+        listening: bool,
+    ) -> None:
+        """The same from keys that are in the engine already (the hand-over's way in)."""
+        self._admit()
+        session = _create(keys.tls_vminor, keys.cipher_algorithm, keys.key_len, max_frame_len)
+        self._fill(stream, session, keys, sequence, explicit_nonce, listening=listening)
+
+    def rekey(self, stream: _core.Stream, keys: _core.Keys) -> None:
+        """Go on with the next generation's keys, from record 0.
+
+        Raises OSError: EINVAL without a session or for another version or cipher, EBUSY where the
+        version has no key update.  Nothing changes then.
+        """
+        session = self.session
+        if session is None:
+            raise OSError(errno.EINVAL, "there is no session to rekey; install keys first")
+        if session.tls_vminor != c.TLS_MINOR_VER_THREE:
+            raise OSError(
+                errno.EBUSY,
+                f"TLS 1.{session.tls_vminor - 1} has no key update; make a new connection",
+            )
+        old = (session.tls_vminor, session.cipher_algorithm, session.key_len)
+        new = (keys.tls_vminor, keys.cipher_algorithm, keys.key_len)
+        if old != new:
+            raise OSError(
+                errno.EINVAL,
+                f"the session is {params.suite_name(*old)}, the keys are for"
+                f" {params.suite_name(*new)}; a key update keeps version and cipher",
+            )
+        stream.install(keys, 0, provider=session.provider, max_frame_len=session.max_frame_len)
+
+    def _admit(self) -> None:
+        """Rows 4 to 9."""
+        policy.admit()
+        self._require_empty()
+        policy.require_ext_pgs()
+
+    def _require_empty(self) -> None:
+        if self.session is not None:
+            raise OSError(
+                errno.EALREADY, f"the socket has a session already ({self.session}); it stays"
+            )
+
+    def _fill(
+        self,
+        stream: _core.Stream,
+        session: Session,
+        keys: _core.Keys,
+        sequence: int,
+        explicit_nonce: int | None,
+        *,
+        listening: bool,
+    ) -> None:
+        """Rows 17 to 20."""
+        if listening:
+            raise OSError(
+                errno.ENOTCONN, "the socket is listening; enable TLS on the sockets it accepts"
+            )
+        with _filling:
+            self._require_empty()
+            stream.install(
+                keys,
+                sequence,
+                explicit_nonce=explicit_nonce,
+                provider=session.provider,
+                max_frame_len=session.max_frame_len,
+            )
+            self.session = session
+        sysctl.count(PREFIX + "stats.offload_total")
+
+
+def _create(tls_vminor: int, cipher_algorithm: int, key_len: int, limit: int) -> Session:
+    """Row 16: who seals."""
+    params.check_key_len(cipher_algorithm, key_len)
+    backend, provider = backends.choose(tls_vminor, cipher_algorithm, key_len)
+    return Session(
+        tls_vminor,
+        cipher_algorithm,
+        key_len,
+        backend.name,
+        provider,
+        policy.max_frame_len(limit),
+    )
+
+
+_filling = threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    global _filling
+    _filling = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

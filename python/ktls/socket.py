@@ -1,0 +1,401 @@
+"""``ktls.Socket``: the socket-like face of a session.
+
+It owns one TCP socket.  Everything written goes through the engine's stream, before and after the
+keys are there, so that order is kept and nothing overtakes.  What is read comes from the kernel as
+it is: opening the peer's records is the application's business.  How a file is sent is in
+``filesend``.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any, Self
+
+from ktls import _core, filesend, message, workers
+from ktls import constants as c
+from ktls.constants import Mode
+from ktls.params import TLSEnable
+from ktls.session import Slot
+from ktls.sysctl import PREFIX, sysctl
+
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+
+class Socket:
+    """Takes over a TCP socket, connected or fresh, and sends through KTLS once keys are installed.
+
+    The object that was passed in is closed afterwards, so that no one writes clear text through it;
+    its timeout is kept.  Usable from any thread: records are never torn, and each thread's calls
+    keep their order.  A ``send`` that returned has been *accepted*: the data may be changed, an
+    error found later is raised once by the next call, and ``close`` lets accepted data drain.
+
+    Raises TypeError for anything but a plain ``socket.socket``, OSError EBADF for a closed one,
+    OSError EINVAL for one that is not TCP, OSError when the worker threads cannot be started.
+    """
+
+    __slots__ = ("__weakref__", "_selectable", "_slot", "_sock", "_stream")
+
+    def __init__(self, sock: socket.socket, /) -> None:
+        _require_tcp(sock)
+        workers.start()
+        timeout = sock.gettimeout()
+        family, kind, proto = sock.family, sock.type, sock.proto
+        self._stream = _core.Stream(sock.fileno())
+        self._sock = socket.socket(family, kind, proto, fileno=sock.detach())
+        self._slot = Slot()
+        self._selectable = False
+        self.settimeout(timeout)
+
+    # -- options -----------------------------------------------------------------------------------
+
+    def setsockopt(
+        self, level: int, optname: int, value: Any, optlen: int | None = None, /
+    ) -> None:
+        """As ``socket.setsockopt``, and the two options of KTLS.
+
+        TCP_TXTLS_ENABLE takes a ``TLSEnable``, TCP_TXTLS_MODE a ``Mode``.  Errors of the two are
+        OSError with upstream's errno, in upstream's order: for ENABLE EINVAL, EOPNOTSUPP (switched
+        off), EALREADY, ENXIO, EPROTONOSUPPORT, ENOTCONN; for MODE EINVAL and ENXIO. Setting a mode
+        without a session does nothing, as upstream.
+        """
+        if level != c.IPPROTO_TCP or not c.TCP_TXTLS_ENABLE <= optname <= c.TCP_RXTLS_MODE:
+            if optlen is None:
+                self._sock.setsockopt(level, optname, value)
+            else:
+                self._sock.setsockopt(level, optname, value, optlen)
+            return
+        match optname:
+            case c.TCP_TXTLS_ENABLE:
+                if not isinstance(value, TLSEnable):
+                    raise TypeError(
+                        f"TCP_TXTLS_ENABLE takes a ktls.TLSEnable, not {type(value).__name__}"
+                    )
+                self._slot.enable(self._stream, value, listening=self._listening())
+            case c.TCP_TXTLS_MODE:
+                self._set_mode(value)
+            case _:
+                raise OSError(errno.ENOPROTOOPT, _no_option(optname))
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
+        """As ``socket.getsockopt``; TCP_TXTLS_MODE answers a ``Mode``, listening EINVAL."""
+        if level != c.IPPROTO_TCP or not c.TCP_TXTLS_ENABLE <= optname <= c.TCP_RXTLS_MODE:
+            return self._sock.getsockopt(level, optname, buflen)
+        if optname != c.TCP_TXTLS_MODE:
+            raise OSError(errno.ENOPROTOOPT, _no_option(optname))
+        if self._listening():
+            raise OSError(errno.EINVAL, "a listening socket has no TLS mode; ask an accepted one")
+        return self._slot.mode
+
+    @property
+    def mode(self) -> Mode:
+        """Who seals: NONE before the keys are installed."""
+        return self._slot.mode
+
+    def _set_mode(self, value: object) -> None:
+        if not isinstance(value, int):
+            raise TypeError(f"TCP_TXTLS_MODE takes a ktls.Mode, not {type(value).__name__}")
+        if self._listening():
+            raise OSError(errno.EINVAL, "a listening socket has no TLS mode; set an accepted one's")
+        if value not in (Mode.SW, Mode.IFNET):
+            raise OSError(
+                errno.EINVAL, f"mode {int(value)} cannot be set; set Mode.SW (1) or Mode.IFNET (2)"
+            )
+        if self._slot.session is None or value == self._slot.mode:
+            return
+        sysctl.count(PREFIX + "stats.switch_failed")
+        raise OSError(errno.ENXIO, "no interface offers TLS; the session stays in Mode.SW")
+
+    def _listening(self) -> bool:
+        return bool(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+
+    # -- the hand-over's way in --------------------------------------------------------------------
+
+    def _install(
+        self, keys: _core.Keys, sequence: int, explicit_nonce: int | None, max_frame_len: int
+    ) -> None:
+        """TCP_TXTLS_ENABLE with keys that the engine holds already.  OSError as there."""
+        self._slot.install(
+            self._stream,
+            keys,
+            sequence,
+            explicit_nonce,
+            max_frame_len,
+            listening=self._listening(),
+        )
+
+    def _rekey(self, keys: _core.Keys) -> None:
+        """The next generation's keys, from record 0 on (TLS 1.3)."""
+        self._slot.rekey(self._stream, keys)
+
+    def _release(self) -> socket.socket:
+        """Give the kernel socket back when all was sent that was accepted; closes this object."""
+        timeout = self.gettimeout()
+        self._stream.flush(timeout)
+        self._stream.close()
+        sock = socket.socket(self.family, self.type, self.proto, fileno=self._sock.detach())
+        sock.settimeout(timeout)
+        return sock
+
+    # -- sending -----------------------------------------------------------------------------------
+
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
+        """Accept as much of `data` as there is room for; returns the count.
+
+        What was accepted is never asked for again.
+        Blocking, that is all of it; with a timeout or MSG_DONTWAIT perhaps less.  ``bytes`` are
+        referenced, any other buffer is copied.  Empty data: 0, as Python's sockets do (upstream
+        says EINVAL; an empty record that means something exists in TLS 1.0 only).
+
+        Raises BlockingIOError or TimeoutError when nothing was accepted, OSError EPIPE after
+        ``shutdown``, EINVAL for MSG_EOR, EOPNOTSUPP for flags other than MSG_MORE, MSG_DONTWAIT and
+        MSG_NOSIGNAL.
+        """
+        if flags:
+            return self._stream.send(data, c.TLS_RLTYPE_APP, message.checked_flags(flags))
+        return self._stream.send(data)
+
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
+        """Accept all of `data`.  Errors as ``send``, perhaps after a part was accepted."""
+        if not flags:
+            self._stream.sendall(data)
+            return
+        flags = message.checked_flags(flags)
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[self._stream.send(view, c.TLS_RLTYPE_APP, flags) :]
+
+    def sendmsg(
+        self,
+        buffers: Iterable[ReadableBuffer],
+        ancdata: Iterable[tuple[int, int, ReadableBuffer]] = (),
+        flags: int = 0,
+        /,
+    ) -> int:
+        """Send the concatenation of `buffers` as one write.
+
+        The control message ``(IPPROTO_TCP, TLS_SET_RECORD_TYPE, bytes([n]))`` makes records of
+        content type n; such a message is all or nothing, and should not be longer than one record
+        (16384 bytes).
+
+        Raises OSError as ``send``; EINVAL for any other control message (its level counts, unlike
+        upstream) and for a record type without a session or without data; EMSGSIZE for a message
+        with a record type that can never fit (kern.ipc.tls.sendspace).
+        """
+        flags = message.checked_flags(flags)
+        parts = list(buffers)
+        controls = list(ancdata)
+        if not controls:
+            return self._stream.sendmsg(parts, c.TLS_RLTYPE_APP, flags)
+        content_type = message.record_type(controls, self._slot.session)
+        if not any(memoryview(part).nbytes for part in parts):
+            raise OSError(
+                errno.EINVAL, f"a message of record type {content_type} needs data; it has none"
+            )
+        return self._stream.sendmsg(parts, content_type, flags, atomic=True)
+
+    def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
+        """Send a file from `offset` on, `count` bytes or up to its end; returns what was accepted.
+
+        A regular file is read by the engine, after this call has returned; one that shrinks before
+        it was read resets the connection (EIO).  Anything else with ``read`` is read and sent
+        here.  The file's position is `offset` plus what was accepted afterwards, also after an
+        error.  A non-blocking socket accepts what fits, which ``socket.sendfile`` refuses.
+
+        Raises ValueError as ``socket.sendfile``: text files, a `count` that is not positive;
+        OSError as ``send``.
+        """
+        return filesend.send_file(self._stream, file, offset, count, blocking=self._blocking())
+
+    def _blocking(self) -> bool:
+        return self._sock.gettimeout() != 0
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until TCP has taken everything accepted so far; None waits as long as it takes.
+
+        Raises TimeoutError, and the error of the connection that a worker found.
+        """
+        self._stream.flush(timeout)
+
+    def shutdown(self, how: int, /) -> None:
+        """As ``socket.shutdown``; the end of the write side follows what was accepted."""
+        if how in (socket.SHUT_RD, socket.SHUT_RDWR):
+            self._sock.shutdown(socket.SHUT_RD)
+        if how in (socket.SHUT_WR, socket.SHUT_RDWR):
+            self._stream.shutdown_write()
+        elif how != socket.SHUT_RD:
+            raise OSError(
+                errno.EINVAL, f"how is {how}; it is SHUT_RD (0), SHUT_WR (1) or SHUT_RDWR (2)"
+            )
+
+    # -- receiving: what the peer's TCP sent -------------------------------------------------------
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Raw bytes from the kernel, as ``socket.recv``."""
+        data = self._sock.recv(bufsize, flags)
+        if self._selectable:
+            self._stream.consumed(False)
+        return data
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
+        """Raw bytes from the kernel, as ``socket.recv_into``."""
+        count = self._sock.recv_into(buffer, nbytes, flags)
+        if self._selectable:
+            self._stream.consumed(False)
+        return count
+
+    def recvmsg(
+        self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+        """Raw bytes from the kernel, as ``socket.recvmsg``."""
+        message = self._sock.recvmsg(bufsize, ancbufsize, flags)
+        if self._selectable:
+            self._stream.consumed(False)
+        return message
+
+    # -- the rest of a socket ----------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """A descriptor for select, poll and epoll only, -1 when closed.
+
+        Readable when the kernel has something to read, writable when ``send`` has room.  It is not
+        the socket: bytes written to that would be clear text in a TLS stream.
+        """
+        if self._sock.fileno() < 0:
+            return -1
+        self._selectable = True
+        return self._stream.fileno()
+
+    def detach(self) -> int:
+        """The kernel's descriptor, once all was sent that was accepted; closes this object.
+
+        Raises OSError EOPNOTSUPP with a session: whoever writes to the descriptor would send clear
+        text.
+        """
+        if self._slot.session is not None:
+            raise OSError(
+                errno.EOPNOTSUPP,
+                "the descriptor of a socket with a session is not handed out: what is written to it"
+                " would leave in clear text; use the ktls.Socket",
+            )
+        return self._release().detach()
+
+    def close(self) -> None:
+        """Let accepted data drain in the background, then close the connection.  Never blocks."""
+        self._stream.close()
+        self._sock.close()
+
+    def settimeout(self, value: float | None, /) -> None:
+        """As ``socket.settimeout``: None blocks, 0 never does, otherwise seconds."""
+        self._sock.settimeout(value)
+        self._stream.settimeout(value)
+
+    def gettimeout(self) -> float | None:
+        """As ``socket.gettimeout``."""
+        return self._sock.gettimeout()
+
+    def setblocking(self, flag: bool, /) -> None:
+        """As ``socket.setblocking``."""
+        self.settimeout(None if flag else 0.0)
+
+    def getblocking(self) -> bool:
+        """As ``socket.getblocking``."""
+        return self._blocking()
+
+    def connect(self, address: Any, /) -> None:
+        """As ``socket.connect``; keys may have been installed before, as upstream."""
+        self._sock.connect(address)
+
+    def connect_ex(self, address: Any, /) -> int:
+        """As ``socket.connect_ex``."""
+        return self._sock.connect_ex(address)
+
+    def getpeername(self) -> Any:
+        """As ``socket.getpeername``."""
+        return self._sock.getpeername()
+
+    def getsockname(self) -> Any:
+        """As ``socket.getsockname``."""
+        return self._sock.getsockname()
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """As ``socket.family``."""
+        return socket.AddressFamily(self._sock.family)
+
+    @property
+    def type(self) -> socket.SocketKind:
+        """As ``socket.type``."""
+        return socket.SocketKind(self._sock.type)
+
+    @property
+    def proto(self) -> int:
+        """As ``socket.proto``."""
+        return self._sock.proto
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: builtins.type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        if self._sock.fileno() < 0:
+            return "<ktls.Socket closed>"
+        session = self._slot.session
+        described = "" if session is None else f" ({session})"
+        return f"<ktls.Socket mode={self.mode.name}{described} {_ends(self._sock)}>"
+
+
+def _require_tcp(sock: object) -> None:
+    if isinstance(sock, Socket):
+        raise TypeError("already a ktls.Socket; use it as it is")
+    if isinstance(sock, ssl.SSLSocket):
+        raise TypeError(
+            "an ssl.SSLSocket keeps its keys to itself; use ktls.prepare(context) and"
+            " ktls.wrap_socket(sock, context) instead of context.wrap_socket(sock)"
+        )
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"ktls.Socket takes a socket.socket, not {type(sock).__name__}")
+    if sock.fileno() < 0:
+        raise OSError(errno.EBADF, "the socket is closed; pass an open one")
+    proto = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+    if (
+        sock.family not in (socket.AF_INET, socket.AF_INET6)
+        or sock.type != socket.SOCK_STREAM
+        or proto != socket.IPPROTO_TCP
+    ):
+        raise OSError(
+            errno.EINVAL,
+            f"not a TCP socket: {_name(sock.family)}, {_name(sock.type)}, protocol {proto};"
+            " pass one of AF_INET or AF_INET6 and SOCK_STREAM",
+        )
+
+
+def _name(value: object) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _ends(sock: socket.socket) -> str:
+    ends = f"laddr={sock.getsockname()}"
+    try:
+        return f"{ends} raddr={sock.getpeername()}"
+    except OSError:
+        return ends
+
+
+def _no_option(optname: int) -> str:
+    if optname == c.TCP_TXTLS_ENABLE:
+        return "TCP_TXTLS_ENABLE can be set only; ask TCP_TXTLS_MODE whether it is"
+    return f"option {optname} belongs to the receive side of KTLS, which is not there"

@@ -1,0 +1,64 @@
+"""Fixtures that every directory of tests may use."""
+
+import socket
+import ssl
+from collections.abc import Iterator
+
+import pytest
+import trustme
+
+import ktls
+
+
+@pytest.fixture(autouse=True)
+def _restored_sysctls() -> Iterator[None]:
+    """A test leaves the tree as it found it."""
+    before = {name: ktls.sysctl[name] for name in ktls.sysctl}
+    yield
+    for name, value in before.items():
+        if ktls.sysctl.node(name).flags == "RW" and ktls.sysctl[name] != value:
+            ktls.sysctl[name] = value
+
+
+@pytest.fixture
+def enabled() -> None:
+    """KTLS is on for this test."""
+    ktls.enable()
+
+
+@pytest.fixture
+def tcp_pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two ends of a TCP connection, the one that connected first."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+    with near, far:
+        yield near, far
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """A throw-away certificate authority."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def certificate(authority: trustme.CA) -> trustme.LeafCert:
+    """A certificate for localhost, issued by `authority`."""
+    return authority.issue_cert("localhost", "127.0.0.1", "::1")
+
+
+@pytest.fixture
+def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    """A stock context for servers with `certificate`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+@pytest.fixture
+def client_context(authority: trustme.CA) -> ssl.SSLContext:
+    """A stock context for clients that trusts `authority`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    authority.configure_trust(context)
+    return context

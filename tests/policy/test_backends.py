@@ -1,0 +1,107 @@
+"""The registry of backends and who is chosen."""
+
+import errno
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+import ktls
+from ktls import backends
+from ktls.backends import Support
+
+GCM = ktls.CRYPTO_AES_NIST_GCM_16
+CBC = ktls.CRYPTO_AES_CBC
+BACKEND = "kern.ipc.tls.backend"
+
+
+@dataclass
+class Fake:
+    name: str
+    prio: int
+    provider: str | None = "ring"
+    works: bool = True
+
+    def probe(self) -> Support:
+        return Support(self.works, "as the test says")
+
+    def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
+        return True
+
+
+@pytest.fixture
+def registered() -> Iterator[list[Fake]]:
+    fakes = [Fake("fast", 99), Fake("slow", 1), Fake("fast-too", 99)]
+    for fake in fakes:
+        backends.register(fake)
+    yield fakes
+    for fake in fakes:
+        backends.deregister(fake)
+
+
+def names() -> list[str]:
+    return [backend.name for backend in backends.available()]
+
+
+def test_ring_is_always_there() -> None:
+    assert "ring" in names()
+
+
+def test_order_is_by_priority_then_by_registration(registered: list[Fake]) -> None:
+    order = names()
+    assert order[:2] == ["fast", "fast-too"]
+    assert order[-1] == "slow"
+    assert "ring" in order[2:-1]
+
+
+def test_a_name_is_taken_once(registered: list[Fake]) -> None:
+    with pytest.raises(OSError, match="'fast' is registered") as caught:
+        backends.register(Fake("fast", 3))
+    assert caught.value.errno == errno.EEXIST
+
+
+def test_deregister(registered: list[Fake]) -> None:
+    backends.deregister(registered[0])
+    assert "fast" not in names()
+    backends.deregister(registered[0])
+
+
+def test_built_in_backends_stay() -> None:
+    ring = next(backend for backend in backends.available() if backend.name == "ring")
+    with pytest.raises(OSError, match="built in") as caught:
+        backends.deregister(ring)
+    assert caught.value.errno == errno.EBUSY
+    assert "ring" in names()
+
+
+def test_the_first_that_takes_the_suite_is_chosen(registered: list[Fake]) -> None:
+    assert backends.choose(4, GCM, 16) == (registered[0], "ring")
+    registered[0].works = False
+    assert backends.choose(4, GCM, 16)[0] is registered[2]
+    registered[2].provider = None
+    assert backends.choose(4, GCM, 16)[0].name in ("aws-lc", "ring")
+
+
+def test_one_fixed_by_hand(registered: list[Fake]) -> None:
+    ktls.sysctl[BACKEND] = "slow"
+    assert backends.choose(4, GCM, 16)[0] is registered[1]
+    registered[1].works = False
+    with pytest.raises(OSError, match="'slow': as the test says") as caught:
+        backends.choose(4, GCM, 16)
+    assert caught.value.errno == errno.EOPNOTSUPP
+
+
+def test_an_unknown_name_lists_what_there_is() -> None:
+    ktls.sysctl[BACKEND] = "isa-l"
+    with pytest.raises(OSError, match=r"'isa-l', which is not registered; available: .*ring") as e:
+        backends.choose(4, GCM, 16)
+    assert e.value.errno == errno.EOPNOTSUPP
+
+
+@pytest.mark.parametrize(
+    ("minor", "cipher", "key_len"), [(3, CBC, 16), (1, CBC, 32), (2, GCM, 16), (4, GCM, 24)]
+)
+def test_a_suite_that_nobody_takes(minor: int, cipher: int, key_len: int) -> None:
+    with pytest.raises(OSError, match=f"no backend seals TLS 1.{minor - 1} AES") as caught:
+        backends.choose(minor, cipher, key_len)
+    assert caught.value.errno == errno.EPROTONOSUPPORT

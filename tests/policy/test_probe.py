@@ -1,0 +1,58 @@
+"""What ``ktls.probe`` says."""
+
+import os
+import threading
+
+import pytest
+
+import ktls
+
+
+def test_it_says_something_about_every_layer() -> None:
+    probe = ktls.probe()
+    for name in (
+        *("enabled", "build", "backend ring", "backend aws-lc", "workers", "file reads"),
+        *("hand-over", "host kernel TLS", "ifnet", "receive"),
+    ):
+        layer = probe[name]
+        assert isinstance(layer.ok, bool)
+        assert layer.reason
+        assert layer.reason in str(probe)
+    assert len(str(probe).splitlines()) == len(probe.layers)
+
+
+def test_the_switches() -> None:
+    ktls.enable(False)
+    off = ktls.probe()["enabled"]
+    assert not off.ok
+    assert "kern.ipc.tls.enable" in off.reason
+    assert "ktls.enable()" in off.reason
+    ktls.enable()
+    assert ktls.probe()["enabled"].ok
+
+
+def test_backends() -> None:
+    assert ktls.probe()["backend ring"].ok
+    ktls.sysctl["kern.ipc.tls.backend"] = "ring"
+    other = ktls.probe()["backend aws-lc"]
+    assert not other.ok
+    assert ktls.probe()["backend ring"].ok
+
+
+def test_what_is_not_there_yet() -> None:
+    assert not ktls.probe()["ifnet"].ok
+    assert not ktls.probe()["receive"].ok
+
+
+def test_an_unknown_layer_lists_the_known() -> None:
+    with pytest.raises(KeyError, match="backend ring"):
+        ktls.probe()["nic"]
+
+
+def test_it_leaves_nothing_behind() -> None:
+    ktls.probe()
+    descriptors = len(os.listdir("/proc/self/fd"))
+    threads = threading.active_count()
+    ktls.probe()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert threading.active_count() == threads

@@ -1,0 +1,154 @@
+"""Opens TLS 1.2 and 1.3 records with the ``cryptography`` package: an opinion of its own about
+every byte.
+
+Nothing here uses the code under test.
+"""
+
+import os
+import random
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
+AES_GCM = 25
+CHACHA20_POLY1305 = 41
+HEADER_LEN = 5
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A cipher suite as the socket option describes it."""
+
+    name: str
+    tls_vminor: int
+    cipher_algorithm: int
+    key_len: int
+    iv_len: int
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def overhead(self) -> int:
+        """Bytes that a record is longer than its payload."""
+        if self.tls_vminor == 4:
+            return HEADER_LEN + 1 + 16
+        return HEADER_LEN + 16 + (8 if self.cipher_algorithm == AES_GCM else 0)
+
+
+SUITES = [
+    Suite("tls12-aes128-gcm", 3, AES_GCM, 16, 4),
+    Suite("tls12-aes256-gcm", 3, AES_GCM, 32, 4),
+    Suite("tls12-chacha20", 3, CHACHA20_POLY1305, 32, 12),
+    Suite("tls13-aes128-gcm", 4, AES_GCM, 16, 12),
+    Suite("tls13-aes256-gcm", 4, AES_GCM, 32, 12),
+    Suite("tls13-chacha20", 4, CHACHA20_POLY1305, 32, 12),
+]
+
+
+@dataclass
+class Secrets:
+    """Random keys and a random number of the first record."""
+
+    suite: Suite
+    key: bytes = field(init=False, repr=False)
+    iv: bytes = field(init=False, repr=False)
+    sequence: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.key = os.urandom(self.suite.key_len)
+        self.iv = os.urandom(self.suite.iv_len)
+        self.sequence = random.getrandbits(63)
+
+    @property
+    def rec_seq(self) -> bytes:
+        return self.sequence.to_bytes(8, "big")
+
+
+class RecordReader:
+    """Opens the records of one direction, one after another."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        suite = secrets.suite
+        cipher = AESGCM if suite.cipher_algorithm == AES_GCM else ChaCha20Poly1305
+        self._cipher = cipher(secrets.key)
+        self._iv = secrets.iv
+        self._suite = suite
+        self.sequence = secrets.sequence
+        self.nonces: set[bytes] = set()
+
+    def open(self, record: bytes) -> tuple[int, bytes]:
+        """Content type and payload of a whole record."""
+        header, body = record[:HEADER_LEN], record[HEADER_LEN:]
+        assert header[1:3] == b"\x03\x03"
+        assert int.from_bytes(header[3:5], "big") == len(body)
+        if self._suite.tls_vminor == 4:
+            opened = self._open_13(header, body)
+        else:
+            opened = self._open_12(header, body)
+        self.sequence += 1
+        return opened
+
+    def _open_13(self, header: bytes, body: bytes) -> tuple[int, bytes]:
+        assert header[0] == 23
+        inner = self._cipher.decrypt(self._fresh(self._xored()), body, header)
+        return inner[-1], inner[:-1]
+
+    def _open_12(self, header: bytes, body: bytes) -> tuple[int, bytes]:
+        if self._suite.cipher_algorithm == AES_GCM:
+            nonce, body = self._iv + body[:8], body[8:]
+        else:
+            nonce = self._xored()
+        length = (len(body) - 16).to_bytes(2, "big")
+        additional = self.sequence.to_bytes(8, "big") + header[:3] + length
+        return header[0], self._cipher.decrypt(self._fresh(nonce), body, additional)
+
+    def _xored(self) -> bytes:
+        return (int.from_bytes(self._iv, "big") ^ self.sequence).to_bytes(12, "big")
+
+    def _fresh(self, nonce: bytes) -> bytes:
+        assert nonce not in self.nonces, "a nonce was used twice"
+        self.nonces.add(nonce)
+        return nonce
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    """`size` bytes, fewer at the end of the stream."""
+    data = bytearray()
+    while len(data) < size:
+        part = sock.recv(size - len(data))
+        if not part:
+            break
+        data += part
+    return bytes(data)
+
+
+def raw_records(sock: socket.socket) -> Iterator[bytes]:
+    """The records of a stream up to its end, still sealed."""
+    while header := read_exactly(sock, HEADER_LEN):
+        size = int.from_bytes(header[3:5], "big")
+        body = read_exactly(sock, size)
+        assert len(body) == size, "the stream ends inside a record"
+        yield header + body
+
+
+def read_record(sock: socket.socket, reader: RecordReader) -> tuple[int, bytes]:
+    """Content type and payload of the next record."""
+    return reader.open(next(raw_records(sock)))
+
+
+def read_records(sock: socket.socket, reader: RecordReader) -> list[tuple[int, bytes]]:
+    """Content types and payloads up to the end of the stream."""
+    return [reader.open(record) for record in raw_records(sock)]
+
+
+def read_data(sock: socket.socket, reader: RecordReader) -> bytes:
+    """The application data up to the end of the stream."""
+    data = bytearray()
+    for record in raw_records(sock):
+        content_type, payload = reader.open(record)
+        assert content_type == 23
+        data += payload
+    return bytes(data)
