@@ -1,0 +1,159 @@
+"""`prepare`: makes the secrets of a context's handshakes readable, once, before the handshakes.
+
+A prepared context stays a stock `ssl.SSLContext`: `wrap_socket` and `wrap_bio` work as before.  What is set
+here is looked at again at every handshake (`prepared`), because a context that was changed in between would hand
+over nothing, or the wrong thing.
+"""
+
+import os
+import ssl
+import threading
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ktls.errors import HandoverError
+
+from .keylog import Log, Registration, process_log, renew_after_fork, user_log
+
+__all__ = ["Prepared", "follow", "prepare", "prepared"]
+
+_SNICallback = Callable[[ssl.SSLObject, str, ssl.SSLContext], None]
+
+
+@dataclass(slots=True)
+class Prepared:
+    """What was done to a context."""
+
+    keylog_filename: str | None
+    log: Log | None
+    refusal: str = ""
+    """Why no secret can be read, or an empty string."""
+
+
+def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
+    """Make a context ready for `ktls.wrap_socket`; call it once, after the context is set up.  Returns it.
+
+    A key log in memory is set (`keylog_filename`; a file that the user set there already is kept and only read),
+    OP_NO_RENEGOTIATION is set, and an SNI callback is wrapped so that the context that it puts in place is
+    prepared, too.  A second call changes nothing.  Don't change `keylog_filename` and `options` afterwards.
+    The key log keeps what *stock* handshakes of the context write until the next hand-over wipes it: don't
+    prepare a context that is never used with `ktls.wrap_socket`.
+
+    TypeError for anything but an `ssl.SSLContext`.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"prepare() takes an ssl.SSLContext, not {type(context).__name__}")
+    with _lock:
+        state = _states.get(context)
+        if state is None or _changes(context, state):
+            _states[context] = _arm(context)
+        _wrap_sni_callback(context)
+    return context
+
+
+def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
+    """Return what `prepare` did to the context.
+
+    TypeError for anything but an `ssl.SSLContext`; HandoverError when it was not prepared, or changed since.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
+    state = _states.get(context)
+    if state is None:
+        raise HandoverError("this SSLContext was not prepared: call ktls.prepare(ctx) first")
+    if changes := _changes(context, state):
+        raise HandoverError(
+            f"the SSLContext was changed after ktls.prepare(ctx): {changes}; "
+            "set it before prepare, or call ktls.prepare(ctx) again while no handshake is under way"
+        )
+    if server_side:
+        with _lock:
+            _wrap_sni_callback(context)
+    return state
+
+
+def follow(ssl_object: ssl.SSLObject, registration: Registration) -> None:
+    """Let the handshake of this object read the log of any context that is put in place during it."""
+    _followed[ssl_object] = registration
+
+
+_lock = threading.Lock()
+_states: weakref.WeakKeyDictionary[ssl.SSLContext, Prepared] = weakref.WeakKeyDictionary()
+_followed: weakref.WeakKeyDictionary[ssl.SSLObject, Registration] = weakref.WeakKeyDictionary()
+
+_NO_RENEGOTIATION: Final = ssl.OP_NO_RENEGOTIATION
+
+
+def _arm(context: ssl.SSLContext) -> Prepared:
+    context.options |= _NO_RENEGOTIATION
+    path = context.keylog_filename
+    if path is not None:
+        try:
+            return Prepared(path, user_log(path))
+        except OSError as error:
+            return Prepared(path, None, _unreadable(path, error))
+    try:
+        log = process_log()
+        context.keylog_filename = log.path
+    except OSError as error:
+        return Prepared(None, None, f"no key log in memory can be made here: {error}")
+    return Prepared(log.path, log)
+
+
+def _unreadable(path: str, error: OSError) -> str:
+    return (
+        f"the context's own key log {path!r} cannot be read back ({error.strerror or error}): "
+        "set keylog_filename to a readable regular file, or to None, before ktls.prepare(ctx)"
+    )
+
+
+def _changes(context: ssl.SSLContext, state: Prepared) -> str:
+    if context.keylog_filename != state.keylog_filename:
+        return f"keylog_filename was {state.keylog_filename!r} and is {context.keylog_filename!r}"
+    if not context.options & _NO_RENEGOTIATION:
+        return (
+            f"options was {int(context.options | _NO_RENEGOTIATION):#x} with OP_NO_RENEGOTIATION "
+            f"and is {int(context.options):#x} without it"
+        )
+    return ""
+
+
+class _SNIHook:
+    """The user's SNI callback; afterwards the context that it put in place is prepared and followed."""
+
+    def __init__(self, callback: Callable[..., Any]) -> None:
+        self.callback = callback
+
+    def __call__(self, ssl_object: ssl.SSLObject, name: str, context: ssl.SSLContext) -> Any:
+        answer = self.callback(ssl_object, name, context)
+        current = ssl_object.context
+        if current is not context and (registration := _followed.get(ssl_object)) is not None:
+            prepare(current)
+            if (log := _states[current].log) is not None:
+                registration.add_log(log)
+        return answer
+
+
+def _wrap_sni_callback(context: ssl.SSLContext) -> None:
+    callback = context.sni_callback
+    if callback is not None and not isinstance(callback, _SNIHook):
+        context.sni_callback = _SNIHook(callback)
+
+
+def _prepare_again_in_child() -> None:
+    """After fork: this process must not read, or be read by, its parent.
+
+    Safe here, and only here: the child has one thread, so that nothing is logged while the file changes.
+    """
+    global _lock
+    _lock = threading.Lock()
+    renew_after_fork()
+    for context, state in list(_states.items()):
+        if state.log is not None and state.log.in_memory and not _changes(context, state):
+            context.keylog_filename = None
+            _states[context] = _arm(context)
+
+
+os.register_at_fork(after_in_child=_prepare_again_in_child)

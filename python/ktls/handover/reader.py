@@ -1,0 +1,184 @@
+"""What arrives: records off the kernel's socket, one at a time, and what OpenSSL makes of them.
+
+One record at a time, because what follows a close_notify is not ours (`unwrap`).  OpenSSL reads; the only thing
+looked for here is whether a record held no data and so may want an answer.
+"""
+
+import select
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, overload
+
+from ktls.socket import Socket
+
+from .records import HEADER_SIZE, plausible_header, record_size
+from .shadow import Shadow
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["Deadline", "Reader"]
+
+_UNFRAMED_LEN: Final = 4096
+
+
+class Deadline:
+    """The end of one call: its time-out counts from the beginning, however many records it takes."""
+
+    def __init__(self, timeout: float | None, operation: str) -> None:
+        self.timeout = timeout
+        self.begun = False
+        self._operation = operation
+        self._end = None if not timeout else time.monotonic() + timeout
+
+    def remaining(self) -> float | None:
+        """Seconds left, None without a limit.  TimeoutError when there are none."""
+        if self._end is None:
+            return None
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise self.expired()
+        return left
+
+    def expired(self) -> TimeoutError:
+        """Return the error to raise."""
+        return TimeoutError(f"The {self._operation} operation timed out")
+
+
+class Reader:
+    """The receiving half.  `watch` sees every record before OpenSSL does."""
+
+    def __init__(self, socket: Socket, shadow: Shadow, writer: Writer) -> None:
+        self._socket = socket
+        self._stream = socket._stream  # noqa: SLF001 - the seam for the hand-over
+        self._kernel = socket._sock  # noqa: SLF001
+        self._shadow = shadow
+        self._writer = writer
+        self._lock = threading.Lock()
+        self._partial = b""
+        self._framed = True
+        self._hungry = True
+        self._poll: select.poll | None = None
+        self.watch: Callable[[bytes], None] | None = None
+
+    def deadline(self, operation: str) -> Deadline:
+        """Return the deadline of a call that begins now."""
+        return Deadline(self._kernel.gettimeout(), operation)
+
+    @contextmanager
+    def alone(self, deadline: Deadline) -> Iterator[None]:
+        """Hold the reading half: records are not torn apart by two readers."""
+        if not self._lock.acquire(False):
+            left = deadline.remaining()
+            if deadline.timeout == 0:
+                raise _want_read()
+            if not self._lock.acquire(timeout=-1 if left is None else left):
+                raise deadline.expired()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @overload
+    def read(self, size: int, buffer: None = None) -> bytes: ...
+    @overload
+    def read(self, size: int, buffer: "WriteableBuffer") -> int: ...
+    def read(self, size: int, buffer: "WriteableBuffer | None" = None) -> bytes | int:
+        """At most `size` bytes of plaintext, as `SSLSocket.read`: empty or 0 after close_notify.
+
+        SSLWantReadError when non-blocking, TimeoutError, SSLEOFError when the stream ends without close_notify.
+        """
+        deadline = self.deadline("read")
+        with self.alone(deadline):
+            return self._read(size, buffer, deadline)
+
+    def feed(self, deadline: Deadline) -> None:
+        """Give the next record to OpenSSL, or the end of the stream.  The caller holds `alone`."""
+        record = self._next_record(deadline)
+        if self.watch is not None and record:
+            self.watch(record)
+        self._shadow.feed(record)
+
+    def _read(
+        self, size: int, buffer: "WriteableBuffer | None", deadline: Deadline
+    ) -> bytes | int:
+        ssl_object = self._shadow.ssl_object
+        fed = False
+        while True:
+            if self._hungry:
+                self.feed(deadline)
+                fed = True
+            self._hungry = False
+            try:
+                # The stub of SSLObject.read leaves the buffer out of its result.
+                got: bytes | int = (
+                    self._shadow.call(ssl_object.read, size)
+                    if buffer is None
+                    else self._shadow.call(ssl_object.read, size, buffer)
+                )
+            except ssl.SSLWantReadError:
+                self._hungry = True
+                if fed:
+                    self._writer.expect_answer()
+                continue
+            finally:
+                if self._shadow.outbox:
+                    self._writer.offer()
+            more = bool(ssl_object.pending() or self._shadow.unread)
+            self._hungry = bool(got) and not more
+            if self._socket._selectable:  # noqa: SLF001 - the seam for the hand-over
+                self._stream.consumed(more)
+            return got
+
+    def _next_record(self, deadline: Deadline) -> bytes:
+        """Return a whole record; what is left of one at the end of the stream; then nothing.
+
+        What cannot be a TLS record goes to OpenSSL as it comes, which knows why to refuse it.
+        """
+        while self._framed:
+            have = len(self._partial)
+            if have >= HEADER_SIZE and not plausible_header(self._partial):
+                self._framed = False
+                break
+            want = HEADER_SIZE if have < HEADER_SIZE else record_size(self._partial)
+            if have == want:
+                break
+            chunk = self._receive(want - have, deadline)
+            if not chunk:
+                break
+            self._partial += chunk
+        else:
+            return self._receive(_UNFRAMED_LEN, deadline)
+        record, self._partial = self._partial, b""
+        return record
+
+    def _receive(self, size: int, deadline: Deadline) -> bytes:
+        if deadline.timeout:
+            # The kernel's socket times each call; the first may use all the time there is.
+            if deadline.begun:
+                self._wait_readable(deadline)
+            deadline.begun = True
+        try:
+            return self._socket.recv(size)
+        except BlockingIOError:
+            raise _want_read() from None
+        except TimeoutError:
+            raise deadline.expired() from None
+
+    def _wait_readable(self, deadline: Deadline) -> None:
+        if self._poll is None:
+            self._poll = select.poll()
+            self._poll.register(self._kernel.fileno(), select.POLLIN)
+        left = deadline.remaining()
+        if not self._poll.poll(None if left is None else left * 1000):
+            raise deadline.expired()
+
+
+def _want_read() -> ssl.SSLWantReadError:
+    return ssl.SSLWantReadError(
+        ssl.SSL_ERROR_WANT_READ, "The operation did not complete (read)"
+    )

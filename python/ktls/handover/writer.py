@@ -1,0 +1,319 @@
+"""Everything that leaves a connection, in one order: OpenSSL's records, our messages, the user's data.
+
+All of it goes through the stream of the `ktls.Socket`.  The write lock keeps a KeyUpdate and the keys that follow
+it together; the thread that reads never waits for it: what it finds to be said (an alert, an answer) it leaves in
+the outbox for the next writer, or says itself when nobody writes.
+"""
+
+import errno
+import os
+import ssl
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from ktls.constants import CRYPTO_AES_NIST_GCM_16
+from ktls.errors import KTLSError
+from ktls.socket import Socket
+
+from .follower import HANDSHAKE, Message, WriteKeys
+from .shadow import Shadow
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["WantWriteError", "Writer"]
+
+RECORDS_PER_KEY: Final = 23_726_566
+"""AES-GCM: 2^24.5 full records under one key (RFC 8446 §5.5)."""
+
+_OFFER_MAX: Final = 65536
+"""The thread that reads sends nothing while more than this is waiting: it might have to wait, too."""
+
+_SENDFILE_STEP: Final = 16 * 1024 * 1024
+"""Bytes of a file between two looks at what the peer asked for, such as a KeyUpdate."""
+
+_PASS_THROUGH_LEN: Final = 16384
+_FILE_READ_LEN: Final = 65536
+
+
+class WantWriteError(ssl.SSLWantWriteError, BlockingIOError):
+    """No room for now, on a non-blocking socket: what `ssl` raises and what `socket` raises, in one."""
+
+    def __init__(self) -> None:
+        super().__init__(ssl.SSL_ERROR_WANT_WRITE, "The operation did not complete (write)")
+
+
+class Writer:
+    """The sending half; before `take_over` it passes OpenSSL's records on."""
+
+    def __init__(self, socket: Socket, shadow: Shadow) -> None:
+        self._socket = socket
+        self._stream = socket._stream  # noqa: SLF001 - the seam for the hand-over
+        self._shadow = shadow
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+        self._keys: WriteKeys | None = None
+        self._tls13 = False
+        self._limit: int | None = None
+        # Any of the states below needs a look before the next byte of the user's:
+        self._attention = False
+        self._answer_due = False
+        self._ended = False
+        self._failure: OSError | None = None
+
+    # -- what the user sends -----------------------------------------------------------------------
+
+    def send(self, data: "ReadableBuffer", content_type: int = 23, flags: int = 0) -> int:
+        """Return how many bytes were accepted, as `ktls.Socket.send`; `content_type` is 23."""
+        self._acquire()
+        try:
+            if self._attention:
+                self._attend()
+            if self._keys is None:
+                return self._pass_through(data)
+            count = self._stream.send(data, content_type, flags)
+            if self._limit is not None and self._stream.sequence >= self._limit:
+                self._renew()
+            return count
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            self._release()
+
+    def sendall(self, data: "ReadableBuffer") -> None:
+        """Send all of `data`; with a time-out or non-blocking perhaps only a part, and then an error is raised."""
+        if self._keys is None:
+            view = memoryview(data).cast("B")
+            # The time-out is that of the whole call, as in ssl.
+            timeout = self._socket.gettimeout()
+            deadline = None if timeout is None else time.monotonic() + timeout
+            while view:
+                view = view[self.send(view) :]
+                if view and timeout and deadline is not None and time.monotonic() > deadline:
+                    raise TimeoutError("The write operation timed out")
+            return
+        self._acquire()
+        try:
+            if self._attention:
+                self._attend()
+            self._stream.sendall(data)
+            if self._limit is not None and self._stream.sequence >= self._limit:
+                self._renew()
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            self._release()
+
+    def sendmsg(
+        self,
+        buffers: Sequence["ReadableBuffer"],
+        ancdata: Sequence[tuple[int, int, "ReadableBuffer"]],
+        flags: int,
+    ) -> int:
+        """Send buffers as one write, as `ktls.Socket.sendmsg`.
+
+        EOPNOTSUPP for a control message while OpenSSL writes.
+        """
+        if self._keys is None:
+            if ancdata:
+                raise OSError(
+                    errno.EOPNOTSUPP,
+                    "OpenSSL writes on this connection and takes no control messages; see why",
+                )
+            return self.send(b"".join(buffers), flags=flags)
+        self._acquire()
+        try:
+            if self._attention:
+                self._attend()
+            return self._socket.sendmsg(buffers, ancdata, flags)
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            self._release()
+
+    def sendfile(self, fd: int, offset: int, count: int) -> int:
+        """Send part of a regular file, at most `count` bytes; returns what was accepted, 0 at its end."""
+        if self._keys is None:
+            data = os.pread(fd, min(count, _FILE_READ_LEN), offset)
+            if self._socket.gettimeout() == 0:
+                return self.send(data)
+            self.sendall(data)
+            return len(data)
+        self._acquire()
+        try:
+            if self._attention:
+                self._attend()
+            sent = self._stream.sendfile(fd, offset, min(count, _SENDFILE_STEP))
+            if self._limit is not None and self._stream.sequence >= self._limit:
+                self._renew()
+            return sent
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            self._release()
+
+    def key_update(self, *, request: bool) -> None:
+        """Say KeyUpdate and go on with the next keys; `request` asks the peer for the same (RFC 8446 §4.6.3).
+
+        KTLSError when the keys are not ours, or before TLS 1.3.
+        """
+        if self._keys is None or not self._tls13:
+            raise KTLSError(
+                "a KeyUpdate needs TLS 1.3 and a connection that was taken over (see mode and why)"
+            )
+        self._acquire()
+        try:
+            if self._attention:
+                self._attend()
+            self._say(_key_update(request))
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            self._release()
+
+    # -- what OpenSSL has to say -------------------------------------------------------------------
+
+    def take_over(self, keys: WriteKeys) -> None:
+        """From here on the user's data is sealed by the stream, with these keys."""
+        self._keys = keys
+        self._tls13 = keys.suite.tls13
+        if keys.suite.cipher_algorithm == CRYPTO_AES_NIST_GCM_16:
+            self._limit = RECORDS_PER_KEY
+
+    def emit(self) -> None:
+        """Send the outbox, waiting for room as the socket's time-out says."""
+        self._acquire()
+        try:
+            self._empty_outbox()
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            self._lock.release()
+
+    def offer(self) -> None:
+        """Send the outbox if that can be done without waiting, else leave it to the next call.
+
+        An error is kept for the next write.
+        """
+        self._attention = True
+        if not self._lock.acquire(False):
+            return
+        try:
+            if self._stream.pending <= _OFFER_MAX:
+                self._empty_outbox()
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            self._failure = error
+        finally:
+            self._lock.release()
+
+    def expect_answer(self) -> None:
+        """Something came in that may want an answer: OpenSSL gives it at its next write (TLS 1.3)."""
+        if self._tls13:
+            self._answer_due = True
+            self._attention = True
+
+    def close(self) -> None:
+        """Send what can be sent at once, let the rest drain, and close."""
+        if self._shadow.outbox:
+            self._socket.settimeout(0.0)
+            self.offer()
+        self._socket.close()
+
+    # -- inside the lock ---------------------------------------------------------------------------
+
+    def _attend(self) -> None:
+        self._attention = False
+        try:
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+            if self._answer_due:
+                self._answer_due = False
+                # A write of nothing makes no record of its own, but OpenSSL answers a KeyUpdate first.
+                self._shadow.call(self._shadow.ssl_object.write, b"")
+            self._empty_outbox()
+            if self._ended:
+                raise _protocol_is_shutdown()
+        except BaseException:
+            self._attention = True
+            raise
+
+    def _empty_outbox(self) -> None:
+        outbox = self._shadow.outbox
+        while outbox:
+            item = outbox[0]
+            if isinstance(item, Message):
+                self._say(item)
+            else:
+                count = self._stream.send(item)
+                if count < len(item):
+                    outbox[0] = item[count:]
+                    continue
+            outbox.popleft()
+
+    def _say(self, message: Message) -> None:
+        self._stream.sendmsg([message.payload], message.content_type, atomic=True)
+        if message.ends_generation and self._keys is not None:
+            self._keys = self._keys.next_generation()
+            self._socket._rekey(self._keys.keys)  # noqa: SLF001 - the seam for the hand-over
+        if message.ends_writing(self._tls13):
+            self._ended = True
+            self._attention = True
+
+    def _pass_through(self, data: "ReadableBuffer") -> int:
+        view = memoryview(data).cast("B")
+        if not view:
+            return 0
+        count = self._shadow.call(self._shadow.ssl_object.write, view[:_PASS_THROUGH_LEN])
+        try:
+            self._empty_outbox()
+        except (BlockingIOError, TimeoutError):
+            self._attention = True  # OpenSSL has taken the data: the rest goes with the next call
+        return count
+
+    def _renew(self) -> None:
+        """The key has sealed as much as it may."""
+        if not self._tls13:
+            self._ended = self._attention = True
+            self._failure = OSError(
+                errno.EMSGSIZE,
+                f"{RECORDS_PER_KEY} records were sealed with one AES-GCM key, and TLS 1.2 has no "
+                "key update: make a new connection",
+            )
+            return
+        self._say(_key_update(request=False))
+
+    # -- the lock ----------------------------------------------------------------------------------
+
+    def _acquire(self) -> None:
+        if self._lock.acquire(False):
+            return
+        if os.getpid() != self._pid:
+            raise OSError(
+                errno.EPIPE, "the connection belongs to the parent process: a child cannot send on it"
+            )
+        timeout = self._socket.gettimeout()
+        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            if timeout == 0:
+                raise WantWriteError
+            raise TimeoutError("The write operation timed out")
+
+    def _release(self) -> None:
+        self._lock.release()
+        # Left by the thread that reads, while this one held the lock.
+        if self._shadow.outbox:
+            self.offer()
+
+
+def _key_update(request: bool) -> Message:
+    return Message(HANDSHAKE, bytes([24, 0, 0, 1, request]), ends_generation=True)
+
+
+def _protocol_is_shutdown() -> ssl.SSLError:
+    error = ssl.SSLError(ssl.SSL_ERROR_SSL, "[SSL: PROTOCOL_IS_SHUTDOWN] protocol is shutdown")
+    error.library, error.reason = "SSL", "PROTOCOL_IS_SHUTDOWN"
+    return error
