@@ -69,7 +69,7 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
         try:
             super().handle_one_request()
         except HeaderTooLargeError:
-            self.requestline, self.request_version = "", "HTTP/1.1"
+            self.requestline = ""
             self.send_error(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         except OSError as error:
             self.close_connection = True
@@ -240,6 +240,8 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
         """Answer what was not understood, and part: where the next request begins is unknown."""
         self._unread = self.close_connection = True
+        # Otherwise what was no request at all would count as HTTP/0.9 and get no header.
+        self.request_version = self.protocol_version
         self._say(HTTPStatus(code))
 
     def send_response(self, code: int, message: str | None = None) -> None:

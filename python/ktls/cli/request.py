@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from ktls import TLSSocket
 
-HEADER_LIMIT = 64 * 1024
+HEADER_LIMIT = 128 * 1024
 """Bytes of one request's line and header fields; http.server alone would keep 6 MiB of them."""
 
 
