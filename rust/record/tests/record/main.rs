@@ -3,6 +3,7 @@
 mod hello;
 mod keylog;
 mod keys;
+mod openssl;
 mod refusals;
 mod rfc8448;
 mod round_trip;

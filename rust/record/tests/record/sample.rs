@@ -2,6 +2,8 @@
 
 use ktls_record::{Algorithm, Error, Frame, Keys, Open, Seal, Suite, Version, provider};
 
+use crate::vector_file::Case;
+
 pub(crate) const ALGORITHMS: [Algorithm; 3] = [
     Algorithm::Aes128Gcm,
     Algorithm::Aes256Gcm,
@@ -59,4 +61,14 @@ pub(crate) fn seal(sealer: &dyn Seal, sequence: u64, payload: &[u8]) -> Result<V
     let mut record = vec![0xee; sealer.suite().record_size(payload.len())];
     sealer.seal_from(frame, payload, &mut record)?;
     Ok(record)
+}
+
+/// The cipher that the section of a case names.
+pub(crate) fn algorithm(case: &Case) -> Algorithm {
+    match case.find("section") {
+        Some("AES-128-GCM") => Algorithm::Aes128Gcm,
+        Some("AES-256-GCM") => Algorithm::Aes256Gcm,
+        Some("ChaCha20-Poly1305") => Algorithm::ChaCha20Poly1305,
+        other => panic!("no such algorithm: {other:?}"),
+    }
 }

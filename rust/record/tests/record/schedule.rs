@@ -5,16 +5,8 @@ use ktls_record::schedule::{
 };
 use ktls_record::{Algorithm, Error, Suite, Version};
 
-use crate::vector_file::{Case, cases};
-
-fn algorithm(case: &Case) -> Algorithm {
-    match case.find("section") {
-        Some("AES-128-GCM") => Algorithm::Aes128Gcm,
-        Some("AES-256-GCM") => Algorithm::Aes256Gcm,
-        Some("ChaCha20-Poly1305") => Algorithm::ChaCha20Poly1305,
-        other => panic!("no such algorithm: {other:?}"),
-    }
-}
+use crate::sample::algorithm;
+use crate::vector_file::cases;
 
 #[test]
 fn prf() {
