@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Agreed:
-    """The attributes of an SSLSocket that only ask; `_ssl_object` is None where there is no connection."""
+    """The part of an SSLSocket that only asks; `_ssl_object` is None without a connection."""
 
     @property
     def _ssl_object(self) -> ssl.SSLObject | None:
@@ -55,7 +55,7 @@ class Agreed:
         return self._ask(lambda ssl_object: ssl_object.get_channel_binding(cb_type))
 
     def pending(self) -> int:
-        """As `SSLSocket.pending`: decrypted bytes that `recv` returns without reading from the network."""
+        """As `SSLSocket.pending`: decrypted bytes that `recv` returns at once."""
         return self._ask(ssl.SSLObject.pending) or 0
 
     @property

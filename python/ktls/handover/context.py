@@ -1,8 +1,8 @@
 """`prepare`: makes the secrets of a context's handshakes readable, once, before the handshakes.
 
-A prepared context stays a stock `ssl.SSLContext`: `wrap_socket` and `wrap_bio` work as before.  What is set
-here is looked at again at every handshake (`prepared`), because a context that was changed in between would hand
-over nothing, or the wrong thing.
+A prepared context stays a stock `ssl.SSLContext`: `wrap_socket` and `wrap_bio` work as before. What
+is set here is looked at again at every handshake (`prepared`), because a context that was changed
+in between would hand over nothing, or the wrong thing.
 """
 
 import os
@@ -33,13 +33,14 @@ class Prepared:
 
 
 def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
-    """Make a context ready for `ktls.wrap_socket`; call it once, after the context is set up.  Returns it.
+    """Make a context ready for `ktls.wrap_socket`, once it is set up, and return it.
 
-    A key log in memory is set (`keylog_filename`; a file that the user set there already is kept and only read),
-    OP_NO_RENEGOTIATION is set, and an SNI callback is wrapped so that the context that it puts in place is
-    prepared, too.  A second call changes nothing.  Don't change `keylog_filename` and `options` afterwards.
-    The key log keeps what *stock* handshakes of the context write until the next hand-over wipes it: don't
-    prepare a context that is never used with `ktls.wrap_socket`.
+    A key log in memory is set (`keylog_filename`; a file that the user set there already is kept
+    and only read), OP_NO_RENEGOTIATION is set, and an SNI callback is wrapped so that the context
+    that it puts in place is prepared, too. A second call changes nothing. Don't change
+    `keylog_filename` and `options` afterwards. The key log keeps what *stock* handshakes of the
+    context write until the next hand-over wipes it: don't prepare a context that is never used with
+    `ktls.wrap_socket`.
 
     TypeError for anything but an `ssl.SSLContext`.
     """
@@ -56,7 +57,8 @@ def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
 def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
     """Return what `prepare` did to the context.
 
-    TypeError for anything but an `ssl.SSLContext`; HandoverError when it was not prepared, or changed since.
+    TypeError for anything but an `ssl.SSLContext`; HandoverError when it was not prepared, or
+    changed since.
     """
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
@@ -75,7 +77,7 @@ def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
 
 
 def follow(ssl_object: ssl.SSLObject, registration: Registration) -> None:
-    """Let the handshake of this object read the log of any context that is put in place during it."""
+    """Let this handshake read the log of any context that an SNI callback puts in place."""
     _followed[ssl_object] = registration
 
 
@@ -121,7 +123,7 @@ def _changes(context: ssl.SSLContext, state: Prepared) -> str:
 
 
 class _SNIHook:
-    """The user's SNI callback; afterwards the context that it put in place is prepared and followed."""
+    """The user's SNI callback; the context that it puts in place is prepared and followed."""
 
     def __init__(self, callback: Callable[..., Any]) -> None:
         self.callback = callback
@@ -145,14 +147,15 @@ def _wrap_sni_callback(context: ssl.SSLContext) -> None:
 def _prepare_again_in_child() -> None:
     """After fork: this process must not read, or be read by, its parent.
 
-    Safe here, and only here: the child has one thread, so that nothing is logged while the file changes.
+    Safe here, and only here: the child has one thread, so that nothing is logged while the file
+    changes.
     """
     global _lock
     _lock = threading.Lock()
     renew_after_fork()
     for context, state in list(_states.items()):
         if state.log is not None and state.log.in_memory and not _changes(context, state):
-            context.keylog_filename = None
+            context.keylog_filename = None  # type: ignore[assignment]  # the stub forgets None
             _states[context] = _arm(context)
 
 

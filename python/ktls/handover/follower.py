@@ -1,8 +1,9 @@
-"""The follower: opens what OpenSSL goes on writing after the switch, so that it can be said in our own stream.
+"""The follower: opens what OpenSSL writes after the switch, so that our stream can say it.
 
-Alerts, KeyUpdate answers, tickets and post-handshake authentication come out of OpenSSL sealed under a state that
-the peer does not know any more.  Here they are opened; `Message` is what our stream has to seal instead.  A
-record of OpenSSL is never passed on as it is: its nonce may have been used.
+Alerts, KeyUpdate answers, tickets and post-handshake authentication come out of OpenSSL sealed
+under a state that the peer does not know any more. Here they are opened; `Message` is what our
+stream has to seal instead. A record of OpenSSL is never passed on as it is: its nonce may have been
+used.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ class Message:
     """It ends in a KeyUpdate: the next byte is sealed with the next keys (RFC 8446 §4.6.3)."""
 
     def ends_writing(self, tls13: bool) -> bool:
-        """Whether nothing may follow it: close_notify or an error alert (RFC 8446 §6, RFC 5246 §7.2)."""
+        """Whether nothing may follow it: close_notify or an error alert (RFC 8446 §6)."""
         if self.content_type != ALERT or len(self.payload) != 2:
             return False
         level, description = self.payload
@@ -55,7 +56,7 @@ class WriteKeys:
         self._secret = secret
 
     def next_generation(self) -> "WriteKeys":
-        """Return the keys after a KeyUpdate (RFC 8446 §7.2); the first of their records has number 0.
+        """Return the keys after a KeyUpdate (RFC 8446 §7.2); their first record has number 0.
 
         HandoverError before TLS 1.3, which has none.
         """
@@ -103,7 +104,8 @@ class Follower:
         if content_type == HANDSHAKE:
             raise HandoverError("OpenSSL began a renegotiation: the connection was closed")
         raise HandoverError(
-            f"OpenSSL wrote a record of type {content_type} after the hand-over: the connection was closed"
+            f"OpenSSL wrote a record of type {content_type} after the hand-over: "
+            "the connection was closed"
         )
 
     def _ends_generation(self, payload: bytes) -> bool:

@@ -1,7 +1,7 @@
 """The handshake of one connection, and the switch at its end.
 
-OpenSSL makes the handshake; the tap watches it.  When it is finished the keys are taken over, or the connection
-is settled as it is, with the reason in `Handshake.why`.
+OpenSSL makes the handshake; the tap watches it. When it is finished the keys are taken over, or the
+connection is settled as it is, with the reason in `Handshake.why`.
 """
 
 import errno
@@ -27,9 +27,7 @@ from .writer import Writer
 
 __all__ = ["Handshake"]
 
-_REFUSALS: Final = frozenset(
-    {errno.EOPNOTSUPP, errno.ENXIO, errno.EPROTONOSUPPORT, errno.EINVAL}
-)
+_REFUSALS: Final = frozenset({errno.EOPNOTSUPP, errno.ENXIO, errno.EPROTONOSUPPORT, errno.EINVAL})
 """Errors of an installation that say that policy or a backend does not want the connection."""
 
 
@@ -56,8 +54,9 @@ class Handshake:
     def run(self) -> None:
         """Do what is left of the handshake; nothing when it is settled.
 
-        Errors as `SSLSocket.do_handshake`; HandoverError when the context was changed since it was prepared
-        (nothing was sent then), or when the keys could not be taken over (the connection is reset then).
+        Errors as `SSLSocket.do_handshake`; HandoverError when the context was changed since it was
+        prepared (nothing was sent then), or when the keys could not be taken over (the connection
+        is reset then).
         """
         deadline = self._reader.deadline("handshake")
         with self._reader.alone(deadline):
@@ -110,7 +109,7 @@ class Handshake:
             self._shadow.interpret = as_it_is
             self.why = str(reason)
         except HandoverError:
-            self._socket._stream.abort()  # noqa: SLF001 - the seam for the hand-over
+            self._socket._stream.abort()
             raise
         self.settled = True
         self.abandon()
@@ -131,14 +130,14 @@ class Handshake:
         self._install(first, max_frame_len(tap, self._server_side, first.write_keys.suite.tls13))
         proven = probe(self._shadow, candidates)
         if proven.write_keys is not first.write_keys:
-            self._socket._rekey(proven.write_keys.keys)  # noqa: SLF001
+            self._socket._rekey(proven.write_keys.keys)
         self._follower = Follower(proven.write_keys, proven.opener)
         self._shadow.interpret = self._translate
         self._writer.take_over(proven.write_keys)
 
     def _install(self, candidate: Candidate, frame_len: int) -> None:
         try:
-            self._socket._install(  # noqa: SLF001
+            self._socket._install(
                 candidate.write_keys.keys,
                 candidate.opener.sequence,
                 candidate.explicit_nonce,
@@ -173,5 +172,5 @@ class Handshake:
         try:
             return self._follower.translate(data)
         except HandoverError:
-            self._socket._stream.abort()  # noqa: SLF001
+            self._socket._stream.abort()
             raise

@@ -1,8 +1,8 @@
-"""The hello tap: watches the records of a handshake go by, in both directions, without changing them.
+"""The hello tap: watches a handshake go by, in both directions, without changing it.
 
-It remembers what the hand-over needs: the two hellos and our own encrypted records.  It never raises on what the
-peer sent: OpenSSL judges that; what the tap cannot follow only means that the connection is not taken over
-(`HelloTap.refusal`).
+It remembers what the hand-over needs: the two hellos and our own encrypted records. It never raises
+on what the peer sent: OpenSSL judges that; what the tap cannot follow only means that the
+connection is not taken over (`HelloTap.refusal`).
 """
 
 from collections.abc import Callable
@@ -25,8 +25,8 @@ TLS13: Final = 4
 class HelloTap:
     """What a handshake shows on the wire.
 
-    `on_client_random` is called with the 32 bytes as soon as a ClientHello is complete, and that is before
-    OpenSSL can log a secret under it.
+    `on_client_random` is called with the 32 bytes as soon as a ClientHello is complete, and that is
+    before OpenSSL can log a secret under it.
     """
 
     def __init__(self, server_side: bool, on_client_random: Callable[[bytes], None]) -> None:

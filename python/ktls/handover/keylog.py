@@ -1,7 +1,8 @@
 """Where the secrets come from: key log files that OpenSSL appends to and this process reads back.
 
-A prepared context logs into a memory file of this process, or, when its user had set `keylog_filename`
-already, into the user's file, which is only ever read here.  A memory file is made anew in a forked child.
+A prepared context logs into a memory file of this process, or, when its user had set
+`keylog_filename` already, into the user's file, which is only ever read here. A memory file is made
+anew in a forked child.
 """
 
 import os

@@ -1,7 +1,7 @@
 """What arrives: records off the kernel's socket, one at a time, and what OpenSSL makes of them.
 
-One record at a time, because what follows a close_notify is not ours (`unwrap`).  OpenSSL reads; the only thing
-looked for here is whether a record held no data and so may want an answer.
+One record at a time, because what follows a close_notify is not ours (`unwrap`). OpenSSL reads; the
+only thing looked for here is whether a record held no data and so may want an answer.
 """
 
 import select
@@ -27,7 +27,7 @@ _UNFRAMED_LEN: Final = 4096
 
 
 class Deadline:
-    """The end of one call: its time-out counts from the beginning, however many records it takes."""
+    """The end of one call: its time-out counts from the beginning, whatever arrives."""
 
     def __init__(self, timeout: float | None, operation: str) -> None:
         self.timeout = timeout
@@ -54,8 +54,8 @@ class Reader:
 
     def __init__(self, socket: Socket, shadow: Shadow, writer: Writer) -> None:
         self._socket = socket
-        self._stream = socket._stream  # noqa: SLF001 - the seam for the hand-over
-        self._kernel = socket._sock  # noqa: SLF001
+        self._stream = socket._stream
+        self._kernel = socket._sock
         self._shadow = shadow
         self._writer = writer
         self._lock = threading.Lock()
@@ -90,7 +90,8 @@ class Reader:
     def read(self, size: int, buffer: "WriteableBuffer | None" = None) -> bytes | int:
         """At most `size` bytes of plaintext, as `SSLSocket.read`: empty or 0 after close_notify.
 
-        SSLWantReadError when non-blocking, TimeoutError, SSLEOFError when the stream ends without close_notify.
+        SSLWantReadError when non-blocking, TimeoutError, SSLEOFError when the stream ends without
+        close_notify.
         """
         deadline = self.deadline("read")
         with self.alone(deadline):
@@ -103,9 +104,7 @@ class Reader:
             self.watch(record)
         self._shadow.feed(record)
 
-    def _read(
-        self, size: int, buffer: "WriteableBuffer | None", deadline: Deadline
-    ) -> bytes | int:
+    def _read(self, size: int, buffer: "WriteableBuffer | None", deadline: Deadline) -> bytes | int:
         ssl_object = self._shadow.ssl_object
         fed = False
         while True:
@@ -130,7 +129,7 @@ class Reader:
                     self._writer.offer()
             more = bool(ssl_object.pending() or self._shadow.unread)
             self._hungry = bool(got) and not more
-            if self._socket._selectable:  # noqa: SLF001 - the seam for the hand-over
+            if self._socket._selectable:
                 self._stream.consumed(more)
             return got
 
@@ -179,6 +178,4 @@ class Reader:
 
 
 def _want_read() -> ssl.SSLWantReadError:
-    return ssl.SSLWantReadError(
-        ssl.SSL_ERROR_WANT_READ, "The operation did not complete (read)"
-    )
+    return ssl.SSLWantReadError(ssl.SSL_ERROR_WANT_READ, "The operation did not complete (read)")

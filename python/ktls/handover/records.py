@@ -43,7 +43,7 @@ def split_records(data: bytes) -> Iterator[bytes]:
 
 
 class MessageReader:
-    """Handshake messages out of the payloads of handshake records (RFC 8446 §5.1): may be split and joined."""
+    """Handshake messages out of the payloads of handshake records (RFC 8446 §5.1)."""
 
     def __init__(self) -> None:
         self._buffer = b""

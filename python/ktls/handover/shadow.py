@@ -1,7 +1,8 @@
 """OpenSSL's side of a connection: an SSLObject between two private memory BIOs.
 
-After the switch OpenSSL still believes that it writes; what it writes then is opened by the follower and never
-reaches the wire as it is.  No I/O here.  The lock is held around calls into OpenSSL and never while waiting.
+After the switch OpenSSL still believes that it writes; what it writes then is opened by the
+follower and never reaches the wire as it is. No I/O here. The lock is held around calls into
+OpenSSL and never while waiting.
 """
 
 import ssl
@@ -18,7 +19,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 Item = bytes | Message
-"""Something to send: records as OpenSSL made them before the switch, a message to be sealed after it."""
+"""Something to send: OpenSSL's records before the switch, a message to be sealed after it."""
 
 
 class Shadow:

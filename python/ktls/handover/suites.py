@@ -1,8 +1,8 @@
 """The cipher suites whose keys can be taken over, by the 16-bit number of the ServerHello.
 
-Facts only: nothing here decides whether a backend can seal a suite today, except `Suite.refusal`, which puts
-into words why a suite of this table stays with OpenSSL for now.  A number that is not in the table (CCM, ARIA,
-Camellia, PSK, static DH) stays with OpenSSL, too.
+Facts only: nothing here decides whether a backend can seal a suite today, except `Suite.refusal`,
+which puts into words why a suite of this table stays with OpenSSL for now. A number that is not in
+the table (CCM, ARIA, Camellia, PSK, static DH) stays with OpenSSL, too.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
 """The takeover: from a finished handshake to keys and a sequence number that are proven to be ours.
 
-`find_candidates` opens our own records with the logged secrets; everything that may be missing is found there
-and only means that OpenSSL goes on writing (`NotTakenOver`).  `probe` then lets OpenSSL write one byte that
-never reaches the wire and opens it; from there on OpenSSL is one record ahead of the wire, and a failure is final.
-A client random proves nothing: anybody who saw it can have secrets logged under it.
+`find_candidates` opens our own records with the logged secrets; everything that may be missing is
+found there and only means that OpenSSL goes on writing (`NotTakenOver`). `probe` then lets OpenSSL
+write one byte that never reaches the wire and opens it; from there on OpenSSL is one record ahead
+of the wire, and a failure is final. A client random proves nothing: anybody who saw it can have
+secrets logged under it.
 """
 
 import ssl
@@ -30,7 +31,7 @@ _MIN_RECORD_SIZE_LIMIT: Final = 64  # RFC 8449 §4
 _HASH_LEN: Final = {"sha256": 32, "sha384": 48}
 
 
-class NotTakenOver(Exception):  # noqa: N818 - not an error: the connection works on without us
+class NotTakenOver(Exception):
     """OpenSSL keeps writing; the message says why."""
 
 
@@ -54,8 +55,9 @@ def find_candidates(
 ) -> list[Candidate]:
     """Return the write keys that open our own records: usually one.
 
-    More than one is left only when nothing was sent under the application keys yet; the probe decides then.
-    NotTakenOver when there is none, or when the connection uses something that we don't support.
+    More than one is left only when nothing was sent under the application keys yet; the probe
+    decides then. NotTakenOver when there is none, or when the connection uses something that we
+    don't support.
     """
     suite = _supported_suite(tap, cipher)
     if not secrets:
@@ -75,7 +77,8 @@ def find_candidates(
 def probe(shadow: Shadow, candidates: list[Candidate]) -> Candidate:
     """Let OpenSSL write one byte, throw the record away, and return the candidate that opens it.
 
-    Its opener has then opened that record as well.  HandoverError when none does: close the connection.
+    Its opener has then opened that record as well. HandoverError when none does: close the
+    connection.
     """
     try:
         records = list(split_records(shadow.write_aside(b"\0")))
@@ -97,8 +100,9 @@ def probe(shadow: Shadow, candidates: list[Candidate]) -> Candidate:
 def max_frame_len(tap: HelloTap, server_side: bool, tls13: bool) -> int:
     """Return how many payload bytes our records may have.
 
-    RFC 6066 §4: in TLS 1.3 the answer is encrypted, so the client's offer is obeyed, which is always legal.
-    RFC 8449: OpenSSL does not negotiate it; a server obeys the client's limit as a courtesy.
+    RFC 6066 §4: in TLS 1.3 the answer is encrypted, so the client's offer is obeyed, which is
+    always legal. RFC 8449: OpenSSL does not negotiate it; a server obeys the client's limit as a
+    courtesy.
     """
     limit = MAX_FRAME_LEN
     hello = tap.client_hello if tls13 else tap.server_hello
@@ -202,7 +206,7 @@ def _traffic_keys(suite: Suite, secret: Secret) -> Keys:
 
 
 def _after_finished(keys: Keys, records: list[bytes]) -> list[bytes] | None:
-    """Return the records after our Finished, which come under the application keys; None: these are not the keys."""
+    """Return the records after our Finished, those under the application keys; None: wrong keys."""
     opener = Opener(keys)
     messages = MessageReader()
     for number, record in enumerate(records, 1):

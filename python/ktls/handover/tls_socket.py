@@ -1,11 +1,10 @@
 """`TLSSocket` and `wrap_socket`: an `ssl.SSLSocket` whose records are sealed by this library.
 
-This file only puts the parts together and keeps `ssl.SSLSocket`'s manners; the parts are `Shadow` (OpenSSL),
-`Reader`, `Writer` and `Handshake`.
+This file only puts the parts together and keeps `ssl.SSLSocket`'s manners; the parts are `Shadow`
+(OpenSSL), `Reader`, `Writer` and `Handshake`.
 """
 
 import errno
-import io
 import socket
 import ssl
 from collections.abc import Iterable
@@ -18,10 +17,9 @@ from ktls.socket import Socket
 
 from .agreed import Agreed
 from .context import prepared
-from .handshake import Handshake
-from .reader import Reader
-from .shadow import Shadow
-from .writer import Writer
+from .makefile import makefile
+from .parts import Parts, check_arguments, has_peer
+from .socket_face import SocketFace
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -31,33 +29,14 @@ if TYPE_CHECKING:
 __all__ = ["TLSSocket", "wrap_socket"]
 
 
-class _Parts:
-    """One connection, from the moment it has a peer."""
-
-    def __init__(self, sock: socket.socket, wrapper: "TLSSocket") -> None:
-        shadow = Shadow(
-            wrapper.context,
-            server_side=wrapper.server_side,
-            server_hostname=wrapper.server_hostname,
-            session=wrapper._session,  # noqa: SLF001 - one class in two parts
-        )
-        self.socket = Socket(sock)
-        self.shadow = shadow
-        self.writer = Writer(self.socket, shadow)
-        self.reader = Reader(self.socket, shadow, self.writer)
-        self.handshake = Handshake(
-            self.socket, shadow, self.reader, self.writer, server_side=wrapper.server_side
-        )
-
-
-class TLSSocket(Agreed):
+class TLSSocket(Agreed, SocketFace):
     """Used like `ssl.SSLSocket`; made by `ktls.wrap_socket`, and by `accept` of a listening one.
 
-    `mode` says who seals (`Mode.SW`: this library, `Mode.NONE`: OpenSSL) and `why` gives the reason in words
-    when it is OpenSSL.  One thread may receive while others send.  Unlike in an SSLSocket `fileno` is only good
-    for select, poll and epoll, and the plain socket comes back from `unwrap` alone.
-    On a non-blocking socket a call that cannot go on raises SSLWantReadError or SSLWantWriteError; the latter is
-    also a BlockingIOError.
+    `mode` says who seals (`Mode.SW`: this library, `Mode.NONE`: OpenSSL) and `why` gives the reason
+    in words when it is OpenSSL. One thread may receive while others send. Unlike in an SSLSocket
+    `fileno` is only good for select, poll and epoll, and the plain socket comes back from `unwrap`
+    alone. On a non-blocking socket a call that cannot go on raises SSLWantReadError or
+    SSLWantWriteError; the latter is also a BlockingIOError.
     """
 
     def __init__(
@@ -72,18 +51,18 @@ class TLSSocket(Agreed):
         session: ssl.SSLSession | None = None,
     ) -> None:
         prepared(context, server_side)
-        _check(sock, context, server_side, server_hostname, session)
+        check_arguments(sock, context, server_side, server_hostname, session)
         self.server_side = server_side
         self.server_hostname = server_hostname
         self.do_handshake_on_connect = do_handshake_on_connect
         self.suppress_ragged_eofs = suppress_ragged_eofs
         self._context = context
         self._session = session
-        self._parts: _Parts | None = None
+        self._parts: Parts | None = None
         self._plain: socket.socket | None = None
         self._io_refs = 0
         self._closing = False
-        if not _has_peer(sock):
+        if not has_peer(sock):
             timeout = sock.gettimeout()
             self._plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
             self._plain.settimeout(timeout)
@@ -92,7 +71,7 @@ class TLSSocket(Agreed):
             raise ValueError(
                 "do_handshake_on_connect should not be specified for non-blocking sockets"
             )
-        self._parts = _Parts(sock, self)
+        self._parts = self._take(sock)
         if do_handshake_on_connect:
             self._handshake_or_close()
 
@@ -166,7 +145,7 @@ class TLSSocket(Agreed):
         self._unconnected().bind(address)
 
     def accept(self) -> tuple["TLSSocket", Any]:
-        """As `SSLSocket.accept`: a TLSSocket, after its handshake unless `do_handshake_on_connect` is off."""
+        """As `SSLSocket.accept`: a TLSSocket, and the address of the peer."""
         sock, address = self._unconnected().accept()
         try:
             accepted = TLSSocket(
@@ -198,7 +177,7 @@ class TLSSocket(Agreed):
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """As `SSLSocket.recv`: empty at the end of the stream."""
         _no_flags(flags, "recv")
-        return self.read(buflen)
+        return cast("bytes", self.read(buflen))
 
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
@@ -208,7 +187,7 @@ class TLSSocket(Agreed):
         size = memoryview(buffer).nbytes
         return cast("int", self.read(min(nbytes, size) if nbytes else size, buffer))
 
-    def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:  # noqa: A002
+    def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
         """As `SSLSocket.read`: bytes, or with a buffer their number."""
         reader = self._ready().reader
         if len < 0:
@@ -243,12 +222,10 @@ class TLSSocket(Agreed):
         ancdata: Iterable[tuple[int, int, "ReadableBuffer"]] = (),
         flags: int = 0,
     ) -> int:
-        """As `ktls.Socket.sendmsg`: buffers as one write; a control message gives the record type."""
+        """As `ktls.Socket.sendmsg`: buffers as one write, and their record type."""
         return self._ready().writer.sendmsg(list(buffers), list(ancdata), flags)
 
-    def sendfile(
-        self, file: filesend.Readable, offset: int = 0, count: int | None = None
-    ) -> int:
+    def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
         """As `ktls.Socket.sendfile`: returns how many bytes of the file were accepted."""
         parts = self._ready()
         # The writer has the part of a stream that is needed for files.
@@ -268,7 +245,7 @@ class TLSSocket(Agreed):
         self._connection().socket.flush(timeout)
 
     def verify_client_post_handshake(self) -> None:
-        """As `SSLSocket.verify_client_post_handshake`: the request goes with the next write or read."""
+        """As in SSLSocket: the request goes with the next write or read."""
         parts = self._ready()
         parts.shadow.call(parts.shadow.ssl_object.verify_client_post_handshake)
         parts.writer.expect_answer()
@@ -276,37 +253,22 @@ class TLSSocket(Agreed):
     # -- the end -----------------------------------------------------------------------------------
 
     def unwrap(self) -> socket.socket:
-        """End TLS with close_notify both ways and return the plain socket; this object is closed then.
+        """End TLS with close_notify both ways and return the plain socket, closing this one.
 
         Errors as `SSLSocket.unwrap`; after one of them it may be called again.
         """
         if self._parts is None:
             raise ValueError(f"No SSL wrapper around {self!r}")
-        parts = self._ready()
-        deadline = parts.reader.deadline("shutdown")
-        with parts.reader.alone(deadline):
-            while True:
-                try:
-                    parts.shadow.call(parts.shadow.ssl_object.unwrap)
-                except ssl.SSLWantReadError:
-                    parts.writer.emit()
-                    parts.reader.feed(deadline)
-                except ssl.SSLError:
-                    parts.writer.offer()
-                    raise
-                else:
-                    break
-            parts.writer.emit()
-            plain = parts.socket._release()  # noqa: SLF001 - the seam for the hand-over
+        plain = self._ready().unwrap()
         self._parts = None
         return plain
 
     def shutdown(self, how: int) -> None:
-        """As `socket.shutdown`, after everything accepted; says no close_notify, as SSLSocket does not."""
+        """As `socket.shutdown`, after everything accepted; like SSLSocket without close_notify."""
         self._connection().socket.shutdown(how)
 
     def close(self) -> None:
-        """Close; what was accepted is sent in the background.  Says no close_notify, as SSLSocket does not.
+        """Close, like SSLSocket without close_notify; what was accepted is sent in the background.
 
         While a file of `makefile` is open the connection stays.
         """
@@ -315,13 +277,13 @@ class TLSSocket(Agreed):
             self._really_close()
 
     def detach(self) -> int:
-        """Refused while connected: what is written to the bare descriptor would leave in clear text."""
+        """Refused while connected: what is written to the descriptor would leave in clear text."""
         if self._plain is not None:
             plain, self._plain = self._plain, None
             return plain.detach()
         self._connection()
         raise KTLSError(
-            "the descriptor of a TLS connection is not handed out: use unwrap(), which ends TLS first"
+            "the descriptor of a TLS connection is not handed out; unwrap() ends TLS and gives it"
         )
 
     def _really_close(self) -> None:
@@ -351,29 +313,9 @@ class TLSSocket(Agreed):
         newline: str | None = None,
     ) -> Any:
         """As `socket.makefile`."""
-        if not set(mode) <= set("rwb"):
-            raise ValueError(f"invalid mode {mode!r} (only r, w, b allowed)")
-        writing = "w" in mode
-        reading = "r" in mode or not writing
-        raw = socket.SocketIO(cast("socket.socket", self), "r" * reading + "w" * writing)
+        file = makefile(self, mode, buffering, encoding, errors, newline)
         self._io_refs += 1
-        size = io.DEFAULT_BUFFER_SIZE if buffering is None or buffering < 0 else buffering
-        if size == 0:
-            if "b" not in mode:
-                raise ValueError("unbuffered streams must be binary")
-            return raw
-        buffered: io.BufferedRWPair | io.BufferedReader | io.BufferedWriter
-        if reading and writing:
-            buffered = io.BufferedRWPair(raw, raw, size)
-        elif reading:
-            buffered = io.BufferedReader(raw, size)
-        else:
-            buffered = io.BufferedWriter(raw, size)
-        if "b" in mode:
-            return buffered
-        text = io.TextIOWrapper(buffered, encoding, errors, newline)  # type: ignore[type-var]
-        text.mode = mode  # type: ignore[misc]
-        return text
+        return file
 
     def _decref_socketios(self) -> None:
         """Called by the files of `makefile` when they are closed."""
@@ -382,63 +324,10 @@ class TLSSocket(Agreed):
             self._really_close()
 
     def fileno(self) -> int:
-        """A descriptor for select, poll and epoll only, -1 when closed; it changes when `connect` succeeds."""
+        """A descriptor for select, poll and epoll only, -1 when closed; `connect` changes it."""
         if self._parts is not None:
             return self._parts.socket.fileno()
         return -1 if self._plain is None else self._plain.fileno()
-
-    def settimeout(self, value: float | None) -> None:
-        """As `socket.settimeout`."""
-        self._any_socket().settimeout(value)
-
-    def gettimeout(self) -> float | None:
-        """As `socket.gettimeout`."""
-        return self._any_socket().gettimeout()
-
-    timeout = property(gettimeout)
-
-    def setblocking(self, flag: bool) -> None:
-        """As `socket.setblocking`."""
-        self._any_socket().settimeout(None if flag else 0.0)
-
-    def getblocking(self) -> bool:
-        """As `socket.getblocking`."""
-        return self._any_socket().gettimeout() != 0
-
-    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> int | bytes:
-        """As `ktls.Socket.getsockopt`."""
-        return self._any_socket().getsockopt(level, optname, buflen)
-
-    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
-        """As `ktls.Socket.setsockopt`."""
-        sock = self._any_socket()
-        if optlen is None:
-            sock.setsockopt(level, optname, value)
-        else:
-            sock.setsockopt(level, optname, value, optlen)
-
-    def getpeername(self) -> Any:
-        """As `socket.getpeername`."""
-        return self._any_socket().getpeername()
-
-    def getsockname(self) -> Any:
-        """As `socket.getsockname`."""
-        return self._any_socket().getsockname()
-
-    @property
-    def family(self) -> socket.AddressFamily:
-        """As `socket.family`."""
-        return socket.AddressFamily(self._any_socket().family)
-
-    @property
-    def type(self) -> socket.SocketKind:
-        """As `socket.type`."""
-        return socket.SocketKind(self._any_socket().type)
-
-    @property
-    def proto(self) -> int:
-        """As `socket.proto`."""
-        return self._any_socket().proto
 
     def __repr__(self) -> str:
         if self.closed:
@@ -453,8 +342,8 @@ class TLSSocket(Agreed):
 
     # -- which of its lives it is in ---------------------------------------------------------------
 
-    def _ready(self) -> _Parts:
-        """Return the parts after the handshake, which the first send or receive makes, as in SSLSocket."""
+    def _ready(self) -> Parts:
+        """Return the parts after the handshake, which the first send or receive makes."""
         parts = self._parts
         if parts is None:
             parts = self._connection()
@@ -462,11 +351,20 @@ class TLSSocket(Agreed):
             parts.handshake.run()
         return parts
 
-    def _connection(self) -> _Parts:
+    def _connection(self) -> Parts:
         if self._parts is None:
-            self._parts = _Parts(self._connected_plain(), self)
+            self._parts = self._take(self._connected_plain())
             self._plain = None
         return self._parts
+
+    def _take(self, sock: socket.socket) -> Parts:
+        return Parts(
+            sock,
+            self._context,
+            server_side=self.server_side,
+            server_hostname=self.server_hostname,
+            session=self._session,
+        )
 
     def _connected_plain(self) -> socket.socket:
         plain = self._unconnected()
@@ -480,7 +378,8 @@ class TLSSocket(Agreed):
             raise OSError(errno.EBADF, "the socket is closed")
         return self._plain
 
-    def _any_socket(self) -> Any:
+    @property
+    def _any_socket(self) -> socket.socket | Socket:
         return self._unconnected() if self._parts is None else self._parts.socket
 
 
@@ -495,11 +394,12 @@ def wrap_socket(
 ) -> TLSSocket:
     """As `SSLContext.wrap_socket`, for a context that `ktls.prepare` has seen.
 
-    `sock` is taken over and closed; a listening socket gives a TLSSocket whose `accept` wraps what it accepts, and
-    an unconnected one makes the handshake in `connect`.
+    `sock` is taken over and closed; a listening socket gives a TLSSocket whose `accept` wraps what
+    it accepts, and an unconnected one makes the handshake in `connect`.
 
-    Errors as `SSLContext.wrap_socket`; HandoverError when the context was not prepared or was changed since, and
-    OSError EINVAL for a socket that is not TCP.  Before any of those nothing is sent, and `sock` stays as it was.
+    Errors as `SSLContext.wrap_socket`; HandoverError when the context was not prepared or was
+    changed since, and OSError EINVAL for a socket that is not TCP. Before any of those nothing is
+    sent, and `sock` stays as it was.
     """
     return TLSSocket(
         sock,
@@ -512,37 +412,8 @@ def wrap_socket(
     )
 
 
-def _check(
-    sock: socket.socket,
-    context: ssl.SSLContext,
-    server_side: bool,
-    server_hostname: str | None,
-    session: ssl.SSLSession | None,
-) -> None:
-    if not isinstance(sock, socket.socket):
-        raise TypeError(f"a socket.socket is needed, not {type(sock).__name__}")
-    if isinstance(sock, ssl.SSLSocket):
-        raise TypeError("an ssl.SSLSocket has made its own handshake: wrap the plain socket")
-    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
-        raise NotImplementedError("only stream sockets are supported")
-    if server_side and server_hostname:
-        raise ValueError("server_hostname can only be specified in client mode")
-    if server_side and session is not None:
-        raise ValueError("session can only be specified in client mode")
-    if context.check_hostname and not server_hostname:
-        raise ValueError("check_hostname requires server_hostname")
-
-
-def _has_peer(sock: socket.socket) -> bool:
-    try:
-        sock.getpeername()
-    except OSError as error:
-        if error.errno != errno.ENOTCONN:
-            raise
-        return False
-    return True
-
-
 def _no_flags(flags: int, name: str) -> None:
     if flags:
-        raise ValueError(f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags:#x}")
+        raise ValueError(
+            f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags:#x}"
+        )

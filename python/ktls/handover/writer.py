@@ -1,8 +1,8 @@
-"""Everything that leaves a connection, in one order: OpenSSL's records, our messages, the user's data.
+"""All that leaves a connection, in one order: OpenSSL's records, our messages, the user's data.
 
-All of it goes through the stream of the `ktls.Socket`.  The write lock keeps a KeyUpdate and the keys that follow
-it together; the thread that reads never waits for it: what it finds to be said (an alert, an answer) it leaves in
-the outbox for the next writer, or says itself when nobody writes.
+All of it goes through the stream of the `ktls.Socket`. The write lock keeps a KeyUpdate and the
+keys that follow it together; the thread that reads never waits for it: what it finds to be said (an
+alert, an answer) it leaves in the outbox for the next writer, or says itself when nobody writes.
 """
 
 import errno
@@ -29,7 +29,7 @@ RECORDS_PER_KEY: Final = 23_726_566
 """AES-GCM: 2^24.5 full records under one key (RFC 8446 §5.5)."""
 
 _OFFER_MAX: Final = 65536
-"""The thread that reads sends nothing while more than this is waiting: it might have to wait, too."""
+"""Bytes: while more is waiting, the thread that reads sends nothing, or it might have to wait."""
 
 _SENDFILE_STEP: Final = 16 * 1024 * 1024
 """Bytes of a file between two looks at what the peer asked for, such as a KeyUpdate."""
@@ -39,7 +39,7 @@ _FILE_READ_LEN: Final = 65536
 
 
 class WantWriteError(ssl.SSLWantWriteError, BlockingIOError):
-    """No room for now, on a non-blocking socket: what `ssl` raises and what `socket` raises, in one."""
+    """No room on a non-blocking socket: what `ssl` raises and what `socket` raises, in one."""
 
     def __init__(self) -> None:
         super().__init__(ssl.SSL_ERROR_WANT_WRITE, "The operation did not complete (write)")
@@ -50,7 +50,7 @@ class Writer:
 
     def __init__(self, socket: Socket, shadow: Shadow) -> None:
         self._socket = socket
-        self._stream = socket._stream  # noqa: SLF001 - the seam for the hand-over
+        self._stream = socket._stream
         self._shadow = shadow
         self._lock = threading.Lock()
         self._pid = os.getpid()
@@ -83,7 +83,7 @@ class Writer:
             self._release()
 
     def sendall(self, data: "ReadableBuffer") -> None:
-        """Send all of `data`; with a time-out or non-blocking perhaps only a part, and then an error is raised."""
+        """Send all of `data`; when an error is raised perhaps only a part."""
         if self._keys is None:
             view = memoryview(data).cast("B")
             # The time-out is that of the whole call, as in ssl.
@@ -134,7 +134,7 @@ class Writer:
             self._release()
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
-        """Send part of a regular file, at most `count` bytes; returns what was accepted, 0 at its end."""
+        """Send at most `count` bytes of a regular file; returns what was accepted, 0 at its end."""
         if self._keys is None:
             data = os.pread(fd, min(count, _FILE_READ_LEN), offset)
             if self._socket.gettimeout() == 0:
@@ -155,7 +155,7 @@ class Writer:
             self._release()
 
     def key_update(self, *, request: bool) -> None:
-        """Say KeyUpdate and go on with the next keys; `request` asks the peer for the same (RFC 8446 §4.6.3).
+        """Say KeyUpdate and go on with the next keys (RFC 8446 §4.6.3); `request` asks for one.
 
         KTLSError when the keys are not ours, or before TLS 1.3.
         """
@@ -211,7 +211,7 @@ class Writer:
             self._lock.release()
 
     def expect_answer(self) -> None:
-        """Something came in that may want an answer: OpenSSL gives it at its next write (TLS 1.3)."""
+        """Something came that may want an answer: OpenSSL gives it at its next write (TLS 1.3)."""
         if self._tls13:
             self._answer_due = True
             self._attention = True
@@ -233,7 +233,7 @@ class Writer:
                 raise failure
             if self._answer_due:
                 self._answer_due = False
-                # A write of nothing makes no record of its own, but OpenSSL answers a KeyUpdate first.
+                # Writing nothing makes no record, but OpenSSL answers a KeyUpdate first.
                 self._shadow.call(self._shadow.ssl_object.write, b"")
             self._empty_outbox()
             if self._ended:
@@ -259,7 +259,7 @@ class Writer:
         self._stream.sendmsg([message.payload], message.content_type, atomic=True)
         if message.ends_generation and self._keys is not None:
             self._keys = self._keys.next_generation()
-            self._socket._rekey(self._keys.keys)  # noqa: SLF001 - the seam for the hand-over
+            self._socket._rekey(self._keys.keys)
         if message.ends_writing(self._tls13):
             self._ended = True
             self._attention = True
@@ -294,7 +294,8 @@ class Writer:
             return
         if os.getpid() != self._pid:
             raise OSError(
-                errno.EPIPE, "the connection belongs to the parent process: a child cannot send on it"
+                errno.EPIPE,
+                "the connection belongs to the parent process; connect anew in the child",
             )
         timeout = self._socket.gettimeout()
         if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
