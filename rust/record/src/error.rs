@@ -84,6 +84,14 @@ pub enum Error {
         /// Payload bytes that were given.
         len: usize,
     },
+    /// A payload that is not as long as its frame says.
+    #[error("the frame says {expected} payload bytes, the payload has {actual}")]
+    PayloadMismatch {
+        /// Bytes that the frame says.
+        expected: usize,
+        /// Bytes of the payload.
+        actual: usize,
+    },
     /// A content type that no peer could read back (RFC 8446 §5.4: zero is padding).
     #[error("content type 0 cannot be sent in TLS 1.3, where it would read as padding")]
     ContentType,

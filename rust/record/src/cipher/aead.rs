@@ -99,7 +99,7 @@ impl<C: Aead> Seal for AeadSealer<C> {
 
     fn seal_from(&self, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<(), Error> {
         if payload.len() != frame.payload_len {
-            return Err(Error::RecordSize {
+            return Err(Error::PayloadMismatch {
                 expected: frame.payload_len,
                 actual: payload.len(),
             });

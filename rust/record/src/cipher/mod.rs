@@ -30,7 +30,7 @@ pub trait Seal: Send + Sync {
     /// Seal a record whose payload lies elsewhere: in one pass where the provider can, else by a copy.
     ///
     /// # Errors
-    /// As [`seal_in_place`](Self::seal_in_place); also [`Error::RecordSize`] when `payload` is not as long as the
+    /// As [`seal_in_place`](Self::seal_in_place); also [`Error::PayloadMismatch`] when `payload` is not as long as the
     /// frame says.
     fn seal_from(&self, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<(), Error>;
 }

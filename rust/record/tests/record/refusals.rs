@@ -272,7 +272,7 @@ fn frames_that_do_not_fit_are_refused_untouched() {
             assert_eq!(record, vec![0xee; actual]);
         }
         let mut record = vec![0xee; size];
-        let refused = Err(Error::RecordSize {
+        let refused = Err(Error::PayloadMismatch {
             expected: 10,
             actual: 9,
         });
