@@ -76,9 +76,7 @@ def test_range_outside_is_416(fetch: Fetch) -> None:
     assert (reply.status, reply.headers["content-range"]) == (416, "bytes */100000")
 
 
-def test_curl_resumes(
-    server: ServerProcess, authority: object, site: Path, tmp_path: Path
-) -> None:
+def test_curl_resumes(server: ServerProcess, authority: object, site: Path, tmp_path: Path) -> None:
     data = (site / "data.bin").read_bytes()
     target = tmp_path / "resumed"
     target.write_bytes(data[:30_000])
