@@ -111,9 +111,10 @@ impl SendBuffer {
         self.runs.push_back(run);
     }
 
-    /// Whether a write may be sealed at once: nothing accepted before it still waits for that.
-    pub(crate) fn may_gather(&self) -> bool {
-        self.runs.is_empty()
+    /// Whether a write may be sealed at once: nothing accepted before it still waits for that, and a socket that is
+    /// full has not got its share of ciphertext yet.
+    pub(crate) fn may_gather(&self, blocked: bool) -> bool {
+        self.runs.is_empty() && (!blocked || self.units.is_empty())
     }
 
     /// The ready unit at the end, if `size` more bytes fit into it and it has not grown past `limit` payload bytes.

@@ -284,7 +284,9 @@ impl Stream {
         let len = usize::try_from(len).unwrap_or(usize::MAX);
         let accepted = self.write_pieces(len, APPLICATION_DATA, 1, source, patience)?;
         if patience.may_wait && accepted == len {
-            self.drive(|state| state.buffer.files_unread == 0, patience)?;
+            let read = self.drive(|state| state.buffer.files_unread == 0, patience);
+            self.settle();
+            read?;
         }
         Ok(accepted as u64)
     }
@@ -407,7 +409,7 @@ impl Stream {
             return Some(Err(error));
         }
         let limit = tunables::flush_unit::get();
-        if state.writing || !state.buffer.may_gather() || state.room() < data.len() {
+        if state.writing || !state.buffer.may_gather(state.blocked) || state.room() < data.len() {
             return None;
         }
         let size = match &state.buffer.transmit {
@@ -741,11 +743,7 @@ impl Stream {
         self.scheduled.store(false, Ordering::Release);
         let quantum = tunables::quantum::get();
         let start = self.lock().buffer.held;
-        loop {
-            match self.step(Role::Worker) {
-                Ok(Step::Progress) => {}
-                Ok(Step::Blocked | Step::Busy | Step::Empty) | Err(_) => break,
-            }
+        while let Ok(Step::Progress) = self.step(Role::Worker) {
             if start.saturating_sub(self.lock().buffer.held) >= quantum {
                 break;
             }
@@ -780,7 +778,20 @@ impl Stream {
             state.blocked = false;
             self.note_change(&state);
         }
-        self.turn();
+    }
+
+    /// A worker stumbled over this stream: whatever state it is in, its connection ends.
+    pub(crate) fn broken(self: &Arc<Self>) {
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        state.sending = false;
+        self.fail(
+            &mut state,
+            Error::new(
+                Errno::IO,
+                "an internal error of ktls; the connection was reset",
+            ),
+        );
     }
 
     /// Sees to it that a stream which still holds bytes is not left alone.

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
@@ -402,7 +403,7 @@ impl Worker {
         while !pool.stopping.load(Ordering::Acquire) {
             let mut turns = 0;
             while let Some(task) = self.pop() {
-                Self::perform(task);
+                Self::perform(&task);
                 turns += 1;
                 // A socket that drained must not wait behind streams that always have more.
                 if turns % 4 == 0 {
@@ -422,10 +423,15 @@ impl Worker {
         }
     }
 
-    fn perform(task: Task) {
-        match task {
+    fn perform(task: &Task) {
+        let (Task::Turn(stream) | Task::Help(stream)) = task;
+        // One connection's misfortune is not the others': the thread stays.
+        let done = catch_unwind(AssertUnwindSafe(|| match task {
             Task::Turn(stream) => stream.turn(),
             Task::Help(stream) => stream.help(),
+        }));
+        if done.is_err() {
+            stream.broken();
         }
     }
 
@@ -441,6 +447,7 @@ impl Worker {
                 let stream = lock(&self.blocked).remove(&(key / 2));
                 if let Some(stream) = stream {
                     stream.unblocked();
+                    self.push(Task::Turn(stream));
                 }
             } else {
                 let _pass = gate::enter();
