@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +94,15 @@ class ServerProcess:
     def thread_count(self) -> int:
         """Threads alive."""
         return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
+
+    def thread_names(self) -> set[str]:
+        """Names of the threads alive."""
+        names = set()
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            # A thread may end between being listed and being asked.
+            with suppress(FileNotFoundError, ProcessLookupError):
+                names.add((task / "comm").read_text().strip())
+        return names
 
     def descriptor_count(self) -> int:
         """Open file descriptors."""

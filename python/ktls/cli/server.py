@@ -125,7 +125,7 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 self.note(f"{address_text(client_address)}: no handshake: {error}")
                 return
             FileHandler(connection, client_address, self)
-            with suppress(OSError, ValueError):
+            with suppress(OSError, ktls.KTLSError):
                 # A close_notify, and no waiting for the peer's.
                 connection.settimeout(0)
                 connection.unwrap()
