@@ -1,0 +1,96 @@
+"""One connection put together: OpenSSL, the two halves around it, and the handshake."""
+
+import errno
+import socket
+import ssl
+
+from ktls.socket import Socket
+
+from .handshake import Handshake
+from .reader import Reader
+from .shadow import Shadow
+from .writer import Writer
+
+__all__ = ["Parts", "check_arguments", "has_peer"]
+
+
+class Parts:
+    """A connected socket, taken over; nothing was sent yet.  Errors as `SSLContext.wrap_bio`."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool,
+        server_hostname: str | None,
+        session: ssl.SSLSession | None,
+    ) -> None:
+        # The one that may refuse its arguments comes first: the caller keeps the socket then.
+        self.shadow = Shadow(
+            context, server_side=server_side, server_hostname=server_hostname, session=session
+        )
+        self.socket = Socket(sock)
+        self.writer = Writer(self.socket, self.shadow)
+        self.reader = Reader(self.socket, self.shadow, self.writer)
+        self.handshake = Handshake(
+            self.socket, self.shadow, self.reader, self.writer, server_side=server_side
+        )
+
+    def unwrap(self) -> socket.socket:
+        """Say close_notify, wait for the peer's, and return the plain socket."""
+        deadline = self.reader.deadline("shutdown")
+        with self.reader.alone(deadline):
+            while not self._closed_both_ways():
+                self.writer.emit()
+                self.reader.feed(deadline)
+            self.writer.emit()
+            return self.socket._release()
+
+    def _closed_both_ways(self) -> bool:
+        try:
+            self.shadow.call(self.shadow.ssl_object.unwrap)
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError:
+            self.writer.offer()
+            raise
+        return True
+
+    def close(self) -> None:
+        """Close; what was accepted drains in the background."""
+        self.handshake.abandon()
+        self.writer.close()
+
+
+def check_arguments(
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    server_side: bool,
+    server_hostname: str | None,
+    session: ssl.SSLSession | None,
+) -> None:
+    """Raise what `SSLContext.wrap_socket` raises; TypeError for anything but a plain socket."""
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"a socket.socket is needed, not {type(sock).__name__}")
+    if isinstance(sock, ssl.SSLSocket):
+        raise TypeError("an ssl.SSLSocket makes its own handshake: wrap the plain socket")
+    if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
+        raise NotImplementedError("only stream sockets are supported")
+    if server_side and server_hostname:
+        raise ValueError("server_hostname can only be specified in client mode")
+    if server_side and session is not None:
+        raise ValueError("session can only be specified in client mode")
+    if context.check_hostname and not server_hostname:
+        raise ValueError("check_hostname requires server_hostname")
+
+
+def has_peer(sock: socket.socket) -> bool:
+    """Whether the socket is connected."""
+    try:
+        sock.getpeername()
+    except OSError as error:
+        if error.errno != errno.ENOTCONN:
+            raise
+        return False
+    return True

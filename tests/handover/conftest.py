@@ -1,0 +1,78 @@
+"""Fixtures for the hand-over: contexts for both roles, ours and the peer's."""
+
+import ssl
+from collections.abc import Callable
+
+import pytest
+import trustme
+
+import ktls
+from ktls.handover import prepare
+
+ContextMaker = Callable[..., ssl.SSLContext]
+
+
+@pytest.fixture(autouse=True)
+def _on() -> None:
+    ktls.enable()
+
+
+@pytest.fixture(scope="session")
+def rsa_certificate(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("localhost", "127.0.0.1", key_type=trustme.KeyType.RSA)
+
+
+@pytest.fixture(scope="session")
+def client_certificate(authority: trustme.CA) -> trustme.LeafCert:
+    return authority.issue_cert("client@example.org")
+
+
+@pytest.fixture(scope="session")
+def make_context(
+    authority: trustme.CA, certificate: trustme.LeafCert, rsa_certificate: trustme.LeafCert
+) -> ContextMaker:
+    """Return a function that makes a context for either role."""
+
+    def make(
+        server_side: bool,
+        *,
+        version: str | None = None,
+        ciphers: str | None = None,
+        rsa: bool = False,
+        prepared: bool = False,
+    ) -> ssl.SSLContext:
+        protocol = ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT
+        context = ssl.SSLContext(protocol)
+        if server_side:
+            (rsa_certificate if rsa else certificate).configure_cert(context)
+        authority.configure_trust(context)
+        if version is not None:
+            number = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
+            context.minimum_version = context.maximum_version = number
+        if ciphers is not None:
+            context.set_ciphers(ciphers)
+        return prepare(context) if prepared else context
+
+    return make
+
+
+@pytest.fixture(params=["1.2", "1.3"])
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(params=[True, False], ids=["server", "client"])
+def server_side(request: pytest.FixtureRequest) -> bool:
+    """Our role."""
+    return bool(request.param)
+
+
+@pytest.fixture
+def contexts(
+    make_context: ContextMaker, version: str, server_side: bool
+) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Ours, prepared, and the peer's, stock; of one version, in every role."""
+    return (
+        make_context(server_side, version=version, prepared=True),
+        make_context(not server_side, version=version),
+    )
