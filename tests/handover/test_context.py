@@ -1,0 +1,191 @@
+"""`prepare`: what it sets, what it keeps, and what it says when that was changed."""
+
+import os
+import socket
+import ssl
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from handover.pairs import assert_ours, exchange, pair, receive, tcp_pair
+
+from ktls import HandoverError, Mode
+from ktls.handover import prepare, wrap_socket
+
+
+def test_returns_the_same_context_and_is_idempotent(make_context) -> None:
+    context = make_context(True)
+    assert prepare(context) is context
+    path = context.keylog_filename
+    assert path is not None
+    assert context.options & ssl.OP_NO_RENEGOTIATION
+    assert prepare(context).keylog_filename == path
+    assert prepare(make_context(False)).keylog_filename == path
+
+
+@pytest.mark.parametrize("wrong", [None, "context", ssl, object()])
+def test_only_for_ssl_contexts(wrong: object) -> None:
+    with pytest.raises(TypeError, match=rf"ssl\.SSLContext, not {type(wrong).__name__}"):
+        prepare(wrong)
+
+
+def test_wrap_socket_wants_a_context() -> None:
+    near, far = tcp_pair()
+    with near, far, pytest.raises(TypeError, match="SSLContext is needed, not str"):
+        wrap_socket(near, "context")
+
+
+@pytest.mark.parametrize("wrong", [None, 3, "socket"])
+def test_wrap_socket_wants_a_socket(make_context, wrong: object) -> None:
+    with pytest.raises(TypeError, match=f"socket is needed, not {type(wrong).__name__}"):
+        wrap_socket(wrong, make_context(True, prepared=True), server_side=True)
+
+
+def test_many_threads_prepare_one_context(make_context) -> None:
+    context = make_context(True)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda _: prepare(context), range(64)))
+    assert all(result is context for result in results)
+
+
+@pytest.mark.parametrize("deferred", [False, True], ids=["at-once", "deferred"])
+@pytest.mark.parametrize("change", ["keylog_filename", "options"])
+def test_context_changed_after_prepare(
+    make_context, tmp_path: Path, change: str, deferred: bool, server_side: bool
+) -> None:
+    context = make_context(server_side, prepared=True)
+    name = None if server_side else "localhost"
+    options = {"server_side": server_side, "server_hostname": name}
+    near, far = tcp_pair()
+    with near, far:
+        if deferred:
+            near = wrap_socket(near, context, do_handshake_on_connect=False, **options)
+        if change == "options":
+            context.options &= ~ssl.OP_NO_RENEGOTIATION
+        else:
+            context.keylog_filename = str(tmp_path / "other.log")
+        with near, pytest.raises(HandoverError) as caught:
+            near.do_handshake() if deferred else wrap_socket(near, context, **options)
+        message = str(caught.value)
+        assert change in message
+        if change == "options":
+            assert f"{int(context.options):#x}" in message
+            assert f"{int(context.options | ssl.OP_NO_RENEGOTIATION):#x}" in message
+        else:
+            assert "other.log" in message
+            assert "/proc/" in message
+        near.close()
+        far.settimeout(5)
+        assert far.recv(1) == b""
+
+
+def test_prepared_again_after_a_change(make_context, tmp_path: Path) -> None:
+    context = make_context(True, prepared=True)
+    context.keylog_filename = str(tmp_path / "keys.log")
+    prepare(context)
+    with pair(context, make_context(False), server_side=True) as (own, other):
+        assert_ours(own)
+        exchange(own, other, (100,))
+
+
+def test_stock_use_of_a_prepared_context(make_context, version: str) -> None:
+    server = make_context(True, version=version, prepared=True)
+    client = make_context(False, version=version, prepared=True)
+    near, far = tcp_pair()
+    with ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(server.wrap_socket, near, server_side=True)
+        with client.wrap_socket(far, server_hostname="localhost") as one, accepted.result() as two:
+            assert type(one) is ssl.SSLSocket
+            one.sendall(b"stock")
+            assert two.recv(10) == b"stock"
+
+
+def test_users_key_log_is_kept(contexts, server_side: bool, tmp_path: Path) -> None:
+    """The log is what it would be without us: one line per secret, all of them, nothing else."""
+    ours, theirs = contexts
+    path = tmp_path / "keys.log"
+    expected = tmp_path / "expected.log"
+    ours = _same_settings(ours, server_side)
+    ours.keylog_filename = str(path)
+    theirs.keylog_filename = str(expected)
+    prepare(ours)
+    assert ours.keylog_filename == str(path)
+    for _ in range(3):
+        with pair(ours, theirs, server_side=server_side) as (own, other):
+            assert_ours(own)
+            exchange(own, other, (100,))
+    assert sorted(path.read_text().splitlines()) == sorted(expected.read_text().splitlines())
+
+
+def _same_settings(context: ssl.SSLContext, server_side: bool) -> ssl.SSLContext:
+    context.keylog_filename = None
+    return context
+
+
+@pytest.mark.parametrize("kind", ["fifo", "unlinked", "device"])
+def test_users_key_log_that_cannot_be_read_back(make_context, tmp_path: Path, kind: str) -> None:
+    context = make_context(True)
+    path = tmp_path / "keys"
+    reader = None
+    if kind == "fifo":
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    context.keylog_filename = "/dev/null" if kind == "device" else str(path)
+    if kind == "unlinked":
+        path.unlink()
+    prepare(context)
+    try:
+        with pair(context, make_context(False), server_side=True) as (own, other):
+            assert own.mode is Mode.NONE
+            assert "cannot be read back" in own.why
+            assert context.keylog_filename in own.why
+            exchange(own, other)
+        if reader is not None:
+            assert b"SERVER_TRAFFIC_SECRET_0" in os.read(reader, 65536)
+    finally:
+        if reader is not None:
+            os.close(reader)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        ({"server_side": True, "server_hostname": "a"}, ValueError, "client mode"),
+        ({"server_side": False}, ValueError, "check_hostname requires server_hostname"),
+        ({"server_side": True, "session": object()}, ValueError, "client mode"),
+    ],
+)
+def test_arguments_as_in_ssl(make_context, arguments: dict, error: type, words: str) -> None:
+    context = make_context(arguments["server_side"], prepared=True)
+    near, far = tcp_pair()
+    with near, far:
+        with pytest.raises(error, match=words):
+            wrap_socket(near, context, **arguments)
+        assert near.fileno() >= 0
+
+
+def test_datagram_socket(make_context) -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        pytest.raises(NotImplementedError, match="stream"),
+    ):
+        wrap_socket(sock, make_context(True, prepared=True), server_side=True)
+
+
+def test_unix_socket(make_context) -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        with pytest.raises(OSError, match="TCP"):
+            wrap_socket(near, make_context(True, prepared=True), server_side=True)
+        assert near.fileno() >= 0
+
+
+def test_stock_ssl_socket_is_refused(make_context) -> None:
+    with pair(make_context(True, prepared=True), make_context(False), server_side=True) as (
+        own,
+        other,
+    ):
+        with pytest.raises(TypeError, match="plain socket"):
+            wrap_socket(other, make_context(True, prepared=True), server_side=True)
+        own.sendall(b"on")
+        assert receive(other, 2) == b"on"
