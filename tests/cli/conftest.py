@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+
 from cli.server_process import ServerProcess, write_random
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cli.conftest import curl
 from cli.server_process import (
     PATIENCE_S,

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+import ktls.cli
 from cli.server_process import (
     ServerProcess,
     ask,
@@ -19,8 +21,6 @@ from cli.server_process import (
     eventually,
     write_random,
 )
-
-import ktls.cli
 from ktls.cli import certificate
 from ktls.cli.failure import CommandError
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cli.server_process import ServerProcess, ask, client_context, connect, write_random
 
 SUITES = [

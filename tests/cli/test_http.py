@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from cli.server_process import ServerProcess, ask, client_context, connect, eventually
 
 Fetch = Callable[..., object]
