@@ -46,7 +46,7 @@ def send_file(
         if not accepted:
             raise
     finally:
-        if accepted and _is_seekable(file):
+        if (accepted or fd is None) and _is_seekable(file):
             file.seek(offset + accepted)  # type: ignore[attr-defined]  # it is seekable
     return accepted
 

@@ -25,7 +25,7 @@ def _tunable(
         low=low,
         high=high,
         help=help_text,
-        engine=name.replace(".", "_"),
+        engine=name,
     )
 
 

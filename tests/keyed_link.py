@@ -1,0 +1,45 @@
+"""A connection whose one end is a keyed ``ktls.Socket``."""
+
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import ktls
+from record_reader import RecordReader, Secrets
+
+
+@dataclass
+class Link:
+    """A connection: `sock` seals, `peer` is the plain socket at the other end, `reader` opens."""
+
+    sock: ktls.Socket
+    peer: socket.socket
+    reader: RecordReader
+    secrets: Secrets
+
+
+def parameters(secrets: Secrets, **changes: Any) -> ktls.TLSEnable:
+    """The argument of TCP_TXTLS_ENABLE for these secrets."""
+    values: dict[str, Any] = {
+        "cipher_algorithm": secrets.suite.cipher_algorithm,
+        "cipher_key": secrets.key,
+        "iv": secrets.iv,
+        "tls_vminor": secrets.suite.tls_vminor,
+        "rec_seq": secrets.rec_seq,
+    }
+    return ktls.TLSEnable(**(values | changes))
+
+
+def connected(*, small: bool = False) -> tuple[socket.socket, socket.socket]:
+    """Two ends of a TCP connection; `small`: with the smallest buffers there are."""
+    with socket.socket() as server:
+        if small:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        near = socket.socket()
+        if small:
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        near.connect(server.getsockname())
+        far, _ = server.accept()
+    return near, far
