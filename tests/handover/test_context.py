@@ -100,12 +100,12 @@ def test_stock_use_of_a_prepared_context(make_context, version: str) -> None:
             assert two.recv(10) == b"stock"
 
 
-def test_users_key_log_is_kept(contexts, server_side: bool, tmp_path: Path) -> None:
+def test_users_key_log_is_kept(make_context, version: str, server_side: bool, tmp_path) -> None:
     """The log is what it would be without us: one line per secret, all of them, nothing else."""
-    ours, theirs = contexts
     path = tmp_path / "keys.log"
     expected = tmp_path / "expected.log"
-    ours = _same_settings(ours, server_side)
+    ours = make_context(server_side, version=version)
+    theirs = make_context(not server_side, version=version)
     ours.keylog_filename = str(path)
     theirs.keylog_filename = str(expected)
     prepare(ours)
@@ -115,11 +115,6 @@ def test_users_key_log_is_kept(contexts, server_side: bool, tmp_path: Path) -> N
             assert_ours(own)
             exchange(own, other, (100,))
     assert sorted(path.read_text().splitlines()) == sorted(expected.read_text().splitlines())
-
-
-def _same_settings(context: ssl.SSLContext, server_side: bool) -> ssl.SSLContext:
-    context.keylog_filename = None
-    return context
 
 
 @pytest.mark.parametrize("kind", ["fifo", "unlinked", "device"])

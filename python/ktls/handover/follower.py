@@ -50,9 +50,12 @@ class Message:
 class WriteKeys:
     """The keys of one direction, and in TLS 1.3 the secret from which the next generation comes."""
 
-    def __init__(self, suite: Suite, keys: Keys, secret: Secret | None = None) -> None:
+    def __init__(
+        self, suite: Suite, keys: Keys, secret: Secret | None = None, generation: int = 0
+    ) -> None:
         self.suite = suite
         self.keys = keys
+        self.generation = generation
         self._secret = secret
 
     def next_generation(self) -> "WriteKeys":
@@ -64,7 +67,7 @@ class WriteKeys:
             raise HandoverError("only TLS 1.3 has a next generation of keys")
         secret = self._secret.next()
         keys = secret.keys(self.suite.cipher_algorithm, self.suite.key_len)
-        return WriteKeys(self.suite, keys, secret)
+        return WriteKeys(self.suite, keys, secret, self.generation + 1)
 
 
 class Follower:

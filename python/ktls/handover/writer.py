@@ -10,7 +10,8 @@ import os
 import ssl
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from ktls.constants import CRYPTO_AES_NIST_GCM_16
@@ -34,6 +35,7 @@ _OFFER_MAX: Final = 65536
 _SENDFILE_STEP: Final = 16 * 1024 * 1024
 """Bytes of a file between two looks at what the peer asked for, such as a KeyUpdate."""
 
+_UNREAD_MAX: Final = 65536
 _PASS_THROUGH_LEN: Final = 16384
 _FILE_READ_LEN: Final = 65536
 
@@ -60,7 +62,7 @@ class Writer:
         # Any of the states below needs a look before the next byte of the user's:
         self._attention = False
         self._answer_due = False
-        self._ended = False
+        self._ended: Callable[[], OSError] | None = None
         self._failure: OSError | None = None
 
     # -- what the user sends -----------------------------------------------------------------------
@@ -218,9 +220,13 @@ class Writer:
 
     def close(self) -> None:
         """Send what can be sent at once, let the rest drain, and close."""
+        self._socket.settimeout(0.0)
         if self._shadow.outbox:
-            self._socket.settimeout(0.0)
             self.offer()
+        # What lies unread, such as a ticket, would make the kernel reset the connection and drop
+        # what the peer did not get yet.
+        with suppress(OSError):
+            self._socket.recv(_UNREAD_MAX)
         self._socket.close()
 
     # -- inside the lock ---------------------------------------------------------------------------
@@ -231,13 +237,14 @@ class Writer:
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
+            self._empty_outbox()
+            if self._ended is not None:
+                raise self._ended()
             if self._answer_due:
                 self._answer_due = False
                 # Writing nothing makes no record, but OpenSSL answers a KeyUpdate first.
                 self._shadow.call(self._shadow.ssl_object.write, b"")
-            self._empty_outbox()
-            if self._ended:
-                raise _protocol_is_shutdown()
+                self._empty_outbox()
         except BaseException:
             self._attention = True
             raise
@@ -261,7 +268,7 @@ class Writer:
             self._keys = self._keys.next_generation()
             self._socket._rekey(self._keys.keys)
         if message.ends_writing(self._tls13):
-            self._ended = True
+            self._ended = _protocol_is_shutdown
             self._attention = True
 
     def _pass_through(self, data: "ReadableBuffer") -> int:
@@ -278,12 +285,8 @@ class Writer:
     def _renew(self) -> None:
         """The key has sealed as much as it may."""
         if not self._tls13:
-            self._ended = self._attention = True
-            self._failure = OSError(
-                errno.EMSGSIZE,
-                f"{RECORDS_PER_KEY} records were sealed with one AES-GCM key, and TLS 1.2 has no "
-                "key update: make a new connection",
-            )
+            self._ended = _key_is_used_up
+            self._attention = True
             return
         self._say(_key_update(request=False))
 
@@ -312,6 +315,14 @@ class Writer:
 
 def _key_update(request: bool) -> Message:
     return Message(HANDSHAKE, bytes([24, 0, 0, 1, request]), ends_generation=True)
+
+
+def _key_is_used_up() -> OSError:
+    return OSError(
+        errno.EMSGSIZE,
+        f"{RECORDS_PER_KEY} records were sealed with one AES-GCM key, and TLS 1.2 has no key "
+        "update: make a new connection",
+    )
 
 
 def _protocol_is_shutdown() -> ssl.SSLError:

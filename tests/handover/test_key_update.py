@@ -1,0 +1,103 @@
+"""KeyUpdate: ours, the peer's, and what our stream says meanwhile."""
+
+import os
+import threading
+
+import pytest
+from handover.openssl import OpenSSLClient, OpenSSLServer
+from handover.pairs import assert_ours, exchange, pair, receive, sequence
+
+from ktls import KTLSError
+from ktls.handover import TLSSocket
+
+
+def generations(own: TLSSocket) -> int:
+    """How often our keys were renewed."""
+    return own._parts.writer._keys.generation
+
+
+@pytest.fixture
+def openssl_server(certificate, tmp_path):
+    with OpenSSLServer(certificate, tmp_path, "-tls1_3") as server:
+        yield server
+
+
+@pytest.mark.parametrize("request_answer", [False, True])
+def test_ours(make_context, server_side: bool, request_answer: bool) -> None:
+    ours = make_context(server_side, version="1.3", prepared=True)
+    with pair(ours, make_context(not server_side), server_side=server_side) as (own, other):
+        for _ in range(5):
+            own.key_update(request_answer)
+            assert sequence(own) == 0
+            exchange(own, other, (1, 20_000))
+        assert_ours(own)
+
+
+def test_not_before_1_3(make_context) -> None:
+    ours = make_context(True, version="1.2", prepared=True)
+    with pair(ours, make_context(False), server_side=True) as (own, other):
+        with pytest.raises(KTLSError, match=r"TLS 1\.3"):
+            own.key_update()
+        exchange(own, other, (10,))
+
+
+def test_at_the_limit_of_aes_gcm(make_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library renews the key by itself before it has sealed too much."""
+    monkeypatch.setattr("ktls.handover.writer.RECORDS_PER_KEY", 10)
+    ours = make_context(True, version="1.3", prepared=True)
+    with pair(ours, make_context(False), server_side=True) as (own, other):
+        data = os.urandom(5 * 16384)
+        for _ in range(4):
+            own.sendall(data)
+            assert receive(other, len(data)) == data
+            assert sequence(own) < 10
+        assert_ours(own)
+
+
+def test_at_the_limit_in_1_2(make_context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ktls.handover.writer.RECORDS_PER_KEY", 10)
+    ours = make_context(True, version="1.2", ciphers="ECDHE+AESGCM", prepared=True)
+    with pair(ours, make_context(False), server_side=True) as (own, other):
+        data = os.urandom(10 * 16384)
+        own.sendall(data)
+        assert receive(other, len(data)) == data
+        for _ in range(2):
+            with pytest.raises(OSError, match="10 records .* make a new connection"):
+                own.send(b"x")
+
+
+@pytest.mark.parametrize("kind", ["K", "k"])
+def test_peer_client_while_data_flows(make_context, kind: str) -> None:
+    """`openssl s_client` updates its keys while our server sends; K asks for the same."""
+    context = make_context(True, version="1.3", prepared=True)
+    with OpenSSLClient(context, "-tls1_3") as (own, client):
+        assert_ours(own)
+        blocks = [f"block {n} {os.urandom(5000).hex()}\n".encode() for n in range(60)]
+        sender = threading.Thread(target=lambda: [own.sendall(block) for block in blocks])
+        sender.start()
+        for number in range(4):
+            client.say(f"{kind}\n")
+            client.say(f"line {number}\n")
+            line = f"line {number}\n".encode()
+            assert receive(own, len(line)) == line
+        sender.join()
+        own.sendall(b"the end\n")
+        client.read_until(b"the end\n")
+        sent = b"".join(blocks)
+        assert sent in client.output.replace(b"KEYUPDATE\n", b"")
+        assert generations(own) == (4 if kind == "K" else 0)
+
+
+@pytest.mark.parametrize("kind", ["K", "k"])
+def test_peer_server_while_data_flows(make_context, openssl_server, kind: str) -> None:
+    client = make_context(False, version="1.3", prepared=True)
+    with openssl_server.connect(client) as own:
+        assert_ours(own)
+        for number in range(4):
+            openssl_server.say(f"{kind}\n")
+            openssl_server.say(f"line {number}\n")
+            line = f"line {number}\n".encode()
+            assert receive(own, len(line)) == line
+            own.sendall(f"echo {number}\n".encode())
+            openssl_server.read_until(f"echo {number}\n".encode())
+        assert generations(own) == (4 if kind == "K" else 0)
