@@ -42,7 +42,7 @@ class RequestReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        """Read what is there.  TimeoutError past the deadline, HeaderTooLargeError past the size."""
+        """Read what is there.  TimeoutError after the time, HeaderTooLargeError after the size."""
         if self._allowance <= 0:
             raise HeaderTooLargeError
         remaining_s = self._deadline - time.monotonic()
