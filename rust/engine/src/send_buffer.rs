@@ -67,6 +67,8 @@ pub(crate) struct SendBuffer {
     next_unit: u64,
     /// Payload bytes accepted and not yet taken by TCP.
     pub(crate) held: usize,
+    /// Payload bytes that TCP has taken.
+    pub(crate) sent: u64,
     /// Payload bytes in `runs`.
     pub(crate) queued: usize,
     /// File runs not yet read: queued or being sealed.
@@ -127,6 +129,12 @@ impl SendBuffer {
             }
             _ => None,
         }
+    }
+
+    /// TCP took payload bytes.
+    pub(crate) fn taken(&mut self, plain: usize) {
+        self.held -= plain;
+        self.sent += plain as u64;
     }
 
     /// Number of units claimed and not yet taken by the sender.

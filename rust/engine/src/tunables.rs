@@ -64,6 +64,8 @@ tunables! {
     flush_unit = 256 << 10, 16 << 10..=1 << 20;
     /// Plaintext bytes a connection may hold accepted and not yet taken by TCP.
     sendspace = 1 << 20, 1 << 10..=1 << 30;
+    /// What the space of a connection may grow to while its buffer keeps running dry.
+    sendspace_max = 16 << 20, 1 << 10..=1 << 30;
     /// A waiting writer goes on when less than this is held.
     sendlowat = 512 << 10, 0..=1 << 30;
     /// A non-blocking caller seals and sends by itself while no more than this is held.
@@ -76,6 +78,10 @@ tunables! {
     handoff_min = 512 << 10, 0..=usize::MAX;
     /// Microseconds that a thread looks again before it sleeps.
     spin_us = 20, 0..=10_000;
+    /// Microseconds between two writes that still make them one stream.
+    stream_gap_us = 15, 0..=1_000_000;
+    /// Writes that close together after which a worker stays awake for them.
+    stream_run = 4, 1..=1_000_000;
     /// Bytes a worker sends for one connection before the next has its turn.
     quantum = 1 << 20, 16 << 10..=1 << 30;
     /// Threads that read files which are not in memory.

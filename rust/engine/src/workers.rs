@@ -24,11 +24,6 @@ use crate::{counters, gate, sys, tunables};
 /// The poller's own descriptor; a stream's keys are twice its id (writable) and the number after (readable).
 const WAKE: u64 = 0;
 
-enum Task {
-    Turn(Arc<Stream>),
-    Help(Arc<Stream>),
-}
-
 /// A cold claim, for a thread that may wait.
 struct ColdRead {
     stream: Arc<Stream>,
@@ -44,7 +39,7 @@ struct Watch {
 }
 
 struct Worker {
-    tasks: Mutex<VecDeque<Task>>,
+    turns: Mutex<VecDeque<Arc<Stream>>>,
     waiting: AtomicUsize,
     parked: AtomicBool,
     epoll: OwnedFd,
@@ -213,18 +208,13 @@ impl Pool {
             return;
         }
         if let Ok(worker) = self.worker_of(stream) {
-            worker.push(Task::Turn(Arc::clone(stream)));
+            worker.push(Arc::clone(stream));
         }
     }
 
-    /// Asks a worker to seal beside the thread that sends.
-    pub(crate) fn help(self: &Arc<Self>, stream: &Arc<Stream>) {
-        if !self.many_cpus {
-            return;
-        }
-        if let Ok(worker) = self.worker_of(stream) {
-            worker.push(Task::Help(Arc::clone(stream)));
-        }
+    /// Whether a worker could run beside the caller.
+    pub(crate) fn has_workers(&self) -> bool {
+        self.many_cpus
     }
 
     /// Has the stream's worker told when the socket is writable.
@@ -360,7 +350,7 @@ impl Worker {
         let (epoll, wake) = (sys::epoll()?, sys::eventfd()?);
         sys::epoll_watch(&epoll, &wake, WAKE)?;
         Ok(Self {
-            tasks: Mutex::default(),
+            turns: Mutex::default(),
             waiting: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
             epoll,
@@ -370,9 +360,9 @@ impl Worker {
         })
     }
 
-    fn push(&self, task: Task) {
+    fn push(&self, stream: Arc<Stream>) {
         counters::TX_INQUEUE.add(1);
-        lock(&self.tasks).push_back(task);
+        lock(&self.turns).push_back(stream);
         self.waiting.fetch_add(1, Ordering::Release);
         // Either the worker sees the task after it says that it sleeps, or this sees that it sleeps.
         fence(Ordering::SeqCst);
@@ -381,14 +371,14 @@ impl Worker {
         }
     }
 
-    fn pop(&self) -> Option<Task> {
+    fn pop(&self) -> Option<Arc<Stream>> {
         if self.waiting.load(Ordering::Acquire) == 0 {
             return None;
         }
-        let task = lock(&self.tasks).pop_front()?;
+        let stream = lock(&self.turns).pop_front()?;
         self.waiting.fetch_sub(1, Ordering::AcqRel);
         counters::TX_INQUEUE.sub(1);
-        Some(task)
+        Some(stream)
     }
 
     /// Nothing to do and nothing to wait for.
@@ -402,8 +392,8 @@ impl Worker {
         let mut keys = Vec::new();
         while !pool.stopping.load(Ordering::Acquire) {
             let mut turns = 0;
-            while let Some(task) = self.pop() {
-                Self::perform(&task);
+            while let Some(stream) = self.pop() {
+                Self::perform(&stream);
                 turns += 1;
                 // A socket that drained must not wait behind streams that always have more.
                 if turns % 4 == 0 {
@@ -423,14 +413,9 @@ impl Worker {
         }
     }
 
-    fn perform(task: &Task) {
-        let (Task::Turn(stream) | Task::Help(stream)) = task;
+    fn perform(stream: &Arc<Stream>) {
         // One connection's misfortune is not the others': the thread stays.
-        let done = catch_unwind(AssertUnwindSafe(|| match task {
-            Task::Turn(stream) => stream.turn(),
-            Task::Help(stream) => stream.help(),
-        }));
-        if done.is_err() {
+        if catch_unwind(AssertUnwindSafe(|| stream.turn())).is_err() {
             stream.broken();
         }
     }
@@ -447,7 +432,9 @@ impl Worker {
                 let stream = lock(&self.blocked).remove(&(key / 2));
                 if let Some(stream) = stream {
                     stream.unblocked();
-                    self.push(Task::Turn(stream));
+                    if !stream.scheduled.swap(true, Ordering::AcqRel) {
+                        self.push(stream);
+                    }
                 }
             } else {
                 let _pass = gate::enter();
@@ -469,9 +456,6 @@ fn read_for_ever(reads: &Receiver<ColdRead>) {
         pages,
     }) = reads.recv()
     {
-        stream.seal_cold(&claim, pages);
-        // The payload of other parts may be Python's: its release must not meet a fork.
-        let _pass = gate::enter();
-        drop(claim);
+        stream.seal_cold(claim, pages);
     }
 }

@@ -38,8 +38,9 @@ pub(crate) fn stop_workers(py: Python<'_>, timeout: f64) -> PyResult<bool> {
 }
 
 #[pyfunction]
-pub(crate) fn before_fork(py: Python<'_>) {
-    py.detach(ktls_engine::before_fork);
+pub(crate) fn before_fork() {
+    // With the interpreter held: nobody inside the engine waits for it, and a thread that held it could not come out.
+    ktls_engine::before_fork();
 }
 
 #[pyfunction]

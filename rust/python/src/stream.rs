@@ -16,6 +16,9 @@ use crate::{pool, sealer};
 /// The flag of send(2): more follows at once.
 pub(crate) const MSG_MORE: u32 = 0x8000;
 
+/// The content type of application data (RFC 8446 §5.1).
+const APPLICATION_DATA: u8 = 23;
+
 /// The errno of a closed descriptor.
 const EBADF: i32 = 9;
 
@@ -123,37 +126,31 @@ impl Stream {
     ) -> PyResult<usize> {
         let _more = flags & MSG_MORE != 0;
         let engine = self.engine()?;
-        let limit = self.limit();
         buffer::with_data(data, |data| {
-            run(py, limit, |patience| {
+            if let Some(count) = engine.try_send(&data, content_type) {
+                engine.note_write_end();
+                return Ok(count);
+            }
+            let sent = run(py, self.limit(), |patience| {
                 engine.send(&data, content_type, false, patience)
-            })
+            });
+            engine.note_write_end();
+            sent
         })?
     }
 
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let engine = self.engine()?;
-        let limit = self.limit();
         buffer::with_data(data, |data| {
-            run(py, limit, |patience| match &data {
-                Data::Borrowed(bytes) => send_all(
-                    &engine,
-                    bytes.len(),
-                    |from| Data::Borrowed(&bytes[from..]),
-                    patience,
-                ),
-                Data::Shared(owner) => {
-                    let len = (**owner).as_ref().len();
-                    let rest = |from| {
-                        if from == 0 {
-                            Data::Shared(Arc::clone(owner))
-                        } else {
-                            Data::Shared(tail(owner, from))
-                        }
-                    };
-                    send_all(&engine, len, rest, patience)
-                }
-            })
+            if engine.try_send(&data, APPLICATION_DATA).is_some() {
+                engine.note_write_end();
+                return Ok(());
+            }
+            let sent = run(py, self.limit(), |patience| {
+                send_all(&engine, &data, patience)
+            });
+            engine.note_write_end();
+            sent
         })?
     }
 
@@ -314,15 +311,19 @@ fn run<T: Send>(
 }
 
 /// Goes on until everything is accepted.
-fn send_all<'a>(
+fn send_all(
     engine: &Arc<Engine>,
-    len: usize,
-    from: impl Fn(usize) -> Data<'a>,
+    data: &Data<'_>,
     patience: &mut Patience<'_>,
 ) -> Result<(), Error> {
-    let mut sent = 0;
+    let len = data.as_slice().len();
+    let mut sent = engine.send(data, APPLICATION_DATA, false, patience)?;
     while sent < len {
-        sent += engine.send(&from(sent), 23, false, patience)?;
+        let rest = match data {
+            Data::Borrowed(bytes) => Data::Borrowed(&bytes[sent..]),
+            Data::Shared(owner) => Data::Shared(Arc::new(Tail(Arc::clone(owner), sent))),
+        };
+        sent += engine.send(&rest, APPLICATION_DATA, false, patience)?;
     }
     Ok(())
 }
@@ -334,10 +335,6 @@ impl AsRef<[u8]> for Tail {
     fn as_ref(&self) -> &[u8] {
         (*self.0).as_ref().get(self.1..).unwrap_or_default()
     }
-}
-
-fn tail(owner: &Owner, from: usize) -> Owner {
-    Arc::new(Tail(Arc::clone(owner), from))
 }
 
 fn seconds_to_duration(seconds: f64) -> PyResult<Duration> {

@@ -1,0 +1,342 @@
+//! Writes: how bytes come into the send buffer, and when the writer sends them itself.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use super::pump::{Role, Step};
+use super::state::State;
+use super::{Data, Patience, Stream};
+use crate::error::{Error, Result};
+use crate::frames::{Payload, Run};
+use crate::seal;
+use crate::send_buffer::{self, Sealed};
+use crate::{counters, gate, tunables};
+
+impl Stream {
+    /// Accepts a write whole, without a system call but waking a worker; so it may be called with the interpreter held.
+    /// None: the write needs [`Stream::send`], because the caller should send it, there is no room, or something is wrong.
+    pub fn try_send(self: &Arc<Self>, data: &Data<'_>, content_type: u8) -> Option<usize> {
+        self.rhythm.begin();
+        if self.is_stale() {
+            return None;
+        }
+        let len = data.as_slice().len();
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        let cared_for = state.is_cared_for() || self.scheduled.load(Ordering::Acquire);
+        if !cared_for && !self.rhythm.is_stream() {
+            return None;
+        }
+        let fit = state.error.is_none() && !state.shut && !state.writing && state.room() >= len;
+        if !fit
+            || !self
+                .place(&mut state, data, content_type)
+                .is_ok_and(|placed| placed)
+        {
+            return None;
+        }
+        self.note_change(&state);
+        drop(state);
+        if !cared_for {
+            self.pool.schedule(self);
+        }
+        Some(len)
+    }
+
+    /// The caller of a write runs again: what comes next is its own time.
+    pub fn note_write_end(&self) {
+        self.rhythm.end();
+    }
+
+    /// Accepts bytes: all of them when it may wait, else what there is room for.
+    ///
+    /// `whole`: all at once or nothing (EMSGSIZE when it can never fit).
+    ///
+    /// # Errors
+    /// EAGAIN, ETIMEDOUT or EINTR when nothing was accepted; whatever ended the connection.
+    pub fn send(
+        self: &Arc<Self>,
+        data: &Data<'_>,
+        content_type: u8,
+        whole: bool,
+        patience: &mut Patience<'_>,
+    ) -> Result<usize> {
+        self.check_process()?;
+        let len = data.as_slice().len();
+        if len <= tunables::gather_max::get()
+            && let Some(done) = self.send_short(data, content_type)
+        {
+            return done.map(|()| len);
+        }
+        let sendspace = self.lock().space;
+        if whole && len > sendspace {
+            return Err(Error::new(
+                Errno::MSGSIZE,
+                format!(
+                    "{len} bytes must go as one, but kern.ipc.tls.sendspace is {sendspace}; send less or raise it"
+                ),
+            ));
+        }
+        let owner = data.to_owner();
+        let _writer = self.begin_write(patience)?;
+        let source = |position: usize| Payload::Bytes {
+            owner: Arc::clone(&owner),
+            start: position,
+        };
+        let least = if whole { len } else { 1 };
+        self.write_pieces(len, content_type, least, source, patience)
+    }
+
+    /// Seals a short write at once behind what is ready, and sends it unless somebody else will. None: it has to queue.
+    fn send_short(self: &Arc<Self>, data: &Data<'_>, content_type: u8) -> Option<Result<()>> {
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        if let Err(error) = state.check() {
+            return Some(Err(error));
+        }
+        if state.writing || state.room() < data.as_slice().len() {
+            return None;
+        }
+        match self.place(&mut state, data, content_type) {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(Err(error)),
+        }
+        if state.is_cared_for() {
+            self.note_change(&state);
+            return Some(Ok(()));
+        }
+        if self.rhythm.is_stream() && self.pool.has_workers() {
+            drop(state);
+            self.pool.schedule(self);
+            return Some(Ok(()));
+        }
+        loop {
+            let (guard, step) = self.step(state, Role::Caller);
+            state = guard;
+            if step != Step::Progress || state.buffer.is_empty() {
+                break;
+            }
+        }
+        if !state.buffer.is_empty() || state.shut {
+            self.settle_locked(state);
+        }
+        Some(Ok(()))
+    }
+
+    /// Puts a whole write for which there is room into the buffer: sealed if it is short and its turn has come, else as a
+    /// reference. False: it is too long to be copied and there is no owner.
+    fn place(&self, state: &mut State, data: &Data<'_>, content_type: u8) -> Result<bool> {
+        let bytes = data.as_slice();
+        if bytes.len() <= tunables::gather_max::get() && self.gather(state, bytes, content_type)? {
+            return Ok(true);
+        }
+        if bytes.len() > tunables::gather_max::get() && matches!(data, Data::Borrowed(_)) {
+            return Ok(false);
+        }
+        let framing = state.buffer.frame(bytes.len() as u64, content_type)?;
+        let payload = Payload::Bytes {
+            owner: data.to_owner(),
+            start: 0,
+        };
+        counters::BYTES.add(bytes.len() as u64);
+        state.buffer.append(Run {
+            framing,
+            payload,
+            len: bytes.len() as u64,
+        });
+        Ok(true)
+    }
+
+    /// Seals a short write behind what is ready. False: it has to queue.
+    fn gather(&self, state: &mut State, data: &[u8], content_type: u8) -> Result<bool> {
+        let limit = tunables::flush_unit::get();
+        if !state.buffer.may_gather(state.blocked) {
+            return Ok(false);
+        }
+        let size = match &state.buffer.transmit {
+            None => data.len(),
+            Some(transmit) => transmit.key.wire_size(data.len()),
+        };
+        if state.buffer.gathering(size, limit).is_none() {
+            if state.buffer.units() >= tunables::pipeline_depth::get() {
+                return Ok(false);
+            }
+            let pages = self
+                .pool
+                .pages
+                .take(send_buffer::wire_room(limit).max(size));
+            state.buffer.push_ready(Sealed {
+                pages,
+                start: 0,
+                end: 0,
+                plain: 0,
+            });
+        }
+        let framing = state.buffer.frame(data.len() as u64, content_type)?;
+        let Some(sealed) = state.buffer.gathering(size, usize::MAX) else {
+            return Ok(false);
+        };
+        let at = sealed.end;
+        if let Err(error) = seal::seal_now(&framing, data, &mut sealed.pages[at..]) {
+            self.fail(state, error);
+            return state.check().map(|()| false);
+        }
+        sealed.end += size;
+        sealed.plain += data.len();
+        state.buffer.held += data.len();
+        counters::BYTES.add(data.len() as u64);
+        Ok(true)
+    }
+
+    /// Appends `len` bytes piece by piece as room appears, at least `least` at a time, and helps them along.
+    pub(super) fn write_pieces(
+        self: &Arc<Self>,
+        len: usize,
+        content_type: u8,
+        least: usize,
+        source: impl Fn(usize) -> Payload,
+        patience: &mut Patience<'_>,
+    ) -> Result<usize> {
+        let mut accepted = 0;
+        loop {
+            match self.append_piece(len - accepted, content_type, least, || source(accepted)) {
+                Ok(added) => accepted += added,
+                Err(error) => {
+                    self.settle();
+                    return Err(error);
+                }
+            }
+            if accepted == len || (accepted > 0 && !patience.may_wait) {
+                self.push_along(patience);
+                return Ok(accepted);
+            }
+            if len - accepted >= tunables::handoff_min::get() {
+                self.pool.schedule(self);
+            }
+            let enough = self.enough_room(len - accepted).max(least);
+            if let Err(error) = self.drive(|state| state.room_now() >= enough, patience) {
+                if error.is_would_block() {
+                    self.refuse();
+                }
+                self.settle();
+                let soft = error.is_timed_out() || error.is_would_block() || error.is_interrupted();
+                return if accepted > 0 && soft {
+                    Ok(accepted)
+                } else {
+                    Err(error)
+                };
+            }
+        }
+    }
+
+    /// Room that is worth waking a writer for, which has `left` bytes more.
+    fn enough_room(&self, left: usize) -> usize {
+        let space = self.lock().space;
+        left.min(space.saturating_sub(tunables::sendlowat::get()).max(1))
+    }
+
+    fn append_piece(
+        &self,
+        wanted: usize,
+        content_type: u8,
+        least: usize,
+        source: impl FnOnce() -> Payload,
+    ) -> Result<usize> {
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        state.check()?;
+        let mut take = wanted.min(state.room());
+        if take < wanted {
+            state.refused = true;
+        }
+        if take < least.min(wanted) {
+            return Ok(0);
+        }
+        if take < wanted && least <= 1 {
+            // Full records inside a write: only its last one may be short.
+            let transmit = state.buffer.transmit.as_ref();
+            let frame_len = transmit.map_or(1, |transmit| transmit.key.max_frame_len);
+            let cut = take - take % frame_len;
+            take = if cut > 0 { cut } else { take };
+        }
+        let framing = state.buffer.frame(take as u64, content_type)?;
+        counters::BYTES.add(take as u64);
+        state.buffer.append(Run {
+            framing,
+            payload: source(),
+            len: take as u64,
+        });
+        Ok(take)
+    }
+
+    /// After a write: seals and sends what the caller should, and leaves the rest to others.
+    fn push_along(self: &Arc<Self>, patience: &Patience<'_>) {
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        let held = state.buffer.held;
+        let cared_for = state.is_cared_for() || self.scheduled.load(Ordering::Acquire);
+        let leave = if patience.may_wait {
+            self.rhythm.is_stream() && self.pool.has_workers()
+        } else {
+            held > tunables::inline_max::get()
+        };
+        if !leave {
+            if patience.may_wait && !cared_for && held >= tunables::handoff_min::get() {
+                self.pool.schedule(self);
+            }
+            loop {
+                let (guard, step) = self.step(state, Role::Caller);
+                state = guard;
+                if step != Step::Progress {
+                    break;
+                }
+            }
+        }
+        self.settle_locked(state);
+    }
+
+    /// Marks the poll descriptor as not writable, since a write was just refused.
+    fn refuse(&self) {
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        if state.room() == 0
+            && let Some(readiness) = self.readiness().as_ref()
+        {
+            readiness.set_writable(false);
+        }
+    }
+
+    /// Waits for the right to append, which one write of several pieces holds from its first to its last.
+    pub(super) fn begin_write(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<Writer> {
+        loop {
+            {
+                let _pass = gate::enter();
+                let mut state = self.lock();
+                state.check()?;
+                if !state.writing {
+                    state.writing = true;
+                    return Ok(Writer(Arc::clone(self)));
+                }
+            }
+            if !patience.may_wait {
+                return Err(Error::would_block());
+            }
+            self.wait_for_change(|state| state.writing, patience)?;
+        }
+    }
+}
+
+/// The right to append; given back when the write ends.
+pub(super) struct Writer(Arc<Stream>);
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        let _pass = gate::enter();
+        let mut state = self.0.lock();
+        state.writing = false;
+        self.0.note_change(&state);
+    }
+}

@@ -1,0 +1,350 @@
+//! The send side of one connection: who may append, who seals, who sends.
+//!
+//! Any thread may help a stream along: it takes the ready head and sends it, or claims the next unit and seals it, one
+//! step at a time (`pump.rs`). One thread sends at once, so the order is the buffer's; several may seal. Whoever leaves a
+//! stream that still holds bytes sees to it that somebody goes on: another thread that is inside, the poller that waits
+//! for writability, or a turn at its worker. Writes are `append.rs`, waiting is `wait.rs`, what is known is `state.rs`.
+
+mod append;
+mod pump;
+mod rhythm;
+mod state;
+mod wait;
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+
+use ktls_record::Seal;
+
+use self::rhythm::Rhythm;
+use self::state::State;
+pub use self::wait::Patience;
+use crate::error::{Error, Result};
+use crate::frames::{Owner, Payload, WriteKey};
+use crate::output::Output;
+use crate::readiness::Readiness;
+use crate::send_buffer::Transmit;
+use crate::workers::Pool;
+use crate::{counters, gate, sys, tunables};
+
+/// The content type of application data (RFC 8446 §5.1).
+const APPLICATION_DATA: u8 = 23;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// What a write brings: bytes to look at now, and, where there is one, an owner that keeps them.
+pub enum Data<'a> {
+    /// Bytes that must be copied to outlive the call.
+    Borrowed(&'a [u8]),
+    /// Bytes that can be referenced.
+    Shared(Owner),
+}
+
+impl Data<'_> {
+    /// The bytes.
+    #[must_use]
+    pub fn as_slice(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Shared(owner) => (**owner).as_ref(),
+        }
+    }
+
+    fn to_owner(&self) -> Owner {
+        match self {
+            Self::Borrowed(bytes) => Arc::new(bytes.to_vec()),
+            Self::Shared(owner) => Arc::clone(owner),
+        }
+    }
+}
+
+type Guard<'a> = MutexGuard<'a, State>;
+
+/// See the head of this file.
+pub struct Stream {
+    pub(crate) id: u64,
+    generation: u32,
+    pid: u32,
+    pool: Arc<Pool>,
+    output: Box<dyn Output>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Counts changes of `state`, for threads that look again before they sleep.
+    changes: AtomicUsize,
+    /// A turn at the worker is coming.
+    pub(crate) scheduled: AtomicBool,
+    rhythm: Rhythm,
+    readiness: Mutex<Option<Arc<Readiness>>>,
+}
+
+impl Stream {
+    /// A stream without a key over this transport: bytes go out as they are.
+    pub fn new(output: Box<dyn Output>, pool: Arc<Pool>) -> Arc<Self> {
+        Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            generation: gate::generation(),
+            pid: std::process::id(),
+            pool,
+            output,
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            changes: AtomicUsize::new(0),
+            scheduled: AtomicBool::new(false),
+            rhythm: Rhythm::default(),
+            readiness: Mutex::new(None),
+        })
+    }
+
+    /// Frames everything accepted from now on with this key, from this number on.
+    ///
+    /// # Errors
+    /// What an earlier failure left.
+    pub fn install(&self, seal: Box<dyn Seal>, sequence: u64, max_frame_len: usize) -> Result<()> {
+        self.check_process()?;
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        state.check()?;
+        if state.buffer.transmit.is_none() {
+            counters::ACTIVE.add(1);
+        }
+        let key = Arc::new(WriteKey::new(seal, max_frame_len));
+        state.buffer.transmit = Some(Transmit { key, sequence });
+        Ok(())
+    }
+
+    /// Number of the next record; None before a key is installed.
+    pub fn sequence(&self) -> Option<u64> {
+        let state = self.lock_unless_stale()?;
+        state
+            .buffer
+            .transmit
+            .as_ref()
+            .map(|transmit| transmit.sequence)
+    }
+
+    /// Payload bytes accepted and not yet taken by TCP.
+    pub fn pending(&self) -> usize {
+        self.lock_unless_stale()
+            .map_or(0, |state| state.buffer.held)
+    }
+
+    /// Accepts `count` bytes of a regular file from `offset`; short at the end of the file. When it may wait it
+    /// returns once the file was read, so that the caller may change it.
+    ///
+    /// # Errors
+    /// As [`Stream::send`]; EINVAL for anything but a regular file.
+    pub fn send_file(
+        self: &Arc<Self>,
+        file: OwnedFd,
+        offset: u64,
+        count: u64,
+        patience: &mut Patience<'_>,
+    ) -> Result<u64> {
+        self.check_process()?;
+        let size = sys::regular_file_len(&file)
+            .map_err(|errno| Error::from_errno(errno, "cannot look at the file"))?
+            .ok_or_else(|| {
+                let why = "not a regular file; read it and send what was read";
+                Error::new(Errno::INVAL, why)
+            })?;
+        let len = count.min(size.saturating_sub(offset));
+        if len == 0 {
+            return Ok(0);
+        }
+        let file = Arc::new(file);
+        let _writer = self.begin_write(patience)?;
+        let source = |position: usize| Payload::File {
+            file: Arc::clone(&file),
+            offset: offset + position as u64,
+        };
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let accepted = self.write_pieces(len, APPLICATION_DATA, 1, source, patience)?;
+        if patience.may_wait && accepted == len {
+            let read = self.drive(|state| state.buffer.files_unread == 0, patience);
+            self.settle();
+            read?;
+        }
+        Ok(accepted as u64)
+    }
+
+    /// Waits until TCP has taken everything accepted so far.
+    ///
+    /// # Errors
+    /// ETIMEDOUT, EINTR, or whatever ended the connection.
+    pub fn flush(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<()> {
+        self.check_process()?;
+        let result = self.drive(|state| state.buffer.is_empty(), patience);
+        self.settle();
+        result
+    }
+
+    /// Ends the write side after everything accepted.
+    ///
+    /// # Errors
+    /// EBADF when closed, or what ended the connection.
+    pub fn shutdown_write(self: &Arc<Self>) -> Result<()> {
+        self.check_process()?;
+        {
+            let _pass = gate::enter();
+            let mut state = self.lock();
+            if !state.shut {
+                state.check()?;
+            }
+            state.shut = true;
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Closes: accepted data drains in the background, then the write side ends.
+    pub fn close(self: &Arc<Self>) {
+        if self.is_stale() {
+            return;
+        }
+        {
+            let _pass = gate::enter();
+            let mut state = self.lock();
+            state.shut = true;
+            state.closed = true;
+            self.note_change(&state);
+            if self.readiness().take().is_some() {
+                self.pool.unwatch(self);
+            }
+        }
+        self.settle();
+    }
+
+    /// Drops what is held and resets the connection.
+    pub fn abort(self: &Arc<Self>) {
+        if self.is_stale() {
+            return;
+        }
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        let why = "the connection was aborted by this program";
+        self.fail(&mut state, Error::new(Errno::CONNABORTED, why));
+        state.mark_raised();
+    }
+
+    /// A descriptor for select, poll and epoll.
+    ///
+    /// # Errors
+    /// EMFILE and the like.
+    pub fn poll_descriptor(self: &Arc<Self>) -> Result<i32> {
+        self.check_process()?;
+        let _pass = gate::enter();
+        let state = self.lock();
+        if state.closed {
+            return Err(Error::closed());
+        }
+        let mut slot = self.readiness();
+        if let Some(readiness) = slot.as_ref() {
+            return Ok(readiness.raw_fd());
+        }
+        let made = Readiness::new()
+            .map_err(|errno| Error::from_errno(errno, "cannot make a poll descriptor"))?;
+        let made = Arc::new(made);
+        self.pool.watch(self, &made, self.output.ready())?;
+        let descriptor = made.raw_fd();
+        *slot = Some(made);
+        Ok(descriptor)
+    }
+
+    /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.
+    pub fn consumed(self: &Arc<Self>, more: bool) {
+        if self.is_stale() {
+            return;
+        }
+        let _pass = gate::enter();
+        if let Some(readiness) = self.readiness().as_ref() {
+            readiness.set_readable(more);
+            if !more {
+                self.pool.rearm(self);
+            }
+        }
+    }
+
+    /// Where the bytes go.
+    pub fn route(&self) -> String {
+        self.output.route()
+    }
+
+    // -- state ----------------------------------------------------------------------------------
+
+    fn lock(&self) -> Guard<'_> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_unless_stale(&self) -> Option<Guard<'_>> {
+        (!self.is_stale()).then(|| self.lock())
+    }
+
+    fn readiness(&self) -> MutexGuard<'_, Option<Arc<Readiness>>> {
+        self.readiness
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note_change(&self, state: &State) {
+        self.changes.fetch_add(1, Ordering::Release);
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    fn note_room(&self, state: &State) {
+        if state.buffer.held <= tunables::sendlowat::get()
+            && let Some(readiness) = self.readiness().as_ref()
+        {
+            readiness.set_writable(true);
+        }
+    }
+
+    /// Ends the connection: nothing held can be sent any more.
+    fn fail(&self, state: &mut State, error: Error) {
+        if state.error.is_none() {
+            state.error = Some(error);
+            state.buffer.clear();
+            self.output.abort();
+            if let Some(readiness) = self.readiness().as_ref() {
+                readiness.set_writable(true);
+            }
+        }
+        self.note_change(state);
+    }
+
+    fn is_stale(&self) -> bool {
+        self.generation != gate::generation()
+    }
+
+    fn check_process(&self) -> Result<()> {
+        if self.is_stale() {
+            return Err(Error::new(
+                Errno::PERM,
+                format!(
+                    "this connection belongs to process {}, which was forked; a child that went on would use \
+                     the same keys and sequence numbers again: open a connection of its own",
+                    self.pid
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // What was inherited through a fork is the parent's, its poller too.
+        if self.is_stale() {
+            return;
+        }
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if state.buffer.transmit.is_some() {
+            counters::ACTIVE.sub(1);
+        }
+        self.pool.forget(self.id, self.output.ready());
+    }
+}

@@ -1,0 +1,274 @@
+//! The way of the bytes: sealing the next unit, sending the ready head, and never leaving a stream alone.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
+
+use super::{Guard, Stream};
+use crate::error::Error;
+use crate::pages::Pages;
+use crate::seal::{self, Outcome};
+use crate::send_buffer::{self, Claim, Sealed};
+use crate::{counters, gate, tunables};
+
+/// What one step did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    Progress,
+    /// TCP takes nothing now.
+    Blocked,
+    /// Others are at all there is to do.
+    Busy,
+    Empty,
+    /// The connection has failed; the state says how.
+    Failed,
+}
+
+/// Who takes a step: a caller may wait for a file, a worker passes a cold one on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Caller,
+    Worker,
+}
+
+impl Stream {
+    /// Sends the ready head, or seals the next unit; one of them, once. The lock is let go meanwhile.
+    pub(super) fn step<'a>(
+        self: &'a Arc<Self>,
+        mut state: Guard<'a>,
+        role: Role,
+    ) -> (Guard<'a>, Step) {
+        if state.error.is_some() {
+            return (state, Step::Failed);
+        }
+        let ahead = state.buffer.units();
+        // Just in time: nothing more is sealed while the socket is full.
+        let may_seal = if state.blocked {
+            ahead == 0
+        } else {
+            ahead < tunables::pipeline_depth::get()
+        };
+        let may_send = !state.sending && !state.blocked;
+        // A thread that has just sent leaves the head to the thread that sealed it, whose cache it is in.
+        let mine = !(state.send_wanted && may_seal && state.buffer.queued > 0);
+        if may_send
+            && mine
+            && let Some(sealed) = state.buffer.take_ready()
+        {
+            state.sending = true;
+            state.send_wanted = false;
+            let more = state.buffer.has_more();
+            drop(state);
+            return self.send_unit(sealed, more);
+        }
+        if may_seal && let Some(claim) = state.buffer.claim(tunables::flush_unit::get()) {
+            drop(state);
+            return self.seal_unit(claim, role);
+        }
+        let step = if state.blocked {
+            Step::Blocked
+        } else if state.buffer.is_empty() && !state.sending {
+            Step::Empty
+        } else {
+            state.send_wanted = state.buffer.head_mut().is_some();
+            Step::Busy
+        };
+        (state, step)
+    }
+
+    fn send_unit<'a>(self: &'a Arc<Self>, mut sealed: Sealed, more: bool) -> (Guard<'a>, Step) {
+        let sent = self
+            .output
+            .send(&sealed.pages[sealed.start..sealed.end], more);
+        let mut state = self.lock();
+        state.sending = false;
+        let step = if state.error.is_some() {
+            self.pool.pages.give_back(sealed.pages);
+            Step::Failed
+        } else {
+            match sent {
+                Ok(count) => {
+                    state.buffer.taken(sealed.advance(count));
+                    if sealed.start == sealed.end {
+                        self.pool.pages.give_back(sealed.pages);
+                    } else {
+                        state.buffer.put_back(sealed);
+                    }
+                    self.note_room(&state);
+                    Step::Progress
+                }
+                Err(Errno::AGAIN) => {
+                    state.blocked = true;
+                    state.buffer.put_back(sealed);
+                    Step::Blocked
+                }
+                Err(errno) => {
+                    self.pool.pages.give_back(sealed.pages);
+                    self.fail(&mut state, Error::from_errno(errno, "sending failed"));
+                    Step::Failed
+                }
+            }
+        };
+        self.note_change(&state);
+        (state, step)
+    }
+
+    fn seal_unit<'a>(self: &'a Arc<Self>, claim: Claim, role: Role) -> (Guard<'a>, Step) {
+        self.pool.maybe_delay();
+        let (units, cached_only) = match role {
+            Role::Caller => (&counters::UNITS_INLINE, false),
+            Role::Worker => (&counters::UNITS_POOL, true),
+        };
+        units.add(1);
+        let room = send_buffer::wire_room(tunables::flush_unit::get());
+        let mut pages = self.pool.pages.take(room.max(claim.wire_size));
+        match seal::seal(&claim, &mut pages, cached_only) {
+            Ok(Outcome::Done(end)) => (self.unit_ready(&claim, pages, end), Step::Progress),
+            Ok(Outcome::Cold) => {
+                counters::COLD_READS.add(1);
+                self.pool.read_cold(self, claim, pages);
+                (self.lock(), Step::Busy)
+            }
+            Err(error) => {
+                self.pool.pages.give_back(pages);
+                let mut state = self.lock();
+                self.fail(&mut state, error);
+                (state, Step::Failed)
+            }
+        }
+    }
+
+    fn unit_ready(&self, claim: &Claim, pages: Pages, end: usize) -> Guard<'_> {
+        let sealed = Sealed {
+            pages,
+            start: 0,
+            end,
+            plain: claim.plain,
+        };
+        let mut state = self.lock();
+        if let Err(sealed) = state.buffer.ready(claim, sealed) {
+            self.pool.pages.give_back(sealed.pages);
+        }
+        self.note_change(&state);
+        state
+    }
+
+    /// Reads and seals a claim whose file is not in memory, on a thread that may wait.
+    pub(crate) fn seal_cold(self: &Arc<Self>, claim: Claim, mut pages: Pages) {
+        // Outside the gate: a fork must not wait for a disk.
+        let sealed = seal::seal(&claim, &mut pages, false);
+        let _pass = gate::enter();
+        match sealed {
+            Ok(Outcome::Done(end)) => drop(self.unit_ready(&claim, pages, end)),
+            Ok(Outcome::Cold) | Err(_) => {
+                let unread = || Error::new(Errno::IO, "the file cannot be read");
+                self.pool.pages.give_back(pages);
+                let mut state = self.lock();
+                self.fail(&mut state, sealed.err().unwrap_or_else(unread));
+            }
+        }
+        self.pool.schedule(self);
+        // Inside it: other parts of the claim may be Python's, whose release must not meet a fork.
+        drop(claim);
+    }
+
+    /// A worker's turn: until the stream rests, or its quantum is used up.
+    pub(crate) fn turn(self: &Arc<Self>) {
+        self.scheduled.store(false, Ordering::Release);
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        state.attended = true;
+        let quantum = tunables::quantum::get() as u64;
+        let begin = state.buffer.sent;
+        loop {
+            let (guard, step) = self.step(state, Role::Worker);
+            state = guard;
+            match step {
+                Step::Progress if state.buffer.sent - begin >= quantum => break,
+                Step::Progress => {}
+                Step::Blocked | Step::Failed => break,
+                Step::Empty if !self.rhythm.is_stream() => break,
+                Step::Empty | Step::Busy => {
+                    let seen = self.changes.load(Ordering::Acquire);
+                    drop(state);
+                    let changed = self.spin(seen);
+                    state = self.lock();
+                    if !changed {
+                        break;
+                    }
+                }
+            }
+        }
+        state.attended = false;
+        self.settle_locked(state);
+    }
+
+    /// The socket became writable.
+    pub(crate) fn unblocked(self: &Arc<Self>) {
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        state.armed = false;
+        state.blocked = false;
+        self.note_change(&state);
+    }
+
+    /// A worker stumbled over this stream: whatever state it is in, its connection ends.
+    pub(crate) fn broken(self: &Arc<Self>) {
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        state.sending = false;
+        state.attended = false;
+        let why = "an internal error of ktls; the connection was reset";
+        self.fail(&mut state, Error::new(Errno::IO, why));
+    }
+
+    /// Sees to it that a stream which still holds bytes is not left alone.
+    pub(super) fn settle(self: &Arc<Self>) {
+        let _pass = gate::enter();
+        self.settle_locked(self.lock());
+    }
+
+    pub(super) fn settle_locked<'a>(self: &'a Arc<Self>, mut state: Guard<'a>) {
+        if state.buffer.is_empty() || state.error.is_some() {
+            if state.shut && !state.finished && !state.sending {
+                state.finished = true;
+                if state.error.is_none() {
+                    // A peer that has gone already is no news here.
+                    let _ = self.output.finish();
+                }
+                self.note_change(&state);
+            }
+            return;
+        }
+        if state.sending || state.attended || state.buffer.is_sealing() {
+            return;
+        }
+        if !state.blocked {
+            drop(state);
+            self.pool.schedule(self);
+        } else if !state.armed && state.polling == 0 {
+            if let Some(sealed) = state.buffer.head_mut() {
+                self.trim(sealed);
+            }
+            state.armed = true;
+            drop(state);
+            if let Err(error) = self.pool.arm(self, self.output.ready()) {
+                self.fail(&mut self.lock(), error);
+            }
+        }
+    }
+
+    /// Copies what waits for the socket out of the hot buffer, which goes back to work.
+    fn trim(&self, sealed: &mut Sealed) {
+        let left = sealed.end - sealed.start;
+        if sealed.pages.len() - left > left / 4 {
+            let tail = sealed.pages[sealed.start..sealed.end].to_vec();
+            self.pool
+                .pages
+                .give_back(core::mem::replace(&mut sealed.pages, tail));
+            sealed.start = 0;
+            sealed.end = left;
+        }
+    }
+}
