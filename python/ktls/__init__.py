@@ -28,6 +28,7 @@ from ktls.constants import (
     Mode,
 )
 from ktls.errors import BadRecord, HandoverError, KTLSError
+from ktls.handover import TLSSocket, prepare, wrap_socket
 from ktls.params import TLSEnable
 from ktls.probe import probe
 from ktls.socket import Socket
@@ -63,8 +64,11 @@ __all__ = [
     "Mode",
     "Socket",
     "TLSEnable",
+    "TLSSocket",
     "backends",
     "enable",
+    "prepare",
     "probe",
     "sysctl",
+    "wrap_socket",
 ]
