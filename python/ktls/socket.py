@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import errno
 import socket
-import ssl
 from typing import TYPE_CHECKING, Any, Self
 
-from ktls import _core, filesend, message, workers
+from ktls import _core, filesend, message, tcp, workers
 from ktls import constants as c
 from ktls.constants import Mode
 from ktls.params import TLSEnable
@@ -43,7 +42,9 @@ class Socket:
     __slots__ = ("__weakref__", "_selectable", "_slot", "_sock", "_stream")
 
     def __init__(self, sock: socket.socket, /) -> None:
-        _require_tcp(sock)
+        if isinstance(sock, Socket):
+            raise TypeError("already a ktls.Socket; use it as it is")
+        tcp.require_tcp(sock)
         workers.start()
         timeout = sock.gettimeout()
         family, kind, proto = sock.family, sock.type, sock.proto
@@ -157,19 +158,32 @@ class Socket:
         ``shutdown``, EINVAL for MSG_EOR, EOPNOTSUPP for flags other than MSG_MORE, MSG_DONTWAIT and
         MSG_NOSIGNAL.
         """
-        if flags:
-            return self._stream.send(data, c.TLS_RLTYPE_APP, message.checked_flags(flags))
-        return self._stream.send(data)
+        if flags or type(data) is not bytes or not data:
+            flags = message.checked_flags(flags)
+            if self._is_nothing(data):
+                return 0
+        return self._stream.send(data, c.TLS_RLTYPE_APP, flags)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Accept all of `data`.  Errors as ``send``, perhaps after a part was accepted."""
+        if flags or type(data) is not bytes or not data:
+            flags = message.checked_flags(flags)
+            if self._is_nothing(data):
+                return
         if not flags:
             self._stream.sendall(data)
             return
-        flags = message.checked_flags(flags)
         view = memoryview(data).cast("B")
         while view:
             view = view[self._stream.send(view, c.TLS_RLTYPE_APP, flags) :]
+
+    def _is_nothing(self, *parts: ReadableBuffer) -> bool:
+        """Whether there is nothing to send.  The engine would make an empty record of it."""
+        if any(memoryview(part).nbytes for part in parts):
+            return False
+        if self._sock.fileno() < 0:
+            raise OSError(errno.EBADF, "the socket is closed")
+        return True
 
     def sendmsg(
         self,
@@ -192,9 +206,11 @@ class Socket:
         parts = list(buffers)
         controls = list(ancdata)
         if not controls:
+            if self._is_nothing(*parts):
+                return 0
             return self._stream.sendmsg(parts, c.TLS_RLTYPE_APP, flags)
         content_type = message.record_type(controls, self._slot.session)
-        if not any(memoryview(part).nbytes for part in parts):
+        if self._is_nothing(*parts):
             raise OSError(
                 errno.EINVAL, f"a message of record type {content_type} needs data; it has none"
             )
@@ -355,44 +371,7 @@ class Socket:
             return "<ktls.Socket closed>"
         session = self._slot.session
         described = "" if session is None else f" ({session})"
-        return f"<ktls.Socket mode={self.mode.name}{described} {_ends(self._sock)}>"
-
-
-def _require_tcp(sock: object) -> None:
-    if isinstance(sock, Socket):
-        raise TypeError("already a ktls.Socket; use it as it is")
-    if isinstance(sock, ssl.SSLSocket):
-        raise TypeError(
-            "an ssl.SSLSocket keeps its keys to itself; use ktls.prepare(context) and"
-            " ktls.wrap_socket(sock, context) instead of context.wrap_socket(sock)"
-        )
-    if not isinstance(sock, socket.socket):
-        raise TypeError(f"ktls.Socket takes a socket.socket, not {type(sock).__name__}")
-    if sock.fileno() < 0:
-        raise OSError(errno.EBADF, "the socket is closed; pass an open one")
-    proto = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
-    if (
-        sock.family not in (socket.AF_INET, socket.AF_INET6)
-        or sock.type != socket.SOCK_STREAM
-        or proto != socket.IPPROTO_TCP
-    ):
-        raise OSError(
-            errno.EINVAL,
-            f"not a TCP socket: {_name(sock.family)}, {_name(sock.type)}, protocol {proto};"
-            " pass one of AF_INET or AF_INET6 and SOCK_STREAM",
-        )
-
-
-def _name(value: object) -> str:
-    return str(getattr(value, "name", value))
-
-
-def _ends(sock: socket.socket) -> str:
-    ends = f"laddr={sock.getsockname()}"
-    try:
-        return f"{ends} raddr={sock.getpeername()}"
-    except OSError:
-        return ends
+        return f"<ktls.Socket mode={self.mode.name}{described} {tcp.ends(self._sock)}>"
 
 
 def _no_option(optname: int) -> str:

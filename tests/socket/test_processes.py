@@ -219,12 +219,17 @@ def test_a_child_of_multiprocessing_sends_what_it_accepted(method: str, tmp_path
 
 def thread_names(code: str, **environment: str) -> list[str]:
     program = f"""
-        import os, socket, ktls
+        import os, socket, time, ktls
         {code}
-        names = []
-        for task in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{{task}}/comm") as file:
-                names.append(file.read().strip())
+        def comm(task):
+            with open("/proc/self/task/" + task + "/comm") as file:
+                return file.read().strip()
+        # A thread gives itself its name when it begins to run.
+        while True:
+            names = [comm(task) for task in os.listdir("/proc/self/task")]
+            if len([name for name in names if name.startswith("KTLS")]) == len(names) - 1:
+                break
+            time.sleep(0.01)
         print(" ".join(sorted(names)))
     """
     done = subprocess.run(

@@ -1,0 +1,42 @@
+"""Which sockets can be taken over, and how the ends of one are shown."""
+
+import errno
+import socket
+import ssl
+
+
+def require_tcp(sock: object) -> None:
+    """Raise what ``Socket`` documents unless `sock` is an open, plain TCP socket."""
+    if isinstance(sock, ssl.SSLSocket):
+        raise TypeError(
+            "an ssl.SSLSocket keeps its keys to itself; use ktls.prepare(context) and"
+            " ktls.wrap_socket(sock, context) instead of context.wrap_socket(sock)"
+        )
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"ktls.Socket takes a socket.socket, not {type(sock).__name__}")
+    if sock.fileno() < 0:
+        raise OSError(errno.EBADF, "the socket is closed; pass an open one")
+    proto = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)
+    if (
+        sock.family not in (socket.AF_INET, socket.AF_INET6)
+        or sock.type != socket.SOCK_STREAM
+        or proto != socket.IPPROTO_TCP
+    ):
+        raise OSError(
+            errno.EINVAL,
+            f"not a TCP socket: {_name(sock.family)}, {_name(sock.type)}, protocol {proto};"
+            " pass one of AF_INET or AF_INET6 and SOCK_STREAM",
+        )
+
+
+def _name(value: object) -> str:
+    return str(getattr(value, "name", value))
+
+
+def ends(sock: socket.socket) -> str:
+    """Both addresses for a repr; one where there is no peer."""
+    local = f"laddr={sock.getsockname()}"
+    try:
+        return f"{local} raddr={sock.getpeername()}"
+    except OSError:
+        return local
