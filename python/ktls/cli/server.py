@@ -128,9 +128,9 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             with suppress(OSError, ktls.KTLSError):
                 # A close_notify, and no waiting for the peer's.
                 connection.settimeout(0)
-                connection.unwrap()
+                connection.unwrap().close()
 
-    def handle_error(self, request: object, client_address: tuple[str, int]) -> None:  # type: ignore[override]
+    def handle_error(self, request: object, client_address: tuple[str, int]) -> None:
         """Say in a line what the network did; anything else is a bug and shows its traceback."""
         error = sys.exception()
         if isinstance(error, OSError):
