@@ -6,6 +6,7 @@ connection is settled as it is, with the reason in `Handshake.why`.
 
 import errno
 import ssl
+import threading
 from collections.abc import Iterable
 from typing import Final
 
@@ -42,6 +43,7 @@ class Handshake:
         self._reader = reader
         self._writer = writer
         self._server_side = server_side
+        self._lock = threading.Lock()
         self._tap: HelloTap | None = None
         self._registration: Registration | None = None
         self._follower: Follower | None = None
@@ -59,13 +61,15 @@ class Handshake:
         is reset then).
         """
         deadline = self._reader.deadline("handshake")
-        with self._reader.alone(deadline):
+        # Not the reader's own lock: who waits for it might wait for the first byte of the peer.
+        with deadline.held(self._lock):
             if self.settled:
                 return
             if self._tap is None:
                 self._begin()
             try:
-                self._advance(deadline)
+                with self._reader.alone(deadline):
+                    self._advance(deadline)
             except (ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError):
                 raise
             except BaseException:

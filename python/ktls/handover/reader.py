@@ -9,7 +9,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Final, overload
 
 from ktls.socket import Socket
@@ -48,6 +48,20 @@ class Deadline:
         """Return the error to raise."""
         return TimeoutError(f"The {self._operation} operation timed out")
 
+    @contextmanager
+    def held(self, lock: threading.Lock) -> Iterator[None]:
+        """Hold a lock that another thread may keep while it waits for the peer."""
+        if not lock.acquire(False):
+            left = self.remaining()
+            if self.timeout == 0:
+                raise _want_read()
+            if not lock.acquire(timeout=-1 if left is None else left):
+                raise self.expired()
+        try:
+            yield
+        finally:
+            lock.release()
+
 
 class Reader:
     """The receiving half.  `watch` sees every record before OpenSSL does."""
@@ -69,19 +83,9 @@ class Reader:
         """Return the deadline of a call that begins now."""
         return Deadline(self._kernel.gettimeout(), operation)
 
-    @contextmanager
-    def alone(self, deadline: Deadline) -> Iterator[None]:
+    def alone(self, deadline: Deadline) -> AbstractContextManager[None]:
         """Hold the reading half: records are not torn apart by two readers."""
-        if not self._lock.acquire(False):
-            left = deadline.remaining()
-            if deadline.timeout == 0:
-                raise _want_read()
-            if not self._lock.acquire(timeout=-1 if left is None else left):
-                raise deadline.expired()
-        try:
-            yield
-        finally:
-            self._lock.release()
+        return deadline.held(self._lock)
 
     @overload
     def read(self, size: int, buffer: None = None) -> bytes: ...

@@ -220,13 +220,14 @@ class Writer:
 
     def close(self) -> None:
         """Send what can be sent at once, let the rest drain, and close."""
-        self._socket.settimeout(0.0)
-        if self._shadow.outbox:
-            self.offer()
-        # What lies unread, such as a ticket, would make the kernel reset the connection and drop
-        # what the peer did not get yet.
-        with suppress(OSError):
-            self._socket.recv(_UNREAD_MAX)
+        if os.getpid() == self._pid:
+            self._socket.settimeout(0.0)
+            if self._shadow.outbox:
+                self.offer()
+            # What lies unread, such as a ticket, would make the kernel reset the connection and
+            # drop what the peer did not get yet.
+            with suppress(OSError):
+                self._socket.recv(_UNREAD_MAX)
         self._socket.close()
 
     # -- inside the lock ---------------------------------------------------------------------------

@@ -1,0 +1,214 @@
+"""Secrets: the right ones among forged ones, and none left behind."""
+
+import gc
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from handover.openssl import OpenSSLClient
+from handover.pairs import TIMEOUT, assert_ours, exchange, pair, tcp_pair
+
+from ktls import HandoverError, Mode
+from ktls.handover import keylog, prepare, wrap_socket
+from ktls.handover.hello import HelloTap
+
+LABELS = {
+    "1.2": ["CLIENT_RANDOM"],
+    "1.3": [
+        "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
+        "SERVER_HANDSHAKE_TRAFFIC_SECRET",
+        "CLIENT_TRAFFIC_SECRET_0",
+        "SERVER_TRAFFIC_SECRET_0",
+    ],
+}
+
+
+def append_lines(path: str, version: str, client_random: bytes) -> None:
+    """What anybody gets logged who replays a client random in a handshake of his own."""
+    lengths = (48,) if version == "1.2" else (32, 48)
+    with open(path, "a") as log:
+        for length in lengths:
+            for label in LABELS[version]:
+                log.write(f"{label} {client_random.hex()} {os.urandom(length).hex()}\n")
+
+
+@pytest.fixture
+def forge(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Return a function that makes forged lines appear at both hellos of every handshake."""
+
+    def install(path: str, version: str) -> None:
+        client_hello = HelloTap._client_hello
+        server_hello = HelloTap._server_hello
+
+        def on_client_hello(tap: HelloTap, hello) -> None:
+            client_hello(tap, hello)
+            append_lines(path, version, hello.random)
+
+        def on_server_hello(tap: HelloTap, hello) -> None:
+            server_hello(tap, hello)
+            append_lines(path, version, tap.client_hello.random)
+
+        monkeypatch.setattr(HelloTap, "_client_hello", on_client_hello)
+        monkeypatch.setattr(HelloTap, "_server_hello", on_server_hello)
+
+    return install
+
+
+@pytest.mark.parametrize("tickets", [0, 2])
+def test_forged_lines_under_the_live_random(
+    make_context, version: str, server_side: bool, tickets: int, forge
+) -> None:
+    ours = make_context(server_side, version=version)
+    theirs = make_context(not server_side, version=version)
+    (ours if server_side else theirs).num_tickets = tickets
+    prepare(ours)
+    forge(ours.keylog_filename, version)
+    session = None
+    for _ in range(3):
+        with pair(ours, theirs, server_side=server_side, session=session) as (own, other):
+            assert_ours(own)
+            exchange(own, other)
+            session = (other if server_side else own).session
+
+
+def test_forged_lines_after_the_handshakes(make_context, version: str, forge) -> None:
+    """The last word in the log is a stranger's."""
+    ours = make_context(True, version=version, prepared=True)
+    secrets = keylog.Registration.secrets
+
+    def late(registration: keylog.Registration, client_random: bytes):
+        append_lines(ours.keylog_filename, version, client_random)
+        return secrets(registration, client_random)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keylog.Registration, "secrets", late)
+        with pair(ours, make_context(False), server_side=True) as (own, other):
+            assert_ours(own)
+            exchange(own, other)
+
+
+def test_only_a_forged_secret(make_context) -> None:
+    """A 1.3 client has sent nothing yet under its application key: the probe finds it out."""
+    client = make_context(False, version="1.3", prepared=True)
+    secrets = keylog.Registration.secrets
+
+    def without_the_right_one(registration: keylog.Registration, client_random: bytes):
+        found = secrets(registration, client_random)
+        with open(client.keylog_filename, "a") as log:
+            value = os.urandom(48)
+            log.write(f"CLIENT_TRAFFIC_SECRET_0 {client_random.hex()} {value.hex()}\n")
+        forged = secrets(registration, client_random)[-1]
+        return [s for s in found if s.label != "CLIENT_TRAFFIC_SECRET_0"] + [forged]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keylog.Registration, "secrets", without_the_right_one)
+        with (
+            pytest.raises(HandoverError, match="do not open what OpenSSL writes"),
+            pair(client, make_context(True, version="1.3"), server_side=False),
+        ):
+            pass
+
+
+def test_no_secret_passes_through(make_context, version: str, server_side: bool) -> None:
+    ours = make_context(server_side, version=version, prepared=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keylog.Registration, "secrets", lambda *_: [])
+        with pair(ours, make_context(not server_side), server_side=server_side) as (own, other):
+            assert own.mode is Mode.NONE
+            assert "no secret was logged" in own.why
+            exchange(own, other)
+
+
+def test_no_key_in_any_repr(make_context, version: str) -> None:
+    ours = make_context(True, version=version, prepared=True)
+    with pair(ours, make_context(False), server_side=True) as (own, _):
+        shown = repr(own)
+        assert "mode=SW" in shown
+        assert "TLSv" in shown
+        keys = own._parts.writer._keys
+        for text in (shown, repr(keys), repr(keys.keys), repr(vars(keys))):
+            assert len(text) < 600
+            assert not any(len(word) > 60 for word in text.split())
+
+
+def test_nothing_is_left_after_200_handshakes(make_context, version: str) -> None:
+    server = make_context(True, version=version, prepared=True)
+    client = make_context(False, version=version, prepared=True)
+    log = keylog.process_log()
+
+    def turn() -> None:
+        with pair(server, client_stock, server_side=True) as (own, other):
+            assert_ours(own)
+            exchange(own, other, (100,))
+        with pair(client, server_stock, server_side=False) as (own, other):
+            assert_ours(own)
+
+    client_stock, server_stock = make_context(False), make_context(True)
+    for _ in range(5):
+        turn()
+    gc.collect()
+    before = _descriptors()
+    for _ in range(100):
+        turn()
+    gc.collect()
+    assert _settled(before) <= before
+    assert len(log.reader) == 0
+    data = Path(log.path).read_bytes()
+    assert data.strip(b"\0") == b""
+    assert os.stat(log.path).st_blocks * 512 < 200_000
+
+
+def test_failed_handshakes_leave_nothing(make_context) -> None:
+    server = make_context(True, version="1.3", prepared=True)
+    log = keylog.process_log()
+    before = _descriptors()
+    for _ in range(20):
+        with (
+            pytest.raises(ssl.SSLError),
+            pair(server, make_context(False, version="1.2"), server_side=True),
+        ):
+            pass
+    gc.collect()
+    assert len(log.reader) == 0
+    assert _settled(before) <= before
+
+
+def test_abandoned_handshakes_leave_nothing(make_context) -> None:
+    client = make_context(False, prepared=True)
+    log = keylog.process_log()
+    near, far = tcp_pair()
+    with far:
+        near.setblocking(False)
+        own = wrap_socket(
+            near, client, server_hostname="localhost", do_handshake_on_connect=False
+        )
+        with pytest.raises(ssl.SSLWantReadError):
+            own.do_handshake()
+        assert len(log.reader) == 1
+        own.close()
+        assert len(log.reader) == 0
+
+
+def test_log_of_stock_handshakes_is_wiped_by_the_next_hand_over(make_context) -> None:
+    server = make_context(True, version="1.3", prepared=True)
+    with OpenSSLClient(server, "-tls1_3") as (own, _):
+        own.settimeout(TIMEOUT)
+        assert_ours(own)
+    assert Path(keylog.process_log().path).read_bytes().strip(b"\0") == b""
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _settled(limit: int) -> int:
+    """Closed connections drain in the background."""
+    import time
+
+    for _ in range(100):
+        if _descriptors() <= limit:
+            break
+        time.sleep(0.05)
+    return _descriptors()
