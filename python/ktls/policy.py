@@ -69,9 +69,18 @@ sysctl.add(
         1048576,
         1024,
         1073741824,
-        "Bytes of plaintext that one connection may hold, accepted and not taken by TCP; more waits"
-        " or is EWOULDBLOCK. Four flush units: the pipeline stays full, and a thousand idle readers"
-        " cost a gigabyte at most",
+        "Bytes of plaintext that a connection made from now on may hold, accepted and not taken by"
+        " TCP; more waits or is EWOULDBLOCK. Four flush units: the pipeline stays full, and a"
+        " thousand readers that never read cost a gigabyte at most",
+    ),
+    _tunable(
+        "sendspace_max",
+        16777216,
+        1024,
+        1073741824,
+        "What that space may grow to, doubling each time a writer that was refused comes back to an"
+        " empty buffer: TCP grows its own in the same way. 16 MiB are some 2 ms at the best rate, a"
+        " turn of a busy event loop",
     ),
     _tunable(
         "sendlowat",
@@ -120,6 +129,23 @@ sysctl.add(
         10000,
         "Microseconds that a thread looks for more work before it sleeps: about the price of the"
         " wake-up that it saves. 0 on a machine with one CPU",
+    ),
+    _tunable(
+        "stream_gap_us",
+        15,
+        0,
+        1000000,
+        "Microseconds between the end of a write and the next that still make a stream of them."
+        " Less than the price of a wake-up (16 to 24 us), more than what a loop in Python takes"
+        " between two calls",
+    ),
+    _tunable(
+        "stream_run",
+        4,
+        1,
+        1000000,
+        "Writes that close together after which a worker stays awake for the connection. A request"
+        " and its answer are fewer, and are sent by their caller at once",
     ),
     _tunable(
         "quantum",

@@ -237,8 +237,9 @@ def test_a_record_type_needs_a_session(plain: tuple[ktls.Socket, socket.socket])
     assert caught.value.errno == errno.EINVAL
 
 
-def test_a_typed_message_that_never_fits(link: Link) -> None:
+def test_a_typed_message_that_never_fits(make_link: MakeLink) -> None:
     ktls.sysctl["kern.ipc.tls.sendspace"] = 10_000
+    link = make_link()
     with pytest.raises(OSError, match="sendspace") as caught:
         link.sock.sendmsg([bytes(10_001)], [ALERT])
     assert caught.value.errno == errno.EMSGSIZE

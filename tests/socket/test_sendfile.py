@@ -381,3 +381,24 @@ def test_a_peer_that_goes_away(make_link: MakeLink, tmp_path: Path) -> None:
     ):
         for _ in range(10):
             link.sock.sendfile(file)
+
+
+@pytest.mark.parametrize("sendspace", [50_000, 1 << 20])
+def test_a_timeout_asks_for_no_byte_twice(make_link: MakeLink, path: Path, sendspace: int) -> None:
+    """Whatever a call that timed out accepted arrives, and its position says how much that is."""
+    os.truncate(path, 800_000)
+    content = path.read_bytes()
+    ktls.sysctl["kern.ipc.tls.sendspace"] = sendspace
+    ktls.sysctl["kern.ipc.tls.flush_unit"] = 16384
+    link = make_link(small=True)
+    link.sock.settimeout(0.2)
+    with path.open("rb") as file:
+        try:
+            assert link.sock.sendfile(file) == len(content)
+        except TimeoutError:
+            accepted = file.tell()
+        else:
+            accepted = len(content)
+    assert accepted > 0
+    link.sock.close()
+    assert read_data(link.peer, link.reader) == content[:accepted]
