@@ -21,8 +21,8 @@ class Process:
 
     def __init__(self, *command: str) -> None:
         self.output = b""
-        self._process = subprocess.Popen(  # noqa: S603 - the arguments are the test's
-            ["openssl", *command],  # noqa: S607 - the one in the path is the one to test with
+        self._process = subprocess.Popen(
+            ["openssl", *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

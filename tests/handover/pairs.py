@@ -3,9 +3,9 @@
 import os
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ktls import Mode
@@ -45,22 +45,13 @@ def pair(
             own = wrap_socket(near, ours, **(server if server_side else client))
         except BaseException:
             near.close()
-            with _ignored(peer.result):
-                pass
+            with suppress(OSError):
+                peer.result().close()
             far.close()
             raise
         other = peer.result(TIMEOUT)
     with own, other:
         yield own, other
-
-
-@contextmanager
-def _ignored(result: Callable[[], ssl.SSLSocket]) -> Iterator[None]:
-    try:
-        result().close()
-    except (OSError, ssl.SSLError):
-        pass
-    yield
 
 
 def receive(sock: TLSSocket | ssl.SSLSocket, count: int) -> bytes:

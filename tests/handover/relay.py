@@ -6,7 +6,7 @@ import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Self
 
 from handover.pairs import TIMEOUT, Pair
@@ -14,7 +14,7 @@ from ktls.handover import wrap_socket
 
 
 class Relay:
-    """`from_us` and `to_us` hold every byte that passed, in clear sight of whoever sits on the wire."""
+    """`from_us` and `to_us` hold every byte that passed, for whoever sits on the wire."""
 
     def __init__(self) -> None:
         self.from_us = bytearray()
@@ -77,10 +77,8 @@ class Relay:
                     data = bytearray()
                 if not data:
                     del routes[sock]
-                    try:
+                    with suppress(OSError):  # it may be gone already
                         to.shutdown(socket.SHUT_WR)
-                    except OSError:
-                        pass  # it is gone already
 
     def __enter__(self) -> Self:
         return self

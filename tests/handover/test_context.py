@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from handover.pairs import assert_ours, exchange, pair, receive, tcp_pair
 
+from handover.pairs import assert_ours, exchange, pair, receive, tcp_pair
 from ktls import HandoverError, Mode
 from ktls.handover import prepare, wrap_socket
 

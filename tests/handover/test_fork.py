@@ -10,8 +10,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
 
+from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
 from ktls.handover import keylog, prepare, wrap_socket
 
 

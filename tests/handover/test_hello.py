@@ -4,8 +4,8 @@ import socket
 import ssl
 
 import pytest
-from handover.pairs import assert_ours, exchange, pair, tcp_pair
 
+from handover.pairs import assert_ours, exchange, pair, tcp_pair
 from ktls import HandoverError, Mode
 from ktls.handover import prepare, wrap_socket
 
@@ -76,7 +76,13 @@ def test_sni_callback_refuses(make_context) -> None:
 
 @pytest.mark.parametrize(
     "garbage",
-    [b"GET / HTTP/1.1\r\n\r\n", bytes(600), b"\x16\x03\x01\xff\xff" + bytes(70_000), b"\x80", b"\x16"],
+    [
+        b"GET / HTTP/1.1\r\n\r\n",
+        bytes(600),
+        b"\x16\x03\x01\xff\xff" + bytes(70_000),
+        b"\x80",
+        b"\x16",
+    ],
     ids=["http", "zeros", "long", "sslv2", "one"],
 )
 def test_garbage_instead_of_a_hello(make_context, garbage: bytes) -> None:

@@ -4,8 +4,8 @@ import ssl
 
 import pytest
 import trustme
-from handover.pairs import assert_ours, end, exchange, pair, sequence
 
+from handover.pairs import assert_ours, end, exchange, pair, sequence
 from ktls.handover import prepare
 
 SUITES = [

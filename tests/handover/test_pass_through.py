@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from handover.openssl import OpenSSLClient
-from handover.pairs import assert_ours, end, exchange, pair, receive
 
 import ktls
+from handover.openssl import OpenSSLClient
+from handover.pairs import assert_ours, end, exchange, pair, receive
 from ktls import KTLSError, Mode
 
 
@@ -104,8 +104,7 @@ def test_non_blocking(passed) -> None:
     while sent < len(data):
         try:
             sent += own.send(data[sent : sent + 100_000])
-        except ssl.SSLWantWriteError as error:
-            assert isinstance(error, BlockingIOError)
+        except ssl.SSLWantWriteError:
             if not full:
                 thread.start()
             full += 1

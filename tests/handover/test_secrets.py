@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from handover.openssl import OpenSSLClient
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, tcp_pair
-
 from ktls import HandoverError, Mode
 from ktls.handover import keylog, prepare, wrap_socket
 from ktls.handover.hello import HelloTap
@@ -181,9 +181,7 @@ def test_abandoned_handshakes_leave_nothing(make_context) -> None:
     near, far = tcp_pair()
     with far:
         near.setblocking(False)
-        own = wrap_socket(
-            near, client, server_hostname="localhost", do_handshake_on_connect=False
-        )
+        own = wrap_socket(near, client, server_hostname="localhost", do_handshake_on_connect=False)
         with pytest.raises(ssl.SSLWantReadError):
             own.do_handshake()
         assert len(log.reader) == 1

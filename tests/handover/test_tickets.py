@@ -9,8 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from handover.pairs import assert_ours, exchange, pair, sequence
 
+from handover.pairs import assert_ours, exchange, pair, sequence
 from ktls.handover import prepare
 
 

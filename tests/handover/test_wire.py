@@ -5,7 +5,6 @@ import struct
 
 from handover.pairs import SIZES, assert_ours, exchange, receive
 from handover.relay import Relay
-
 from ktls.handover.records import split_records
 
 

@@ -131,13 +131,14 @@ class Handshake:
         )
         # Installed before the probe: a refusal must come while OpenSSL and the wire still agree.
         first = candidates[0]
-        self._install(first, max_frame_len(tap, self._server_side, first.write_keys.suite.tls13))
+        frame_len = max_frame_len(tap, self._server_side, first.write_keys.suite.tls13)
+        self._install(first, frame_len)
         proven = probe(self._shadow, candidates)
         if proven.write_keys is not first.write_keys:
             self._socket._rekey(proven.write_keys.keys)
         self._follower = Follower(proven.write_keys, proven.opener)
         self._shadow.interpret = self._translate
-        self._writer.take_over(proven.write_keys)
+        self._writer.take_over(proven.write_keys, frame_len)
 
     def _install(self, candidate: Candidate, frame_len: int) -> None:
         try:

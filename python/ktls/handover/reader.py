@@ -101,6 +101,14 @@ class Reader:
         with self.alone(deadline):
             return self._read(size, buffer, deadline)
 
+    def fileno(self) -> int:
+        """Return the descriptor to select on, which is readable for what lies decrypted here, too."""
+        made = self._socket._selectable
+        descriptor = self._socket.fileno()
+        if not made:
+            self._stream.consumed(self._has_more())
+        return descriptor
+
     def feed(self, deadline: Deadline) -> None:
         """Give the next record to OpenSSL, or the end of the stream.  The caller holds `alone`."""
         record = self._next_record(deadline)
@@ -131,11 +139,14 @@ class Reader:
             finally:
                 if self._shadow.outbox:
                     self._writer.offer()
-            more = bool(ssl_object.pending() or self._shadow.unread)
+            more = self._has_more()
             self._hungry = bool(got) and not more
             if self._socket._selectable:
                 self._stream.consumed(more)
             return got
+
+    def _has_more(self) -> bool:
+        return bool(self._shadow.ssl_object.pending() or self._shadow.unread)
 
     def _next_record(self, deadline: Deadline) -> bytes:
         """Return a whole record; what is left of one at the end of the stream; then nothing.
@@ -168,6 +179,8 @@ class Reader:
         try:
             return self._socket.recv(size)
         except BlockingIOError:
+            if self._socket._selectable:
+                self._stream.consumed(False)
             raise _want_read() from None
         except TimeoutError:
             raise deadline.expired() from None

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from ktls._core import Stream
 
+    from .writer import Writer
+
 __all__ = ["TLSSocket", "wrap_socket"]
 
 
@@ -60,6 +62,8 @@ class TLSSocket(Agreed, SocketFace):
         self._session = session
         self._parts: Parts | None = None
         self._plain: socket.socket | None = None
+        # The writer, once the handshake is settled: the short way for `send`.
+        self._writer: Writer | None = None
         self._io_refs = 0
         self._closing = False
         if not has_peer(sock):
@@ -205,16 +209,16 @@ class TLSSocket(Agreed, SocketFace):
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
         """As `ktls.Socket.send`: returns how many bytes were accepted."""
-        return self._ready().writer.send(data, 23, flags)
+        return (self._writer or self._ready().writer).send(data, flags)
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """As `ktls.Socket.sendall`."""
         _no_flags(flags, "sendall")
-        self._ready().writer.sendall(data)
+        (self._writer or self._ready().writer).sendall(data)
 
     def write(self, data: "ReadableBuffer") -> int:
         """As `send`."""
-        return self._ready().writer.send(data)
+        return self.send(data)
 
     def sendmsg(
         self,
@@ -260,7 +264,7 @@ class TLSSocket(Agreed, SocketFace):
         if self._parts is None:
             raise ValueError(f"No SSL wrapper around {self!r}")
         plain = self._ready().unwrap()
-        self._parts = None
+        self._parts = self._writer = None
         return plain
 
     def shutdown(self, how: int) -> None:
@@ -288,7 +292,7 @@ class TLSSocket(Agreed, SocketFace):
 
     def _really_close(self) -> None:
         parts, plain = self._parts, self._plain
-        self._parts = self._plain = None
+        self._parts = self._plain = self._writer = None
         if plain is not None:
             plain.close()
         if parts is not None:
@@ -326,7 +330,7 @@ class TLSSocket(Agreed, SocketFace):
     def fileno(self) -> int:
         """A descriptor for select, poll and epoll only, -1 when closed; `connect` changes it."""
         if self._parts is not None:
-            return self._parts.socket.fileno()
+            return self._parts.reader.fileno()
         return -1 if self._plain is None else self._plain.fileno()
 
     def __repr__(self) -> str:
@@ -349,6 +353,7 @@ class TLSSocket(Agreed, SocketFace):
             parts = self._connection()
         if not parts.handshake.settled:
             parts.handshake.run()
+        self._writer = parts.writer
         return parts
 
     def _connection(self) -> Parts:

@@ -6,13 +6,14 @@ alert, an answer) it leaves in the outbox for the next writer, or says itself wh
 """
 
 import errno
+import math
 import os
 import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from ktls.constants import CRYPTO_AES_NIST_GCM_16
 from ktls.errors import KTLSError
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["WantWriteError", "Writer"]
 
-RECORDS_PER_KEY: Final = 23_726_566
-"""AES-GCM: 2^24.5 full records under one key (RFC 8446 §5.5)."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+RECORDS_PER_KEY: Final = 1 << 24
+"""AES-GCM: the limit is 2^24.5 full records (RFC 8446 §5.5); the rest is room for one long call."""
 
 _OFFER_MAX: Final = 65536
 """Bytes: while more is waiting, the thread that reads sends nothing, or it might have to wait."""
@@ -37,7 +41,6 @@ _SENDFILE_STEP: Final = 16 * 1024 * 1024
 
 _UNREAD_MAX: Final = 65536
 _PASS_THROUGH_LEN: Final = 16384
-_FILE_READ_LEN: Final = 65536
 
 
 class WantWriteError(ssl.SSLWantWriteError, BlockingIOError):
@@ -54,59 +57,49 @@ class Writer:
         self._socket = socket
         self._stream = socket._stream
         self._shadow = shadow
+        self._outbox = shadow.outbox
         self._lock = threading.Lock()
         self._pid = os.getpid()
         self._keys: WriteKeys | None = None
         self._tls13 = False
-        self._limit: int | None = None
-        # Any of the states below needs a look before the next byte of the user's:
-        self._attention = False
+        self._frame_len = 16384
+        self._limit: float = math.inf
+        # Records that the key may still seal, at least; looked up again when it falls below 0.
+        self._left: float = math.inf
+        # Something is to be done before the next byte of the user's.
+        self._attention = True
         self._answer_due = False
         self._ended: Callable[[], OSError] | None = None
         self._failure: OSError | None = None
 
     # -- what the user sends -----------------------------------------------------------------------
 
-    def send(self, data: "ReadableBuffer", content_type: int = 23, flags: int = 0) -> int:
-        """Return how many bytes were accepted, as `ktls.Socket.send`; `content_type` is 23."""
-        self._acquire()
+    def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
+        """Return how many bytes were accepted, as `ktls.Socket.send`."""
+        if not self._lock.acquire(False):
+            self._wait_for_lock()
         try:
-            if self._attention:
-                self._attend()
-            if self._keys is None:
-                return self._pass_through(data)
-            count = self._stream.send(data, content_type, flags)
-            if self._limit is not None and self._stream.sequence >= self._limit:
-                self._renew()
+            if self._attention and not self._attend():
+                return self._pass_through(data, flags)
+            count = self._socket.send(data, flags) if flags else self._stream.send(data)
+            self._left -= 1 + count // self._frame_len
+            if self._left < 0:
+                self._attention = True
             return count
         except BlockingIOError:
             raise WantWriteError from None
         finally:
-            self._release()
+            self._lock.release()
+            # Left by the thread that reads, while this one held the lock.
+            if self._outbox:
+                self.offer()
 
     def sendall(self, data: "ReadableBuffer") -> None:
         """Send all of `data`; when an error is raised perhaps only a part."""
         if self._keys is None:
-            view = memoryview(data).cast("B")
-            # The time-out is that of the whole call, as in ssl.
-            timeout = self._socket.gettimeout()
-            deadline = None if timeout is None else time.monotonic() + timeout
-            while view:
-                view = view[self.send(view) :]
-                if view and timeout and deadline is not None and time.monotonic() > deadline:
-                    raise TimeoutError("The write operation timed out")
-            return
-        self._acquire()
-        try:
-            if self._attention:
-                self._attend()
-            self._stream.sendall(data)
-            if self._limit is not None and self._stream.sequence >= self._limit:
-                self._renew()
-        except BlockingIOError:
-            raise WantWriteError from None
-        finally:
-            self._release()
+            self._pass_all_through(memoryview(data).cast("B"))
+        else:
+            self._sealed(self._stream.sendall, data)
 
     def sendmsg(
         self,
@@ -118,43 +111,21 @@ class Writer:
 
         EOPNOTSUPP for a control message while OpenSSL writes.
         """
-        if self._keys is None:
-            if ancdata:
-                raise OSError(
-                    errno.EOPNOTSUPP,
-                    "OpenSSL writes on this connection and takes no control messages; see why",
-                )
-            return self.send(b"".join(buffers), flags=flags)
-        self._acquire()
-        try:
-            if self._attention:
-                self._attend()
-            return self._socket.sendmsg(buffers, ancdata, flags)
-        except BlockingIOError:
-            raise WantWriteError from None
-        finally:
-            self._release()
+        if self._keys is not None:
+            return self._sealed(self._socket.sendmsg, buffers, ancdata, flags)
+        if ancdata:
+            raise OSError(
+                errno.EOPNOTSUPP,
+                "OpenSSL writes on this connection and takes no control messages; see why",
+            )
+        return self.send(b"".join(buffers), flags)
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
         """Send at most `count` bytes of a regular file; returns what was accepted, 0 at its end."""
-        if self._keys is None:
-            data = os.pread(fd, min(count, _FILE_READ_LEN), offset)
-            if self._socket.gettimeout() == 0:
-                return self.send(data)
-            self.sendall(data)
-            return len(data)
-        self._acquire()
-        try:
-            if self._attention:
-                self._attend()
-            sent = self._stream.sendfile(fd, offset, min(count, _SENDFILE_STEP))
-            if self._limit is not None and self._stream.sequence >= self._limit:
-                self._renew()
-            return sent
-        except BlockingIOError:
-            raise WantWriteError from None
-        finally:
-            self._release()
+        if self._keys is not None:
+            return self._sealed(self._stream.sendfile, fd, offset, min(count, _SENDFILE_STEP))
+        data = os.pread(fd, min(count, _PASS_THROUGH_LEN), offset)
+        return self.send(data)
 
     def key_update(self, *, request: bool) -> None:
         """Say KeyUpdate and go on with the next keys (RFC 8446 §4.6.3); `request` asks for one.
@@ -165,28 +136,23 @@ class Writer:
             raise KTLSError(
                 "a KeyUpdate needs TLS 1.3 and a connection that was taken over (see mode and why)"
             )
-        self._acquire()
-        try:
-            if self._attention:
-                self._attend()
-            self._say(_key_update(request))
-        except BlockingIOError:
-            raise WantWriteError from None
-        finally:
-            self._release()
+        self._sealed(self._say, _key_update(request))
 
     # -- what OpenSSL has to say -------------------------------------------------------------------
 
-    def take_over(self, keys: WriteKeys) -> None:
-        """From here on the user's data is sealed by the stream, with these keys."""
+    def take_over(self, keys: WriteKeys, frame_len: int) -> None:
+        """From here on the user's data is sealed by the stream, in records of this length."""
         self._keys = keys
         self._tls13 = keys.suite.tls13
+        self._frame_len = frame_len
         if keys.suite.cipher_algorithm == CRYPTO_AES_NIST_GCM_16:
             self._limit = RECORDS_PER_KEY
+            self._left = -1
 
     def emit(self) -> None:
         """Send the outbox, waiting for room as the socket's time-out says."""
-        self._acquire()
+        if not self._lock.acquire(False):
+            self._wait_for_lock()
         try:
             self._empty_outbox()
         except BlockingIOError:
@@ -222,7 +188,7 @@ class Writer:
         """Send what can be sent at once, let the rest drain, and close."""
         if os.getpid() == self._pid:
             self._socket.settimeout(0.0)
-            if self._shadow.outbox:
+            if self._outbox:
                 self.offer()
             # What lies unread, such as a ticket, would make the kernel reset the connection and
             # drop what the peer did not get yet.
@@ -232,13 +198,36 @@ class Writer:
 
     # -- inside the lock ---------------------------------------------------------------------------
 
-    def _attend(self) -> None:
+    def _sealed(self, operation: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something with the stream while nobody else does."""
+        if not self._lock.acquire(False):
+            self._wait_for_lock()
+        try:
+            if self._attention:
+                self._attend()
+            return operation(*args, **kwargs)
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            # How many records it made is not known here.
+            if self._limit is not math.inf:
+                self._left = -1
+                self._attention = True
+            self._lock.release()
+            if self._outbox:
+                self.offer()
+
+    def _attend(self) -> bool:
+        """Do what is to be done first; returns whether the keys are ours."""
         self._attention = False
         try:
             if self._failure is not None:
                 failure, self._failure = self._failure, None
                 raise failure
             self._empty_outbox()
+            if self._keys is None:
+                self._attention = True
+                return False
             if self._ended is not None:
                 raise self._ended()
             if self._answer_due:
@@ -246,12 +235,15 @@ class Writer:
                 # Writing nothing makes no record, but OpenSSL answers a KeyUpdate first.
                 self._shadow.call(self._shadow.ssl_object.write, b"")
                 self._empty_outbox()
+            if self._left < 0:
+                self._renew_key()
         except BaseException:
             self._attention = True
             raise
+        return True
 
     def _empty_outbox(self) -> None:
-        outbox = self._shadow.outbox
+        outbox = self._outbox
         while outbox:
             item = outbox[0]
             if isinstance(item, Message):
@@ -272,30 +264,41 @@ class Writer:
             self._ended = _protocol_is_shutdown
             self._attention = True
 
-    def _pass_through(self, data: "ReadableBuffer") -> int:
+    def _renew_key(self) -> None:
+        """See whether the key has sealed as much as it may."""
+        self._left = self._limit - self._stream.sequence
+        if self._left > 0:
+            return
+        if not self._tls13:
+            self._ended = _key_is_used_up
+            raise self._ended()
+        self._say(_key_update(request=False))
+        self._left = self._limit
+
+    def _pass_through(self, data: "ReadableBuffer", flags: int) -> int:
+        if flags:
+            raise ValueError(f"OpenSSL writes on this connection and takes no flags: {flags:#x}")
         view = memoryview(data).cast("B")
         if not view:
             return 0
         count = self._shadow.call(self._shadow.ssl_object.write, view[:_PASS_THROUGH_LEN])
-        try:
+        # OpenSSL has taken the data: what finds no room now goes with the next call.
+        with suppress(BlockingIOError, TimeoutError):
             self._empty_outbox()
-        except (BlockingIOError, TimeoutError):
-            self._attention = True  # OpenSSL has taken the data: the rest goes with the next call
         return count
 
-    def _renew(self) -> None:
-        """The key has sealed as much as it may."""
-        if not self._tls13:
-            self._ended = _key_is_used_up
-            self._attention = True
-            return
-        self._say(_key_update(request=False))
+    def _pass_all_through(self, view: memoryview) -> None:
+        # The time-out is that of the whole call, as in ssl.
+        timeout = self._socket.gettimeout()
+        end = time.monotonic() + timeout if timeout else math.inf
+        while view:
+            view = view[self.send(view) :]
+            if view and time.monotonic() > end:
+                raise TimeoutError("The write operation timed out")
 
     # -- the lock ----------------------------------------------------------------------------------
 
-    def _acquire(self) -> None:
-        if self._lock.acquire(False):
-            return
+    def _wait_for_lock(self) -> None:
         if os.getpid() != self._pid:
             raise OSError(
                 errno.EPIPE,
@@ -306,12 +309,6 @@ class Writer:
             if timeout == 0:
                 raise WantWriteError
             raise TimeoutError("The write operation timed out")
-
-    def _release(self) -> None:
-        self._lock.release()
-        # Left by the thread that reads, while this one held the lock.
-        if self._shadow.outbox:
-            self.offer()
 
 
 def _key_update(request: bool) -> Message:
