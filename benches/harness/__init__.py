@@ -1,0 +1,1 @@
+"""Whole connections, measured side by side.  ``docs/performance.md`` says how a number is taken."""

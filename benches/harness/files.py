@@ -1,0 +1,50 @@
+"""The file that is sent: made once, hot in the page cache, or dropped from it before a run."""
+
+import contextlib
+import os
+from pathlib import Path
+
+_BLOCK_LEN = 16 << 20
+_PROBES = 8
+
+
+def make(directory: Path, size: int) -> Path:
+    """A file of `size` bytes on disk and in the page cache."""
+    path = directory / "payload"
+    block = os.urandom(_BLOCK_LEN)
+    with path.open("wb") as file:
+        for start in range(0, size, _BLOCK_LEN):
+            file.write(block[: size - start])
+        file.flush()
+        # Only clean pages can be dropped.
+        os.fsync(file.fileno())
+    return path
+
+
+def drop(path: str) -> None:
+    """Take the file out of the page cache.
+
+    RuntimeError when it stays: a file system in memory, say.
+    """
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        cached = _cached(fd)
+        # The look itself may have begun to read.
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+    if cached:
+        raise RuntimeError(
+            f"{cached} of {_PROBES} places of the file stayed in memory; name a directory on a disk"
+            " with --directory"
+        )
+
+
+def _cached(fd: int) -> int:
+    step = os.fstat(fd).st_size // _PROBES
+    found = 0
+    for index in range(_PROBES):
+        with contextlib.suppress(BlockingIOError):
+            found += os.preadv(fd, [bytearray(1)], index * step + step // 2, os.RWF_NOWAIT)
+    return found

@@ -1,0 +1,109 @@
+"""The other end, in a process of its own: a stock client that takes everything, unseen.
+
+After its handshake it reads the bare descriptor and lets the kernel discard what came (MSG_TRUNC),
+woken once for 256 KiB (SO_RCVLOWAT): a receiver that is never what limits.  Only the echo client
+stays with ``ssl``.
+"""
+
+import select
+import socket
+import ssl
+import time
+from multiprocessing.connection import Connection
+
+from harness.work import Echo, Failure, Idle, Order, Sample, connection_count
+
+LOW_WATER = 262144
+READ_LEN = 1 << 20
+_TIMEOUT_S = 60
+
+
+def main(pipe: Connection, authority: bytes, congestion: str) -> None:
+    """Serve orders from `pipe` until None comes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=authority.decode())
+    while (order := pipe.recv()) is not None:
+        try:
+            answer: Sample | Failure = _carry_out(order, context, congestion)
+        except Exception as error:
+            answer = Failure(f"receiver: {type(error).__name__}: {error}")
+        pipe.send(answer)
+
+
+def _carry_out(order: Order, context: ssl.SSLContext, congestion: str) -> Sample:
+    socks: list[socket.socket] = []
+    try:
+        for _ in range(connection_count(order.work)):
+            sock = _connect(order.port, congestion)
+            if order.tls:
+                sock = context.wrap_socket(sock, server_hostname="localhost")
+            socks.append(sock)
+        if isinstance(order.work, Echo):
+            return _ask(socks[0], order.work)
+        if order.tls:
+            socks[:] = [_bare(sock) for sock in socks]
+        if not isinstance(order.work, Idle):
+            for sock in socks:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, LOW_WATER)
+        received = _drain(socks[0]) if len(socks) == 1 else _drain_all(socks)
+        return {"finished_ns": time.monotonic_ns(), "wire_bytes": received}
+    finally:
+        for sock in socks:
+            sock.close()
+
+
+def _connect(port: int, congestion: str) -> socket.socket:
+    sock = socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
+    sock.settimeout(None)
+    return sock
+
+
+def _bare(sock: socket.socket) -> socket.socket:
+    return socket.socket(fileno=sock.detach())
+
+
+def _drain(sock: socket.socket) -> int:
+    scrap = bytearray(READ_LEN)
+    received = 0
+    while count := sock.recv_into(scrap, 0, socket.MSG_TRUNC):
+        received += count
+    return received
+
+
+def _drain_all(socks: list[socket.socket]) -> int:
+    scrap = bytearray(READ_LEN)
+    received = 0
+    open_ = {sock.fileno(): sock for sock in socks}
+    with select.epoll() as poller:
+        for fd in open_:
+            poller.register(fd, select.EPOLLIN)
+        while open_:
+            for fd, _ in poller.poll():
+                count = open_[fd].recv_into(scrap, 0, socket.MSG_TRUNC | socket.MSG_DONTWAIT)
+                received += count
+                if count == 0:
+                    poller.unregister(fd)
+                    del open_[fd]
+    return received
+
+
+def _ask(sock: socket.socket, work: Echo) -> Sample:
+    request = bytes(work.size)
+    taken = []
+    for _ in range(work.warm_up + work.requests):
+        start = time.perf_counter_ns()
+        sock.sendall(request)
+        left = work.size
+        while left:
+            count = len(sock.recv(left))
+            if count == 0:
+                raise RuntimeError("the server left before its last answer")
+            left -= count
+        taken.append(time.perf_counter_ns() - start)
+    taken = sorted(taken[work.warm_up :])
+    return {
+        "p50_us": taken[len(taken) // 2] / 1000,
+        "p99_us": taken[len(taken) * 99 // 100] / 1000,
+    }

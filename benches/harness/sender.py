@@ -1,0 +1,208 @@
+"""The sending process of one contender: it accepts the connections of a run, and is measured.
+
+The clock is CLOCK_MONOTONIC, which all processes share: a run begins here and ends where the
+receiver sees the end of the last stream.  CPU time is that of all threads of this process.
+"""
+
+import gc
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from socket import IPPROTO_TCP, TCP_CONGESTION, TCP_NODELAY, create_server, socket
+from threading import Barrier, Thread
+from typing import Any
+
+from harness import files, sealing
+from harness.contenders import Contender, Endpoint, endpoint, server_context
+from harness.work import Echo, Failure, Idle, Sealing, SendFile, Sends, Work, connection_count
+
+_LOOK_EVERY = 65536
+"""Bytes between two looks at the clock, so that looking costs small writes nothing."""
+
+
+def main(
+    pipe: Connection, contender: Contender, certificate: bytes, congestion: str, crate: str
+) -> None:
+    """Serve works from `pipe` until None comes: ("port", n) where there is one, then the answer."""
+    try:
+        context = server_context(contender, certificate)
+    except Exception as error:
+        context = Failure(str(error))
+    while (work := pipe.recv()) is not None:
+        try:
+            if isinstance(context, Failure):
+                answer: Any = context
+            elif isinstance(work, Sealing):
+                answer = sealing.sample(contender, work, crate)
+            else:
+                answer = _connected(pipe, contender, context, work, congestion)
+        except Exception as error:
+            traceback.print_exc()
+            answer = Failure(f"{type(error).__name__}: {error}")
+        pipe.send(answer)
+
+
+def _connected(
+    pipe: Connection, contender: Contender, context: Any, work: Work, congestion: str
+) -> dict[str, float]:
+    with create_server(("127.0.0.1", 0), backlog=128) as server:
+        server.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        _set_congestion(server, congestion)
+        pipe.send(("port", server.getsockname()[1]))
+
+        def accept() -> Endpoint:
+            return endpoint(contender, server.accept()[0], context)
+
+        if isinstance(work, Idle):
+            return _memory(accept, work)
+        ends = [accept() for _ in range(connection_count(work))]
+        try:
+            match work:
+                case Sends():
+                    return _sends(ends, work)
+                case SendFile():
+                    return _sendfile(ends[0], work)
+                case Echo():
+                    return _echo(ends[0], work)
+                case _:
+                    raise ValueError(f"{work} needs no connection")
+        finally:
+            for end in ends:
+                end.close()
+
+
+def _set_congestion(server: socket, name: str) -> None:
+    try:
+        server.setsockopt(IPPROTO_TCP, TCP_CONGESTION, name.encode())
+    except OSError as error:
+        raise RuntimeError(
+            f"TCP_CONGESTION {name!r} was refused ({error});"
+            " net.ipv4.tcp_available_congestion_control lists what this kernel has"
+        ) from None
+
+
+def _sends(ends: list[Endpoint], work: Sends) -> dict[str, float]:
+    data = bytes(range(256)) * (work.size // 256 + 1)
+    data = data[: work.size]
+    batch = range(max(1, _LOOK_EVERY // work.size))
+    totals = [0] * len(ends)
+    errors: list[BaseException] = []
+    gate = Barrier(len(ends))
+
+    def write(index: int, end: Endpoint) -> None:
+        # Two loops rather than a test inside one: what is measured is the call.
+        sent = 0
+        gate.wait()
+        deadline = time.monotonic() + work.seconds
+        if work.call == "send":
+            send = end.send
+            while time.monotonic() < deadline:
+                for _ in batch:
+                    sent += send(data)
+        else:
+            sendall = end.sendall
+            while time.monotonic() < deadline:
+                for _ in batch:
+                    sendall(data)
+                sent += len(batch) * work.size
+        end.finish()
+        totals[index] = sent
+
+    def guarded(index: int, end: Endpoint) -> None:
+        try:
+            write(index, end)
+        except BaseException as error:
+            errors.append(error)
+            gate.abort()
+
+    with _hog(work.hog) as hog:
+        started, used = time.monotonic_ns(), time.process_time_ns()
+        hogged = _thread_ns(hog)
+        if len(ends) == 1:
+            write(0, ends[0])
+        else:
+            threads = [Thread(target=guarded, args=each) for each in enumerate(ends)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        used = time.process_time_ns() - used - (_thread_ns(hog) - hogged)
+    if errors:
+        raise errors[0]
+    return {"started_ns": started, "bytes": sum(totals), "cpu_ns": used}
+
+
+def _sendfile(end: Endpoint, work: SendFile) -> dict[str, float]:
+    if work.cold:
+        files.drop(work.path)
+    with open(work.path, "rb") as file:
+        started, used = time.monotonic_ns(), time.process_time_ns()
+        end.sendfile(file, work.count)
+        end.finish()
+        used = time.process_time_ns() - used
+    return {"started_ns": started, "bytes": work.count, "cpu_ns": used}
+
+
+def _echo(end: Endpoint, work: Echo) -> dict[str, float]:
+    recv, send = end.recv, end.send
+    for _ in range(work.warm_up + work.requests):
+        data = recv(work.size)
+        while len(data) < work.size:
+            part = recv(work.size - len(data))
+            if not part:
+                raise RuntimeError("the client left before its last request")
+            data += part
+        send(data)
+    end.finish()
+    return {}
+
+
+def _memory(accept: Any, work: Idle) -> dict[str, float]:
+    ends = [accept() for _ in range(work.warm_up)]
+    gc.collect()
+    before = _anonymous_bytes()
+    ends += [accept() for _ in range(work.connections)]
+    gc.collect()
+    grown = _anonymous_bytes() - before
+    for end in ends:
+        end.close()
+    return {"connection_bytes": grown / work.connections}
+
+
+def _anonymous_bytes() -> int:
+    """Memory of this process that is no file's (proc(5), RssAnon)."""
+    with open("/proc/self/status") as status:
+        for line in status:
+            if line.startswith("RssAnon:"):
+                return int(line.split()[1]) * 1024
+    raise RuntimeError("/proc/self/status has no RssAnon")
+
+
+@contextmanager
+def _hog(wanted: bool) -> Iterator[Thread | None]:
+    """A thread that never waits and never calls anything that would give up the GIL."""
+    if not wanted:
+        yield None
+        return
+    stop: list[bool] = []
+
+    def spin() -> None:
+        count = 0
+        while not stop:
+            count += 1
+
+    thread = Thread(target=spin)
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.append(True)
+        thread.join()
+
+
+def _thread_ns(thread: Thread | None) -> int:
+    if thread is None or thread.ident is None:
+        return 0
+    return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident))
