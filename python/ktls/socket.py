@@ -219,10 +219,11 @@ class Socket:
     def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
         """Send a file from `offset` on, `count` bytes or up to its end; returns what was accepted.
 
-        A regular file is read by the engine, after this call has returned; one that shrinks before
-        it was read resets the connection (EIO).  Anything else with ``read`` is read and sent
-        here.  The file's position is `offset` plus what was accepted afterwards, also after an
-        error.  A non-blocking socket accepts what fits, which ``socket.sendfile`` refuses.
+        A regular file is read by the engine: before a blocking call returns, perhaps later with a
+        timeout or without blocking.  One that shrinks before it was read resets the connection
+        (EIO).  Anything else with ``read`` is read and sent here.  Afterwards, also after an error,
+        the file's position is `offset` plus what was accepted.  A non-blocking socket accepts what
+        fits, which ``socket.sendfile`` refuses.
 
         Raises ValueError as ``socket.sendfile``: text files, a `count` that is not positive;
         OSError as ``send``.

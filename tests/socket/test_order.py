@@ -3,7 +3,6 @@
 import hashlib
 import os
 import random
-import socket
 import threading
 from collections import defaultdict
 from collections.abc import Callable
@@ -99,10 +98,8 @@ def test_random_cuts(make_link: MakeLink, tmp_path: Path) -> None:
 
 @pytest.mark.large
 @pytest.mark.timeout(600)
-def test_a_gigabyte_of_random_cuts(make_link: MakeLink, tmp_path: Path) -> None:
-    link = make_link()
-    link.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 8192)
-    check_random_cuts(link, LARGE_VOLUME, tmp_path / "pool")
+def test_a_gigabyte_of_tiny_buffers_and_random_cuts(make_link: MakeLink, tmp_path: Path) -> None:
+    check_random_cuts(make_link(small=True), LARGE_VOLUME, tmp_path / "pool")
 
 
 @pytest.mark.parametrize("depth", [1, 3, 16])
