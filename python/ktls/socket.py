@@ -162,7 +162,8 @@ class Socket:
             flags = message.checked_flags(flags)
             if self._is_nothing(data):
                 return 0
-        return self._stream.send(data, c.TLS_RLTYPE_APP, flags)
+            return self._stream.send(data, c.TLS_RLTYPE_APP, flags)
+        return self._stream.send(data)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """Accept all of `data`.  Errors as ``send``, perhaps after a part was accepted."""
