@@ -122,6 +122,9 @@ def read_exactly(sock: socket.socket, size: int) -> bytes:
         if not part:
             break
         data += part
+        # A sender with a tiny buffer would otherwise wait for every delayed acknowledgement.
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
     return bytes(data)
 
 

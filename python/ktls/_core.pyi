@@ -225,6 +225,8 @@ class Stream:
         """FIN after everything accepted; later sends raise EPIPE."""
     def close(self) -> None:
         """Accepted data drains in the background, then the descriptor is closed.  Never blocks."""
+    def release(self) -> None:
+        """Let go of the socket without ending the connection.  EBUSY unless everything was flushed."""
     def abort(self) -> None:
         """Drop what is queued and reset the connection."""
 

@@ -139,7 +139,7 @@ class Socket:
         """Give the kernel socket back when all was sent that was accepted; closes this object."""
         timeout = self.gettimeout()
         self._stream.flush(timeout)
-        self._stream.close()
+        self._stream.release()
         sock = socket.socket(self.family, self.type, self.proto, fileno=self._sock.detach())
         sock.settimeout(timeout)
         return sock

@@ -22,6 +22,9 @@ const APPLICATION_DATA: u8 = 23;
 /// The errno of a closed descriptor.
 const EBADF: i32 = 9;
 
+/// The flag of send(2): this call does not wait.
+const MSG_DONTWAIT: u32 = 0x40;
+
 /// The send side of one connection.
 #[pyclass(frozen, weakref, module = "ktls._core")]
 pub(crate) struct Stream {
@@ -131,7 +134,7 @@ impl Stream {
                 engine.note_write_end();
                 return Ok(count);
             }
-            let sent = run(py, self.limit(), |patience| {
+            let sent = run(py, self.limit(flags), |patience| {
                 engine.send(&data, content_type, false, patience)
             });
             engine.note_write_end();
@@ -146,7 +149,7 @@ impl Stream {
                 engine.note_write_end();
                 return Ok(());
             }
-            let sent = run(py, self.limit(), |patience| {
+            let sent = run(py, self.limit(0), |patience| {
                 send_all(&engine, &data, patience)
             });
             engine.note_write_end();
@@ -165,7 +168,7 @@ impl Stream {
     ) -> PyResult<usize> {
         let _more = flags & MSG_MORE != 0;
         let engine = self.engine()?;
-        let limit = self.limit();
+        let limit = self.limit(flags);
         let mut whole = Vec::new();
         for buffer in &buffers {
             whole.extend_from_slice(Input::new(buffer)?.as_slice());
@@ -184,7 +187,7 @@ impl Stream {
             ))
         })?;
         let engine = self.engine()?;
-        run(py, self.limit(), |patience| {
+        run(py, self.limit(0), |patience| {
             engine.send_file(file, offset, count, patience)
         })
     }
@@ -232,6 +235,15 @@ impl Stream {
         }
     }
 
+    fn release(&self) -> PyResult<()> {
+        self.engine()?.release().map_err(|error| os_error(&error))?;
+        self.engine
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        Ok(())
+    }
+
     fn abort(&self) {
         if let Ok(engine) = self.engine() {
             engine.abort();
@@ -254,8 +266,12 @@ impl Stream {
             .ok_or_else(|| PyOSError::new_err((EBADF, "the socket is closed")))
     }
 
-    fn limit(&self) -> Limit {
+    fn limit(&self, flags: u32) -> Limit {
         match self.timeout.load(Ordering::Relaxed) {
+            _ if flags & MSG_DONTWAIT != 0 => Limit {
+                may_wait: false,
+                duration: None,
+            },
             0 => Limit {
                 may_wait: false,
                 duration: None,
@@ -290,12 +306,11 @@ fn run<T: Send>(
 ) -> PyResult<T> {
     let mut raised = None;
     let result = py.detach(|| {
-        let mut interrupted = || match Python::attach(|py| py.check_signals()) {
-            Ok(()) => false,
-            Err(error) => {
-                raised = Some(error);
-                true
+        let mut interrupted = || {
+            if raised.is_none() {
+                raised = Python::attach(|py| py.check_signals()).err();
             }
+            raised.is_some()
         };
         let deadline = limit.duration.map(|duration| Instant::now() + duration);
         call(&mut Patience {
@@ -319,6 +334,10 @@ fn send_all(
     let len = data.as_slice().len();
     let mut sent = engine.send(data, APPLICATION_DATA, false, patience)?;
     while sent < len {
+        // A wait that a signal handler ended returns what was accepted before.
+        if (patience.interrupted)() {
+            break;
+        }
         let rest = match data {
             Data::Borrowed(bytes) => Data::Borrowed(&bytes[sent..]),
             Data::Shared(owner) => Data::Shared(Arc::new(Tail(Arc::clone(owner), sent))),

@@ -165,7 +165,14 @@ impl Stream {
         if patience.may_wait && accepted == len {
             let read = self.drive(|state| state.buffer.files_unread == 0, patience);
             self.settle();
-            read?;
+            // What was accepted must not be offered again: too late is no error of this call any more.
+            read.or_else(|error| {
+                if error.is_timed_out() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            })?;
         }
         Ok(accepted as u64)
     }
@@ -215,6 +222,30 @@ impl Stream {
             }
         }
         self.settle();
+    }
+
+    /// Lets go of the transport without ending it, so that its owner can go on with it.
+    ///
+    /// # Errors
+    /// EBUSY while something is held: flush before.
+    pub fn release(self: &Arc<Self>) -> Result<()> {
+        self.check_process()?;
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        if !state.buffer.is_empty() || state.sending {
+            let held = state.buffer.held;
+            let why =
+                format!("{held} bytes are still held; flush them before the socket is let go");
+            return Err(Error::new(Errno::BUSY, why));
+        }
+        state.shut = true;
+        state.closed = true;
+        state.finished = true;
+        self.note_change(&state);
+        if self.readiness().take().is_some() {
+            self.pool.unwatch(self);
+        }
+        Ok(())
     }
 
     /// Drops what is held and resets the connection.
