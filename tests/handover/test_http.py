@@ -67,11 +67,9 @@ def server(make_context, version: str, tmp_path: Path) -> Iterator[int]:
 def test_urllib(server: int, make_context) -> None:
     context = make_context(False)
     url = f"https://localhost:{server}/"
-    with urllib.request.urlopen(url, context=context, timeout=TIMEOUT) as answer:
-        assert answer.read() == BODY
-    request = urllib.request.Request(url, BODY)  # noqa: S310 - it is https
-    with urllib.request.urlopen(request, context=context, timeout=TIMEOUT) as answer:
-        assert answer.read() == BODY
+    for data in (None, BODY):
+        with urllib.request.urlopen(url, data, TIMEOUT, context=context) as answer:
+            assert answer.read() == BODY
 
 
 def test_http_client_over_ours(server: int, make_context) -> None:
@@ -99,7 +97,7 @@ def test_many_at_once(server: int, make_context) -> None:
 
     def get(_: int) -> bool:
         url = f"https://localhost:{server}/"
-        with urllib.request.urlopen(url, context=context, timeout=TIMEOUT) as answer:
+        with urllib.request.urlopen(url, None, TIMEOUT, context=context) as answer:
             return answer.read() == BODY
 
     with ThreadPoolExecutor(16) as pool:

@@ -92,7 +92,7 @@ class Reader:
     @overload
     def read(self, size: int, buffer: "WriteableBuffer") -> int: ...
     def read(self, size: int, buffer: "WriteableBuffer | None" = None) -> bytes | int:
-        """At most `size` bytes of plaintext, as `SSLSocket.read`: empty or 0 after close_notify.
+        """At most `size` bytes of plaintext, as `SSLSocket.read`: none after close_notify.
 
         SSLWantReadError when non-blocking, TimeoutError, SSLEOFError when the stream ends without
         close_notify.
@@ -102,7 +102,7 @@ class Reader:
             return self._read(size, buffer, deadline)
 
     def fileno(self) -> int:
-        """Return the descriptor to select on, which is readable for what lies decrypted here, too."""
+        """Return the descriptor to select on; readable for what lies decrypted here, too."""
         made = self._socket._selectable
         descriptor = self._socket.fileno()
         if not made:
