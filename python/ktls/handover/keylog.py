@@ -5,15 +5,20 @@ A prepared context logs into a memory file of this process, or, when its user ha
 anew in a forked child.
 """
 
+import mmap
 import os
 import stat
 import threading
 import weakref
-from typing import Self
+from typing import Final
 
 from ktls._core import KeyLog, Secret
 
 __all__ = ["Log", "Registration", "process_log", "renew_after_fork", "user_log"]
+
+
+_STEP: Final = 65536
+_MAX_LINE_SIZE: Final = 1024
 
 
 class Log:
@@ -23,8 +28,26 @@ class Log:
         self.path = path
         self.in_memory = in_memory
         self._fd = fd
+        self._lock = threading.Lock()
+        self._given_back = 0
         self.reader = KeyLog(fd, wipe=in_memory)
         weakref.finalize(self, os.close, fd).atexit = False
+
+    def release(self, client_random: bytes) -> None:
+        """End the interest in a random; pages of the memory file that were read are given back.
+
+        Every line that is whole has been wiped by then, so a page of holes says the same.
+        """
+        size = os.fstat(self._fd).st_size
+        self.reader.release(client_random)
+        if not self.in_memory:
+            return
+        with self._lock:
+            end = (size - _MAX_LINE_SIZE) // _STEP * _STEP
+            if end > self._given_back:
+                start, self._given_back = self._given_back, end
+                with mmap.mmap(self._fd, end - start, offset=start) as pages:
+                    pages.madvise(mmap.MADV_REMOVE)
 
     def renew(self) -> None:
         """Forget every handshake: a forked child has none of its parent's."""
@@ -36,7 +59,8 @@ class Registration:
 
     def __init__(self, log: Log) -> None:
         self._lock = threading.Lock()
-        self._readers = [log.reader]
+        self._pid = os.getpid()
+        self._logs = [log]
         self._randoms: list[bytes] = []
 
     def add_random(self, client_random: bytes) -> None:
@@ -44,35 +68,34 @@ class Registration:
         with self._lock:
             if client_random not in self._randoms:
                 self._randoms.append(client_random)
-                for reader in self._readers:
-                    reader.register(client_random)
+                for log in self._logs:
+                    log.reader.register(client_random)
 
     def add_log(self, log: Log) -> None:
         """Read this log, too: an SNI callback may put another context in place in mid-handshake."""
         with self._lock:
-            if log.reader not in self._readers:
-                self._readers.append(log.reader)
+            if log not in self._logs:
+                self._logs.append(log)
                 for client_random in self._randoms:
                     log.reader.register(client_random)
 
     def secrets(self, client_random: bytes) -> list[Secret]:
         """Return every secret logged so far under a random that was added."""
-        return [secret for reader in self._readers for secret in reader.secrets(client_random)]
+        return [secret for log in self._logs for secret in log.reader.secrets(client_random)]
 
     def release(self) -> None:
-        """Lose interest; the secrets are wiped.  A second call does nothing."""
+        """Lose interest; the secrets are wiped.  A second call does nothing.
+
+        Nor does one in a forked child: the log is its parent's, who may not have read it yet.
+        """
+        if os.getpid() != self._pid:
+            return
         with self._lock:
-            for client_random in self._randoms:
-                for reader in self._readers:
-                    reader.release(client_random)
+            for log in self._logs:
+                for client_random in self._randoms:
+                    log.release(client_random)
+            self._logs.clear()
             self._randoms.clear()
-            self._readers.clear()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.release()
 
     def __del__(self) -> None:
         self.release()
