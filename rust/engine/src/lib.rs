@@ -32,6 +32,6 @@ pub use frames::Owner;
 pub use gate::{after_fork_in_child, after_fork_in_parent, before_fork};
 pub use output::{HostSocket, Output};
 pub use stream::{Data, Patience, Stream};
-pub use sys::duplicate;
+pub use sys::{discard, duplicate};
 pub use tunables::{SetError, set as set_tunable};
 pub use workers::Pool;

@@ -81,6 +81,15 @@ pub(crate) fn regular_file_len(file: &OwnedFd) -> Result<Option<u64>, Errno> {
     Ok(regular.then(|| u64::try_from(stat.st_size).unwrap_or(0)))
 }
 
+/// Overwrites a range of a file with zeros and gives its pages back; its length stays.
+///
+/// # Errors
+/// EOPNOTSUPP where the file system cannot; EBADF for a file that is not open for writing.
+pub fn discard(file: impl AsFd, offset: u64, len: u64) -> Result<(), Errno> {
+    let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+    rustix::fs::fallocate(file, flags, offset, len)
+}
+
 /// A new event descriptor that does not block.
 pub(crate) fn eventfd() -> Result<OwnedFd, Errno> {
     rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)

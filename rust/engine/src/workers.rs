@@ -162,10 +162,14 @@ impl Pool {
     }
 
     /// Waits until every stream has drained, for at most `timeout`, then ends the threads. False: data was left.
+    /// A second call finds nothing to do.
     pub fn stop(&self, timeout: Duration) -> bool {
         let Some(threads) = self.threads.get() else {
             return true;
         };
+        if self.stopping.load(Ordering::SeqCst) {
+            return true;
+        }
         let deadline = Instant::now() + timeout;
         let drained = loop {
             if threads.workers.iter().all(|worker| worker.is_idle()) {

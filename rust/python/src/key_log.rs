@@ -131,8 +131,12 @@ impl KeyLog {
                 }
             }
             if self.wipe {
-                // Whoever appends only adds at the end, so what was read is nobody's any more.
-                self.file.write_all_at(&vec![0; taken], state.position)?;
+                // Whoever appends only adds at the end, so all that was read is nobody's any more. From the start, since
+                // a page goes back only when the whole of it does.
+                let end = state.position + taken as u64;
+                if ktls_engine::discard(&self.file, 0, end).is_err() {
+                    self.file.write_all_at(&vec![0; taken], state.position)?;
+                }
             }
             state.position += taken as u64;
         }
