@@ -66,6 +66,8 @@ tunables! {
     sendspace = 1 << 20, 1 << 10..=1 << 30;
     /// What the space of a connection may grow to while its buffer keeps running dry.
     sendspace_max = 16 << 20, 1 << 10..=1 << 30;
+    /// Bytes of a file that a blocking call lays ready at once.
+    file_window = 16 << 20, 16 << 10..=1 << 40;
     /// A waiting writer goes on when less than this is held.
     sendlowat = 512 << 10, 0..=1 << 30;
     /// A non-blocking caller seals and sends by itself while no more than this is held.
@@ -77,7 +79,7 @@ tunables! {
     /// Bytes left in a blocking call that pay for waking a worker.
     handoff_min = 512 << 10, 0..=usize::MAX;
     /// Microseconds that a thread looks again before it sleeps.
-    spin_us = 20, 0..=10_000;
+    spin_us = 50, 0..=10_000;
     /// Microseconds between two writes that still make them one stream.
     stream_gap_us = 15, 0..=1_000_000;
     /// Writes that close together after which a worker stays awake for them.

@@ -202,7 +202,12 @@ impl Stream {
     ) -> Result<usize> {
         let mut accepted = 0;
         loop {
-            match self.append_piece(len - accepted, content_type, least, || source(accepted)) {
+            let piece = Piece {
+                wanted: len - accepted,
+                least,
+                may_wait: patience.may_wait,
+            };
+            match self.append_piece(piece, content_type, source(accepted)) {
                 Ok(added) => accepted += added,
                 Err(error) => {
                     self.settle();
@@ -212,9 +217,6 @@ impl Stream {
             if accepted == len || (accepted > 0 && !patience.may_wait) {
                 self.push_along(patience);
                 return Ok(accepted);
-            }
-            if len - accepted >= tunables::handoff_min::get() && !self.lock().attended {
-                self.pool.schedule(self);
             }
             let enough = self.enough_room(len - accepted).max(least);
             if let Err(error) = self.drive(|state| state.room_now() >= enough, patience) {
@@ -238,17 +240,17 @@ impl Stream {
         left.min(space.saturating_sub(tunables::sendlowat::get()).max(1))
     }
 
-    fn append_piece(
-        &self,
-        wanted: usize,
-        content_type: u8,
-        least: usize,
-        source: impl FnOnce() -> Payload,
-    ) -> Result<usize> {
+    fn append_piece(&self, piece: Piece, content_type: u8, payload: Payload) -> Result<usize> {
+        let Piece { wanted, least, .. } = piece;
         let _pass = gate::enter();
         let mut state = self.lock();
         state.check()?;
-        let mut take = wanted.min(state.room());
+        let mut room = state.room();
+        if room > 0 && piece.may_wait && matches!(payload, Payload::File { .. }) {
+            // A reference to a file costs no memory, and whoever seals should not run out of it.
+            room = room.max(tunables::file_window::get());
+        }
+        let mut take = wanted.min(room);
         if take < wanted {
             state.refused = true;
         }
@@ -266,7 +268,7 @@ impl Stream {
         counters::BYTES.add(take as u64);
         state.buffer.append(Run {
             framing,
-            payload: source(),
+            payload,
             len: take as u64,
         });
         Ok(take)
@@ -327,6 +329,15 @@ impl Stream {
             self.wait_for_change(|state| state.writing, patience)?;
         }
     }
+}
+
+/// What is left of a write.
+#[derive(Clone, Copy)]
+struct Piece {
+    wanted: usize,
+    /// Less than this is not worth appending.
+    least: usize,
+    may_wait: bool,
 }
 
 /// The right to append; given back when the write ends.

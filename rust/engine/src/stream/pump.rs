@@ -181,11 +181,15 @@ impl Stream {
         state.attended = true;
         let quantum = tunables::quantum::get() as u64;
         let begin = state.buffer.sent;
+        let mut used_up = false;
         loop {
             let (guard, step) = self.step(state, Role::Worker);
             state = guard;
             match step {
-                Step::Progress if state.buffer.sent - begin >= quantum => break,
+                Step::Progress if state.buffer.sent - begin >= quantum => {
+                    used_up = true;
+                    break;
+                }
                 Step::Progress => {}
                 Step::Blocked | Step::Failed => break,
                 Step::Empty if !self.rhythm.is_stream() => break,
@@ -201,7 +205,13 @@ impl Stream {
             }
         }
         state.attended = false;
-        self.settle_locked(state);
+        if used_up && !state.buffer.is_empty() {
+            // Even when others are at it: a stream of that much is worth two threads.
+            drop(state);
+            self.pool.schedule(self);
+        } else {
+            self.settle_locked(state);
+        }
     }
 
     /// The socket became writable.

@@ -10,7 +10,7 @@ use super::Stream;
 use super::pump::{Role, Step};
 use super::state::State;
 use crate::error::{Error, Result};
-use crate::{gate, sys};
+use crate::{gate, sys, tunables};
 
 /// How long a call may wait, and who may stop it.
 pub struct Patience<'a> {
@@ -46,6 +46,7 @@ impl Stream {
                 if until(&state) {
                     return Ok(());
                 }
+                self.call_for_help(&state);
                 self.step(state, Role::Caller).1
             };
             match step {
@@ -63,6 +64,17 @@ impl Stream {
                     self.wait_for_change(unchanged, patience)?;
                 }
             }
+        }
+    }
+
+    /// Wakes a worker for a backlog that pays for it, unless one is here.
+    fn call_for_help(self: &Arc<Self>, state: &State) {
+        if state.buffer.queued >= tunables::handoff_min::get()
+            && !state.attended
+            && !state.blocked
+            && self.pool.has_workers()
+        {
+            self.pool.schedule(self);
         }
     }
 
