@@ -87,7 +87,7 @@ sysctl.add(
         16777216,
         16384,
         2**40,
-        "Bytes of a file that a blocking sendfile lays ready at once, beyond sendspace, since a"
+        "Bytes of a file that a sendfile without time-out lays ready at once, beyond sendspace: a"
         " reference holds no memory. With four units ready the worker ran dry and slept between"
         " any two of them, and did a fifth of the work",
     ),

@@ -205,7 +205,7 @@ impl Stream {
             let piece = Piece {
                 wanted: len - accepted,
                 least,
-                may_wait: patience.may_wait,
+                unhurried: patience.may_wait && patience.deadline.is_none(),
             };
             match self.append_piece(piece, content_type, source(accepted)) {
                 Ok(added) => accepted += added,
@@ -246,7 +246,7 @@ impl Stream {
         let mut state = self.lock();
         state.check()?;
         let mut room = state.room();
-        if room > 0 && piece.may_wait && matches!(payload, Payload::File { .. }) {
+        if room > 0 && piece.unhurried && matches!(payload, Payload::File { .. }) {
             // A reference to a file costs no memory, and whoever seals should not run out of it.
             room = room.max(tunables::file_window::get());
         }
@@ -337,7 +337,8 @@ struct Piece {
     wanted: usize,
     /// Less than this is not worth appending.
     least: usize,
-    may_wait: bool,
+    /// The caller waits as long as it takes, so what is accepted need not be what will soon be sent.
+    unhurried: bool,
 }
 
 /// The right to append; given back when the write ends.
