@@ -1,11 +1,11 @@
 //! Sealing with the IVs of published records, which the public interface does not take.
 
 use crate::cipher::cbc::CbcSealer;
-use crate::cipher::vector_file::cases;
 use crate::error::Error;
 use crate::frame::Frame;
 use crate::keys::Keys;
 use crate::provider::rustcrypto::{HmacSha1, HmacSha256, HmacSha384, RecordMac};
+use crate::provider::vector_file::cases;
 use crate::suite::{Algorithm, Mac, MacOrder, Suite, Version};
 
 fn written<M: RecordMac>(

@@ -9,9 +9,6 @@ pub(crate) mod cbc;
 mod cbc_vectors;
 mod constant_time;
 mod iv;
-#[cfg(test)]
-#[path = "../../tests/vector_file/mod.rs"]
-mod vector_file;
 
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ mod ring;
 pub(crate) mod rustcrypto;
 #[cfg(test)]
 #[path = "../../tests/vector_file/mod.rs"]
-mod vector_file;
+pub(crate) mod vector_file;
 #[cfg(test)]
 mod vectors;
 
