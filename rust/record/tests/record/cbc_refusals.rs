@@ -70,9 +70,13 @@ fn record_with(suite: Suite, payload: &[u8], padding: &[u8]) -> Vec<u8> {
         let mac = hmac(suite, &[&mac_prefix(suite, body.len())[..], &body].concat());
         [body, mac].concat()
     };
+    framed(suite, &body)
+}
+
+fn framed(suite: Suite, body: &[u8]) -> Vec<u8> {
     let [major, minor] = suite.version().wire();
     let length = u16::try_from(body.len()).expect("fits").to_be_bytes();
-    [&[APPLICATION_DATA, major, minor][..], &length, &body].concat()
+    [&[APPLICATION_DATA, major, minor][..], &length, body].concat()
 }
 
 /// The least number of padding bytes after a payload.
@@ -148,6 +152,40 @@ fn padding_that_says_more_than_there_is_is_refused() {
             let said = u8::try_from(said).expect("a byte");
             refused(suite, record_with(suite, &payload(3), &vec![said; count]));
         }
+    }
+}
+
+#[test]
+fn a_single_padding_byte_must_be_zero() {
+    for suite in cbc_suites() {
+        let len = (0..16).find(|&len| least_padding(suite, len) == 1);
+        let text = payload(len.expect("one of sixteen"));
+        for said in 1..=255 {
+            refused(suite, record_with(suite, &text, &[said]));
+        }
+    }
+}
+
+#[test]
+fn a_mac_anywhere_but_before_the_padding_is_refused() {
+    for suite in cbc_suites() {
+        if suite.mac_order() != Some(MacOrder::MacThenEncrypt) {
+            continue;
+        }
+        // The MAC says 36 bytes and stands after 20; what follows it makes the padding say 36 too.
+        let text = payload(20);
+        let mac = hmac(suite, &[&mac_prefix(suite, 36)[..], &text].concat());
+        let padding = padding(least_padding(suite, 36));
+        let keys = keys(suite);
+        let (iv, sent): (&[u8], &[u8]) = match suite.version() {
+            Version::Tls10 => (keys.iv(), &[]),
+            _ => (&[0x77; 16], &[0x77; 16]),
+        };
+        let plain = [&text[..], &mac, &[0xee; 16], &padding].concat();
+        refused(
+            suite,
+            framed(suite, &[sent, &encrypt(suite, iv, &plain)].concat()),
+        );
     }
 }
 
