@@ -8,11 +8,17 @@ HOST   ?= 127.0.0.1
 # More options for `ktls serve` (make serve SERVE="--tls 1.3"), pytest and cargo test.
 SERVE  ?=
 PYTEST ?=
+# More options for the benches (make bench BENCH="--only echo --runs 9"), what bench-publish takes,
+# and why the baseline of instruction counts is renewed.
+BENCH  ?=
+FORM   ?= short
+REASON ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ktls-tools
 DENY  := $(or $(shell command -v cargo-deny 2>/dev/null),$(CACHE)/bin/cargo-deny)
+TARGET := $(or $(CARGO_TARGET_DIR),target)
 
 RUST_SOURCES   := $(shell find rust -type f -not -path '*/tests/*' -not -path '*/benches/*' 2>/dev/null) Cargo.toml Cargo.lock
 PYTHON_SOURCES := $(shell find python -type f \( -name '*.py' -o -name '*.pyi' -o -name 'py.typed' \))
@@ -21,13 +27,16 @@ SOURCES        := $(RUST_SOURCES) $(PYTHON_SOURCES) pyproject.toml README.md LIC
 CARGO_FLAGS := --locked
 
 .DELETE_ON_ERROR:
-.PHONY: help serve build test pytest cargo-test lint lint-rust lint-python deny clean tools
+.PHONY: help serve build test pytest cargo-test lint lint-rust lint-python deny clean tools \
+        bench bench-full bench-publish bench-pieces instructions instructions-baseline examples
 
 help:
 	@echo "make serve   serve DIR ($(DIR)) on https://$(HOST):$(PORT)/ with a throw-away certificate"
 	@echo "make build   build the release wheel into dist and install it into .venv"
 	@echo "make test    install what the tests need and run all of them (pytest and cargo test)"
 	@echo "make lint    clippy, rustfmt, ruff, mypy, stubtest, cargo-deny"
+	@echo "make bench   measure whole connections side by side, about four minutes; bench-full: all of it"
+	@echo "make instructions   compare the send path's instruction counts with the baseline"
 	@echo "make clean   remove .venv, dist, target and the caches"
 
 serve: $(VENV)/installed
@@ -58,6 +67,34 @@ lint-python: $(VENV)/installed $(VENV)/tested $(VENV)/linted
 # The advisories are left to a machine that may fetch their database.
 deny: tools $(DENY)
 	$(DENY) --locked check bans licenses sources
+
+# docs/performance.md says what each of these does.
+HARNESS = cd benches && "$(CURDIR)/$(BIN)/python" -m harness --crate "$(abspath $(TARGET))/release/examples/seal_rate"
+GATE    = $(BIN)/python benches/instruction_gate.py
+COUNTED = $(TARGET)/release/examples/instructions
+
+bench: $(VENV)/installed $(VENV)/benched examples
+	$(HARNESS) short $(BENCH)
+
+bench-full: $(VENV)/installed $(VENV)/benched examples
+	$(HARNESS) full $(BENCH)
+	$(MAKE) bench-pieces
+
+bench-publish: $(VENV)/installed $(VENV)/benched examples
+	$(HARNESS) $(FORM) --publish $(BENCH)
+
+bench-pieces: $(VENV)/installed $(VENV)/benched
+	$(BIN)/pytest benches/pieces --benchmark-columns=min,median,mean,max,rounds \
+	  --benchmark-json=benches/results/pieces.json
+
+instructions: $(VENV)/pip examples
+	$(GATE) compare $(COUNTED)
+
+instructions-baseline: $(VENV)/pip examples
+	$(GATE) renew $(COUNTED) --reason "$(REASON)"
+
+examples: tools
+	cargo build $(CARGO_FLAGS) --release --quiet -p ktls-record --example seal_rate -p ktls-engine --example instructions
 
 clean:
 	rm -rf $(VENV) dist target .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -94,6 +131,10 @@ $(VENV)/installed: $(VENV)/built
 
 $(VENV)/tested: pyproject.toml $(VENV)/pip
 	$(BIN)/pip install --quiet --group test
+	@touch $@
+
+$(VENV)/benched: pyproject.toml $(VENV)/pip
+	$(BIN)/pip install --quiet --group bench
 	@touch $@
 
 $(VENV)/linted: pyproject.toml $(VENV)/pip

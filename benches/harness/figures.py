@@ -86,14 +86,3 @@ def as_json(results: Results) -> dict[str, Any]:
         }
         for case, of_case in results.items()
     }
-
-
-def from_json(document: Mapping[str, Any]) -> dict[str, dict[str, Result]]:
-    """The results of `as_json`."""
-    return {
-        case: {
-            contender: Result(list(entry["samples"]), entry["failure"])
-            for contender, entry in of_case.items()
-        }
-        for case, of_case in document.items()
-    }

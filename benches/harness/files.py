@@ -6,6 +6,7 @@ from pathlib import Path
 
 _BLOCK_LEN = 16 << 20
 _PROBES = 8
+_REMEDY = "name a directory on a disk with --directory"
 
 
 def make(directory: Path, size: int) -> Path:
@@ -24,21 +25,21 @@ def make(directory: Path, size: int) -> Path:
 def drop(path: str) -> None:
     """Take the file out of the page cache.
 
-    RuntimeError when it stays: a file system in memory, say.
+    RuntimeError when it stays, or when nobody can say: a file system in memory, say.
     """
     fd = os.open(path, os.O_RDONLY)
     try:
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        cached = _cached(fd)
+        try:
+            cached = _cached(fd)
+        except OSError as error:
+            raise RuntimeError(f"preadv2 with RWF_NOWAIT: {error.strerror}; {_REMEDY}") from None
         # The look itself may have begun to read.
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
         os.close(fd)
     if cached:
-        raise RuntimeError(
-            f"{cached} of {_PROBES} places of the file stayed in memory; name a directory on a disk"
-            " with --directory"
-        )
+        raise RuntimeError(f"{cached} of {_PROBES} places of the file stayed in memory; {_REMEDY}")
 
 
 def _cached(fd: int) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from harness.work import Failure
 
 _SPAWN = multiprocessing.get_context("spawn")
-_END_S = 10.0
+_END_S = 2.0
 
 
 class Child:

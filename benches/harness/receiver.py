@@ -30,6 +30,12 @@ def main(pipe: Connection, authority: bytes, congestion: str) -> None:
         pipe.send(answer)
 
 
+def drain_one(pipe: Connection, port: int) -> None:
+    """Empty one connection without TLS until it ends, and say how many bytes that were."""
+    with pipe, _connect(port, "cubic") as sock:
+        pipe.send(_drain(sock))
+
+
 def _carry_out(order: Order, context: ssl.SSLContext, congestion: str) -> Sample:
     socks: list[socket.socket] = []
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from handover.pairs import assert_ours, exchange, pair, receive, tcp_pair
+from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
 from ktls import HandoverError, Mode
 from ktls.handover import prepare, wrap_socket
 
@@ -184,3 +184,21 @@ def test_stock_ssl_socket_is_refused(make_context) -> None:
             wrap_socket(other, make_context(True, prepared=True), server_side=True)
         own.sendall(b"on")
         assert receive(other, 2) == b"on"
+
+
+def test_context_may_be_changed_before_the_handshake(make_context) -> None:
+    first = make_context(True, prepared=True)
+    second = make_context(True, prepared=True, rsa=True)
+    near, far = tcp_pair()
+    own = wrap_socket(near, first, server_side=True, do_handshake_on_connect=False)
+    with own:
+        with pytest.raises(HandoverError, match="prepare"):
+            own.context = make_context(True)
+        own.context = second
+        with ThreadPoolExecutor(1) as pool:
+            peer = pool.submit(make_context(False).wrap_socket, far, server_hostname="localhost")
+            own.do_handshake()
+            with peer.result(TIMEOUT) as other:
+                assert_ours(own)
+                assert own.context is second
+                exchange(own, other, (10,))

@@ -97,11 +97,11 @@ class Follower:
             ) from None
 
     def _translate(self, record: bytes) -> list[Message]:
+        if self._tls13 and record[0] == CHANGE_CIPHER_SPEC:
+            return []  # Only for middleboxes, in clear and not counted (RFC 8446 §D.4).
         content_type, payload = self._opener.open(record)
         if content_type == ALERT:
             return [Message(ALERT, payload)]
-        if self._tls13 and content_type == CHANGE_CIPHER_SPEC:
-            return []
         if self._tls13 and content_type == HANDSHAKE:
             return [Message(HANDSHAKE, payload, self._ends_generation(payload))]
         if content_type == HANDSHAKE:

@@ -49,6 +49,7 @@ class Handshake:
         self._follower: Follower | None = None
         self._refusal = ""
         self._finished = False
+        self._failure: HandoverError | None = None
         self.settled = False
         self.mode = Mode.NONE
         self.why = "the handshake is not finished"
@@ -65,6 +66,8 @@ class Handshake:
         with deadline.held(self._lock):
             if self.settled:
                 return
+            if self._failure is not None:
+                raise self._failure
             if self._tap is None:
                 self._begin()
             try:
@@ -112,7 +115,8 @@ class Handshake:
         except NotTakenOver as reason:
             self._shadow.interpret = as_it_is
             self.why = str(reason)
-        except HandoverError:
+        except HandoverError as error:
+            self._failure = error
             self._socket._stream.abort()
             raise
         self.settled = True

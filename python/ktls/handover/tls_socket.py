@@ -98,8 +98,18 @@ class TLSSocket(Agreed, SocketFace):
 
     @property
     def context(self) -> ssl.SSLContext:
-        """The context in use; an SNI callback may have changed it."""
+        """The context in use; an SNI callback may have changed it.
+
+        May be set to another prepared one before the handshake.
+        """
         return self._context if self._ssl_object is None else self._ssl_object.context
+
+    @context.setter
+    def context(self, context: ssl.SSLContext) -> None:
+        prepared(context, self.server_side)
+        self._context = context
+        if self._ssl_object is not None:
+            self._ssl_object.context = context
 
     @property
     def session(self) -> ssl.SSLSession | None:
