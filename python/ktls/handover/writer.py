@@ -143,6 +143,8 @@ class Writer:
     def take_over(self, keys: WriteKeys, frame_len: int) -> None:
         """From here on the user's data is sealed by the stream, in records of this length."""
         self._keys = keys
+        # In TLS 1.0 the socket may put something before the data of a write now.
+        self._stream = self._socket._stream
         self._tls13 = keys.suite.tls13
         self._frame_len = frame_len
         if keys.suite.cipher_algorithm == CRYPTO_AES_NIST_GCM_16:
