@@ -5,10 +5,10 @@ Writes ``results/<form>.json``, ``.md`` and ``.svg``, or ``latest.*`` with ``--p
 
 import argparse
 import json
-import resource
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import ktls
@@ -23,13 +23,14 @@ from ktls import _core
 
 _RESULTS = Path(__file__).resolve().parents[1] / "results"
 _SCHEMA = 1
+_RUNS = 5
+_CONGESTION = "cubic"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Measure and write; returns 1 when something could not be measured."""
     options = _parser().parse_args(arguments)
     machine.require_release(_core.BUILD_PROFILE)
-    _raise_descriptor_limit()
     facts = machine.facts(options.congestion)
     backend = ktls.backends.available()[0].name
     began = time.monotonic()
@@ -47,16 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
             results[case.name] = runner.run(case, options.runs, _say)
     _say(f"{time.monotonic() - began:.0f} s")
     held = targets(results, backend)
-    command = f"make bench{'-full' if options.form == 'full' else ''}"
     document = {
         "schema": _SCHEMA,
         "form": options.form,
         "runs": options.runs,
+        "command": _command(options),
         "machine": facts,
         "cases": {case.name: {"title": case.title, "figure": case.figure} for case in chosen},
+        "targets": [{**asdict(target), "held": target.held} for target in held],
         "results": as_json(results),
     }
-    text = report.markdown(chosen, results, held, facts, command)
+    text = report.markdown(chosen, results, held, facts, _command(options))
     name = "latest" if options.publish else options.form
     options.output.mkdir(parents=True, exist_ok=True)
     (options.output / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
@@ -69,14 +71,25 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="harness", description="Measure whole connections.")
     parser.add_argument("form", choices=("short", "full"))
-    parser.add_argument("--runs", type=int, default=5, help="of each contender (%(default)s)")
+    parser.add_argument("--runs", type=int, default=_RUNS, help="of each contender (%(default)s)")
     parser.add_argument("--only", nargs="+", metavar="CASE", help="these cases alone")
-    parser.add_argument("--congestion", default="cubic", help="TCP_CONGESTION (%(default)s)")
+    parser.add_argument("--congestion", default=_CONGESTION, help="TCP_CONGESTION (%(default)s)")
     parser.add_argument("--crate", default="", help="the example seal_rate of ktls-record")
     parser.add_argument("--directory", help="where the file is made, on a disk")
     parser.add_argument("--output", type=Path, default=_RESULTS)
     parser.add_argument("--publish", action="store_true", help="write latest.* for the repository")
     return parser
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What to type for the same measurement."""
+    changes = [] if options.runs == _RUNS else [f"--runs {options.runs}"]
+    if options.congestion != _CONGESTION:
+        changes.append(f"--congestion {options.congestion}")
+    if options.only:
+        changes.append(f"--only {' '.join(options.only)}")
+    verb = "make bench" if options.form == "short" else "make bench-full"
+    return f'{verb} BENCH="{" ".join(changes)}"' if changes else verb
 
 
 def _setting(options: argparse.Namespace) -> Setting:
@@ -95,12 +108,6 @@ def _setting(options: argparse.Namespace) -> Setting:
 def _require_known(asked: list[str], known: list[str]) -> None:
     if unknown := [name for name in asked if name not in known]:
         raise SystemExit(f"no case {', '.join(unknown)} in this form; there are: {' '.join(known)}")
-
-
-def _raise_descriptor_limit() -> None:
-    """A thousand connections need some thousands of descriptors; the children inherit the limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _say(line: str) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import multiprocessing
+import resource
 import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
@@ -45,6 +46,12 @@ def end(children: list[Child]) -> None:
     for child in children:
         child.process.join(max(0.0, deadline - time.monotonic()))
         child.kill()
+
+
+def raise_descriptor_limit() -> None:
+    """For a child: a thousand connections need some thousands of descriptors."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def hear(children: list[Child], timeout: float) -> list[Any]:

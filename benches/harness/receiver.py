@@ -11,6 +11,7 @@ import ssl
 import time
 from multiprocessing.connection import Connection
 
+from harness.processes import raise_descriptor_limit
 from harness.work import Echo, Failure, Idle, Order, Sample, connection_count
 
 LOW_WATER = 262144
@@ -20,6 +21,7 @@ _TIMEOUT_S = 60
 
 def main(pipe: Connection, authority: bytes, congestion: str) -> None:
     """Serve orders from `pipe` until None comes."""
+    raise_descriptor_limit()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=authority.decode())
     while (order := pipe.recv()) is not None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from harness import files, sealing
 from harness.contenders import Contender, Endpoint, endpoint, server_context
+from harness.processes import raise_descriptor_limit
 from harness.work import Echo, Failure, Idle, Sealing, SendFile, Sends, Work, connection_count
 
 _LOOK_EVERY = 65536
@@ -26,6 +27,7 @@ def main(
     pipe: Connection, contender: Contender, certificate: bytes, congestion: str, crate: str
 ) -> None:
     """Serve works from `pipe` until None comes: ("port", n) where there is one, then the answer."""
+    raise_descriptor_limit()
     try:
         context = server_context(contender, certificate)
     except Exception as error:

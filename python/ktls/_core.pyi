@@ -1,7 +1,9 @@
 """The boundary between the policy in Python and the mechanism in Rust.
 
-Bytes-like objects, integers and opaque key objects cross it, never callbacks.  ``bytes`` are referenced,
-every other buffer is copied before the call returns.  Nothing here reads a threshold of its own: numbers
+Bytes-like objects, integers and opaque key objects cross it, never callbacks.  ``bytes`` are
+referenced,
+every other buffer is copied before the call returns.  Nothing here reads a threshold of its own:
+numbers
 come in through :func:`set_tunable`, whose names are those of ``ktls.sysctl``.
 """
 
@@ -9,6 +11,27 @@ from collections.abc import Sequence
 from typing import Final, final
 
 from _typeshed import ReadableBuffer, WriteableBuffer
+
+__all__ = [
+    "BUILD_PROFILE",
+    "MSG_MORE",
+    "ClientHello",
+    "KeyLog",
+    "Keys",
+    "Opener",
+    "Sealer",
+    "Secret",
+    "ServerHello",
+    "Stream",
+    "after_fork_in_child",
+    "after_fork_in_parent",
+    "before_fork",
+    "counters",
+    "providers",
+    "set_tunable",
+    "start_workers",
+    "stop_workers",
+]
 
 BUILD_PROFILE: Final[str]
 """``"release"`` or ``"debug"``; a debug build must not be measured."""
@@ -22,8 +45,10 @@ def providers() -> list[str]:
 class Keys:
     """The keying material of one direction: suite, key, implicit IV, MAC key.  Zeroized on free.
 
-    ``tls_vminor`` is 1..4 for TLS 1.0..1.3; ``cipher_algorithm`` and ``auth_algorithm`` are the ``CRYPTO_*``
-    numbers of FreeBSD.  Raises ValueError naming the value for any combination outside the suite table.
+    ``tls_vminor`` is 1..4 for TLS 1.0..1.3; ``cipher_algorithm`` and ``auth_algorithm`` are the
+    ``CRYPTO_*``
+    numbers of FreeBSD.  Raises ValueError naming the value for any combination outside the suite
+    table.
     """
 
     def __new__(
@@ -33,7 +58,7 @@ class Keys:
         cipher_key: ReadableBuffer,
         iv: ReadableBuffer,
         auth_algorithm: int = 0,
-        auth_key: ReadableBuffer = b"",
+        auth_key: ReadableBuffer | None = None,
         *,
         encrypt_then_mac: bool = False,
     ) -> Keys: ...
@@ -58,7 +83,10 @@ class Keys:
 
 @final
 class Secret:
-    """A TLS 1.3 traffic secret (RFC 8446 7.1) or a TLS 1.0-1.2 master secret.  Zeroized on free, never shown."""
+    """A TLS 1.3 traffic secret (RFC 8446 7.1) or a TLS 1.0-1.2 master secret.
+
+    Zeroized on free, never shown.
+    """
 
     def __new__(cls, label: str, value: ReadableBuffer) -> Secret: ...
     @property
@@ -66,7 +94,10 @@ class Secret:
         """The label of the key log line it came from, e.g. ``"SERVER_TRAFFIC_SECRET_0"``."""
     def __len__(self) -> int: ...
     def keys(self, cipher_algorithm: int, key_len: int) -> Keys:
-        """TLS 1.3: the traffic keys of this secret.  The hash is SHA-256 or SHA-384 by the length of the secret."""
+        """Return the traffic keys of this secret (TLS 1.3).
+
+        The hash is SHA-256 or SHA-384 by the length of the secret.
+        """
     def next(self) -> Secret:
         """TLS 1.3: the secret of the next generation (``traffic upd``, RFC 8446 7.2)."""
     def key_block(
@@ -81,15 +112,24 @@ class Secret:
         *,
         encrypt_then_mac: bool = False,
     ) -> tuple[Keys, Keys]:
-        """TLS 1.0-1.2: ``(client_write, server_write)`` (RFC 5246 6.3).  ``prf_hash`` is "sha256" or "sha384"; 1.0/1.1 ignore it."""
+        """Return ``(client_write, server_write)`` (TLS 1.0-1.2, RFC 5246 6.3).
+
+        ``prf_hash`` is "sha256" or "sha384"; 1.0 and 1.1 ignore it.
+        """
 
 @final
 class Opener:
-    """Opens records one after another: the read state of RFC 8446 5.2 / RFC 5246 6.1, without I/O."""
+    """Opens records one after another, without I/O.
+
+    The read state of RFC 8446 5.2 and RFC 5246 6.1.
+    """
 
     def __new__(cls, keys: Keys, sequence: int = 0) -> Opener: ...
     def open(self, record: ReadableBuffer) -> tuple[int, bytes]:
-        """Content type (1.3: inner type) and payload of one whole record; the sequence number advances on success only.
+        """Return content type (1.3: the inner type) and payload of one whole record.
+
+        The sequence number advances on success only.
+
 
         Raises ktls.errors.BadRecord, without detail when the tag does not verify.
         """
@@ -105,16 +145,29 @@ class Opener:
 
 @final
 class Sealer:
-    """Seals records one after another, without I/O.  The sequence number is readable, never settable."""
+    """Seals records one after another, without I/O.
+
+    The sequence number is readable, never settable.
+    """
 
     def __new__(
-        cls, keys: Keys, sequence: int = 0, explicit_nonce: int | None = None, provider: str | None = None
+        cls,
+        keys: Keys,
+        sequence: int = 0,
+        explicit_nonce: int | None = None,
+        provider: str | None = None,
     ) -> Sealer:
-        """``explicit_nonce`` is that of the *first* record to seal (TLS 1.2 AES-GCM); None: random."""
+        """Begin at this number; no provider means ring.
+
+        ``explicit_nonce`` is that of the *first* record to seal (TLS 1.2 AES-GCM); None: random.
+        """
     def seal(self, data: ReadableBuffer, content_type: int = 23) -> bytes:
         """Records of at most 16384 payload bytes each, back to back."""
     def seal_into(self, data: ReadableBuffer, out: WriteableBuffer, content_type: int = 23) -> int:
-        """The same into `out`, from its start; returns the size used.  ValueError when `out` is too small."""
+        """The same into `out`, from its start.  Returns the size used.
+
+        ValueError when `out` is too small; then nothing was sealed.
+        """
     @property
     def sequence(self) -> int: ...
 
@@ -122,10 +175,11 @@ class Sealer:
 
 @final
 class KeyLog:
-    """Reads NSS key log lines that something else appends to a file, for registered handshakes only.
+    """Reads NSS key log lines that something else appends to a file.
 
-    Lines of an unregistered client random are dropped.  With `wipe` what was read is overwritten with zeros
-    and its pages are given back, so that the file holds no secret of a finished handshake.
+    Lines of an unregistered client random are dropped.  With `wipe` what was read is overwritten
+    with zeros and its pages are given back, so that the file holds no secret of a finished
+    handshake.
     The file descriptor stays the caller's; reading begins at the present end of the file.
     """
 
@@ -134,7 +188,10 @@ class KeyLog:
         """Counted: two connections may carry the same random."""
     def release(self, client_random: bytes) -> None: ...
     def secrets(self, client_random: bytes) -> list[Secret]:
-        """Every secret logged so far under this random, oldest first (a forged random can yield several)."""
+        """Return every secret logged so far under this random, oldest first.
+
+        A forged random can yield several.
+        """
     def __len__(self) -> int:
         """Registered randoms."""
 
@@ -181,8 +238,10 @@ MSG_MORE: Final[int]
 class Stream:
     """The send side of one TCP connection: a send buffer of frames and its way to the socket.
 
-    Duplicates the file descriptor; every write to it is non-blocking whatever the state of the caller's socket.
-    Errors are OSError; an error found by a worker is raised once by the next call, later ones raise EPIPE.
+    Duplicates the file descriptor; every write to it is non-blocking whatever the state of the
+    caller's socket.
+    Errors are OSError; an error found by a worker is raised once by the next call, later ones raise
+    EPIPE.
     All methods may be called from any thread; a record is never torn by another thread's.
     """
 
@@ -196,7 +255,10 @@ class Stream:
         provider: str | None = None,
         max_frame_len: int = 16384,
     ) -> None:
-        """From the next byte on, write records sealed with `keys`.  Before it, bytes go out as they are."""
+        """From the next byte on, write records sealed with `keys`.
+
+        Before it, bytes go out as they are.
+        """
     @property
     def installed(self) -> bool: ...
     @property
@@ -210,22 +272,45 @@ class Stream:
     def settimeout(self, timeout: float | None) -> None:
         """None blocks, 0.0 never blocks (BlockingIOError), otherwise seconds (TimeoutError)."""
     def send(self, data: ReadableBuffer, content_type: int = 23, flags: int = 0) -> int:
-        """Accept as much as there is room for (all of it when blocking); returns the bytes accepted, for good."""
+        """Accept as much as there is room for, all of it when blocking.
+
+        Returns the bytes accepted, for good.
+        """
     def sendall(self, data: ReadableBuffer) -> None: ...
-    def sendmsg(self, buffers: Sequence[ReadableBuffer], content_type: int = 23, flags: int = 0, *, atomic: bool = False) -> int:
-        """The concatenation of `buffers`, framed as one write.  `atomic`: all or nothing (EMSGSIZE, EWOULDBLOCK)."""
+    def sendmsg(
+        self,
+        buffers: Sequence[ReadableBuffer],
+        content_type: int = 23,
+        flags: int = 0,
+        *,
+        atomic: bool = False,
+    ) -> int:
+        """The concatenation of `buffers`, framed as one write.
+
+        `atomic`: all or nothing (EMSGSIZE, EWOULDBLOCK).
+        """
     def sendfile(self, fd: int, offset: int, count: int) -> int:
-        """`count` bytes of a regular file from `offset`; returns what was accepted, short at end of file.
+        """Send `count` bytes of a regular file from `offset`.
+
+        Returns what was accepted, short at the end of the file.
+
 
         A file that shrinks while it is being sent is EIO, and the connection is reset.
         """
     def fileno(self) -> int:
-        """A descriptor for select, poll and epoll only: readable when the socket is, writable when `send` has room.
+        """Return a descriptor for select, poll and epoll only.
 
-        It is not the socket: what is written to it goes nowhere.  Made at the first call, the same until close.
+        It is readable when the socket is and writable when `send` has room.
+
+
+        It is not the socket: what is written to it goes nowhere.  Made at the first call, the same
+        until close.
         """
     def consumed(self, more: bool) -> None:
-        """Tell `fileno`'s descriptor that the socket was read; `more`: plaintext is still buffered above."""
+        """Tell `fileno`'s descriptor that the socket was read.
+
+        `more`: plaintext is still buffered above.
+        """
     def flush(self, timeout: float | None = None) -> None:
         """Wait until TCP has taken everything accepted so far.  TimeoutError."""
     def shutdown_write(self) -> None:
@@ -233,7 +318,10 @@ class Stream:
     def close(self) -> None:
         """Accepted data drains in the background, then the descriptor is closed.  Never blocks."""
     def release(self) -> None:
-        """Let go of the socket without ending the connection.  EBUSY unless everything was flushed."""
+        """Let go of the socket without ending the connection.
+
+        EBUSY unless everything was flushed.
+        """
     def abort(self) -> None:
         """Drop what is queued and reset the connection."""
 
@@ -243,7 +331,10 @@ def start_workers(count: int, bind: int = 0) -> None:
     """Start the threads KTLS-0 ... once; OSError when a thread cannot be started."""
 
 def stop_workers(timeout: float) -> bool:
-    """Drain every stream for at most `timeout` seconds, then end the threads.  False when data was left."""
+    """Drain every stream for at most `timeout` seconds, then end the threads.
+
+    False when data was left.
+    """
 
 def before_fork() -> None:
     """Let every worker come to rest; os.register_at_fork(before=)."""

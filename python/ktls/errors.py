@@ -1,6 +1,7 @@
 """Errors that have no errno upstream.
 
-What FreeBSD reports with an errno is an ``OSError`` with that errno; these are for the rest: hand-over,
+What FreeBSD reports with an errno is an ``OSError`` with that errno; these are for the rest: hand-
+over,
 protocol and records.
 """
 

@@ -5,20 +5,14 @@ A prepared context logs into a memory file of this process, or, when its user ha
 anew in a forked child.
 """
 
-import mmap
 import os
 import stat
 import threading
 import weakref
-from typing import Final
 
 from ktls._core import KeyLog, Secret
 
 __all__ = ["Log", "Registration", "process_log", "renew_after_fork", "user_log"]
-
-
-_STEP: Final = 65536
-_MAX_LINE_SIZE: Final = 1024
 
 
 class Log:
@@ -28,26 +22,8 @@ class Log:
         self.path = path
         self.in_memory = in_memory
         self._fd = fd
-        self._lock = threading.Lock()
-        self._given_back = 0
         self.reader = KeyLog(fd, wipe=in_memory)
         weakref.finalize(self, os.close, fd).atexit = False
-
-    def release(self, client_random: bytes) -> None:
-        """End the interest in a random; pages of the memory file that were read are given back.
-
-        Every line that is whole has been wiped by then, so a page of holes says the same.
-        """
-        size = os.fstat(self._fd).st_size
-        self.reader.release(client_random)
-        if not self.in_memory:
-            return
-        with self._lock:
-            end = (size - _MAX_LINE_SIZE) // _STEP * _STEP
-            if end > self._given_back:
-                start, self._given_back = self._given_back, end
-                with mmap.mmap(self._fd, end - start, offset=start) as pages:
-                    pages.madvise(mmap.MADV_REMOVE)
 
     def renew(self) -> None:
         """Forget every handshake: a forked child has none of its parent's."""
@@ -93,7 +69,7 @@ class Registration:
         with self._lock:
             for log in self._logs:
                 for client_random in self._randoms:
-                    log.release(client_random)
+                    log.reader.release(client_random)
             self._logs.clear()
             self._randoms.clear()
 
