@@ -67,7 +67,10 @@ class Keys:
     @property
     def cipher_algorithm(self) -> int: ...
     def with_iv(self, iv: ReadableBuffer) -> Keys:
-        """The same keys with another implicit IV: TLS 1.0 AES-CBC goes on after a record sealed elsewhere."""
+        """The same keys with another implicit IV.
+
+        So TLS 1.0 AES-CBC goes on after a record that was sealed elsewhere.
+        """
     @property
     def auth_algorithm(self) -> int: ...
     @property
@@ -138,7 +141,7 @@ class Opener:
     def sequence(self) -> int: ...
     @property
     def chained_iv(self) -> bytes | None:
-        """The IV of the next record: the last cipher block of the record opened last (TLS 1.0 AES-CBC), else None."""
+        """The IV of the next record: the end of the last one opened (TLS 1.0 AES-CBC), else None."""
     @property
     def explicit_nonce(self) -> int | None:
         """The explicit part of the nonce of the last record opened (TLS 1.2 AES-GCM), else None."""
