@@ -65,6 +65,8 @@ CBC_SUITES = [
     )
 ]
 
+ALL_SUITES = SUITES + CBC_SUITES
+
 
 @dataclass
 class Secrets:

@@ -141,7 +141,7 @@ class Opener:
     def sequence(self) -> int: ...
     @property
     def chained_iv(self) -> bytes | None:
-        """The IV of the next record: the end of the last one opened (TLS 1.0 AES-CBC), else None."""
+        """IV of the next record: the end of the last one opened (TLS 1.0 AES-CBC), else None."""
     @property
     def explicit_nonce(self) -> int | None:
         """The explicit part of the nonce of the last record opened (TLS 1.2 AES-GCM), else None."""

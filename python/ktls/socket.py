@@ -124,7 +124,7 @@ class Socket(Addressing):
     def _fragment(self) -> None:
         session = self._slot.session
         if session is not None and session.fragment is not Fragment.NONE:
-            self._stream = Fragmenting(self._engine, session.fragment, self.gettimeout())
+            self._stream = Fragmenting(self._engine, self._sock, session.fragment)
 
     # -- the hand-over's way in --------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ import pytest
 
 from handover.pairs import assert_ours, exchange, pair
 from ktls import HandoverError, _core
-from ktls.constants import CRYPTO_AES_CBC, CRYPTO_AES_NIST_GCM_16
+from ktls.constants import CRYPTO_AES_NIST_GCM_16
 from ktls.handover import prepare, suites
 from ktls.handover.follower import ALERT, HANDSHAKE, Follower, Message, WriteKeys
 from ktls.handover.hello import HelloTap
@@ -70,7 +70,9 @@ def test_suites_are_openssls() -> None:
         assert cipher["aead"] is (suite.auth_algorithm == 0)
         assert suite.tls13 is (cipher["protocol"] == "TLSv1.3")
         assert suite.prf_hash == ("sha384" if suite.name.endswith("SHA384") else "sha256")
-        assert bool(suite.refusal) is (suite.cipher_algorithm == CRYPTO_AES_CBC)
+        newest = {"TLSv1.3": 4, "TLSv1.2": 3, "TLSv1.0": 3}[cipher["protocol"]]
+        assert max(suite.tls_vminors) == newest
+        assert (1 in suite.tls_vminors) is (cipher["protocol"] == "TLSv1.0")
     assert suites.named(0x1304) is None
 
 
@@ -202,7 +204,11 @@ CIPHER = ("ECDHE-RSA-AES128-GCM-SHA256", "TLSv1.2", 128)
         ({"compression_method": 1}, CIPHER, "compression"),
         ({"cipher_suite": 0x1301}, CIPHER, "ECDHE-RSA-AES128-GCM-SHA256 .0x1301. stays"),
         ({"tls_vminor": 4}, CIPHER, r"not in TLS version 3\.4"),
-        ({"cipher_suite": 0xC027}, ("ECDHE-RSA-AES128-SHA256", "TLSv1.2", 128), "AES-CBC"),
+        (
+            {"cipher_suite": 0xC027, "tls_vminor": 2},
+            ("ECDHE-RSA-AES128-SHA256", "TLSv1.1", 128),
+            r"not in TLS version 3\.2",
+        ),
         ({"cipher_suite": 0x1304}, ("TLS_AES_128_CCM_SHA256", "TLSv1.3", 128), "CCM"),
         ({"cipher_suite": 0x1304}, None, "unknown"),
     ],

@@ -7,7 +7,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -27,11 +27,11 @@ def chained(request: pytest.FixtureRequest, make_link: MakeLink) -> Link:
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Iterator[tuple[Path, bytes]]:
+def file(tmp_path: Path) -> tuple[Path, bytes]:
     data = os.urandom(3 << 20)
     path = tmp_path / "file"
     path.write_bytes(data)
-    yield path, data
+    return path, data
 
 
 def forget(path: Path) -> None:

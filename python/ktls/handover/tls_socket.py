@@ -222,7 +222,10 @@ class TLSSocket(Agreed, SocketFace):
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """As `ktls.Socket.sendall`."""
         _no_flags(flags, "sendall")
-        (self._writer or self._ready().writer).sendall(data)
+        writer = self._writer or self._ready().writer
+        if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
+            return
+        writer.sendall(data)
 
     def write(self, data: "ReadableBuffer") -> int:
         """As `send`."""

@@ -81,6 +81,9 @@ class Writer:
         try:
             if self._attention and not self._attend():
                 return self._pass_through(data, flags)
+            if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
+                # As in ssl: the stream would make a record of it.
+                return 0
             count = self._socket.send(data, flags) if flags else self._stream.send(data)
             self._left -= 1 + count // self._frame_len
             if self._left < 0:
