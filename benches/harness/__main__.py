@@ -5,6 +5,7 @@ Writes ``results/<form>.json``, ``.md`` and ``.svg``, or ``latest.*`` with ``--p
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -115,4 +116,6 @@ def _say(line: str) -> None:
 
 
 if __name__ == "__main__":
+    # It must not leave a gigabyte and its processes behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
     sys.exit(main())

@@ -9,10 +9,11 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from socket import IPPROTO_TCP, TCP_CONGESTION, TCP_NODELAY, create_server, socket
 from threading import Barrier, Thread
-from typing import Any
+from typing import Any, Self
 
 from harness import files, sealing
 from harness.contenders import Contender, Endpoint, endpoint, server_context
@@ -21,6 +22,22 @@ from harness.work import Echo, Failure, Idle, Sealing, SendFile, Sends, Work, co
 
 _LOOK_EVERY = 65536
 """Bytes between two looks at the clock, so that looking costs small writes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The clock, and the CPU time of this process without that of its hog."""
+
+    ns: int
+    cpu_ns: int
+
+    @classmethod
+    def now(cls, hog: Thread | None = None) -> Self:
+        """Both, as they stand."""
+        hogged = 0
+        if hog is not None and hog.ident is not None:
+            hogged = time.clock_gettime_ns(time.pthread_getcpuclockid(hog.ident))
+        return cls(time.monotonic_ns(), time.process_time_ns() - hogged)
 
 
 def main(
@@ -91,60 +108,62 @@ def _sends(ends: list[Endpoint], work: Sends) -> dict[str, float]:
     batch = range(max(1, _LOOK_EVERY // work.size))
     totals = [0] * len(ends)
     errors: list[BaseException] = []
-    gate = Barrier(len(ends))
-
-    def write(index: int, end: Endpoint) -> None:
-        # Two loops rather than a test inside one: what is measured is the call.
-        sent = 0
-        gate.wait()
-        deadline = time.monotonic() + work.seconds
-        if work.call == "send":
-            send = end.send
-            while time.monotonic() < deadline:
-                for _ in batch:
-                    sent += send(data)
-        else:
-            sendall = end.sendall
-            while time.monotonic() < deadline:
-                for _ in batch:
-                    sendall(data)
-                sent += len(batch) * work.size
-        end.finish()
-        totals[index] = sent
-
-    def guarded(index: int, end: Endpoint) -> None:
-        try:
-            write(index, end)
-        except BaseException as error:
-            errors.append(error)
-            gate.abort()
+    began: list[Moment] = []
 
     with _hog(work.hog) as hog:
-        started, used = time.monotonic_ns(), time.process_time_ns()
-        hogged = _thread_ns(hog)
+        # Starting a thousand threads takes longer than the run: the clock waits for the last one.
+        gate = Barrier(len(ends), lambda: began.append(Moment.now(hog)))
+
+        def write(end: Endpoint) -> int:
+            sent = 0
+            gate.wait()
+            deadline = began[0].ns / 1e9 + work.seconds
+            # Two loops rather than a test inside one: what is measured is the call.
+            if work.call == "send":
+                send = end.send
+                while time.monotonic() < deadline:
+                    for _ in batch:
+                        sent += send(data)
+            else:
+                sendall = end.sendall
+                while time.monotonic() < deadline:
+                    for _ in batch:
+                        sendall(data)
+                    sent += len(batch) * work.size
+            end.finish()
+            return sent
+
+        def guarded(index: int, end: Endpoint) -> None:
+            try:
+                totals[index] = write(end)
+            except BaseException as error:
+                errors.append(error)
+                gate.abort()
+
         if len(ends) == 1:
-            write(0, ends[0])
+            totals[0] = write(ends[0])
         else:
             threads = [Thread(target=guarded, args=each) for each in enumerate(ends)]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
-        used = time.process_time_ns() - used - (_thread_ns(hog) - hogged)
+        ended = Moment.now(hog)
     if errors:
         raise errors[0]
-    return {"started_ns": started, "bytes": sum(totals), "cpu_ns": used}
+    start = began[0]
+    return {"started_ns": start.ns, "bytes": sum(totals), "cpu_ns": ended.cpu_ns - start.cpu_ns}
 
 
 def _sendfile(end: Endpoint, work: SendFile) -> dict[str, float]:
     if work.cold:
         files.drop(work.path)
     with open(work.path, "rb") as file:
-        started, used = time.monotonic_ns(), time.process_time_ns()
+        start = Moment.now()
         end.sendfile(file, work.count)
         end.finish()
-        used = time.process_time_ns() - used
-    return {"started_ns": started, "bytes": work.count, "cpu_ns": used}
+        used = Moment.now().cpu_ns - start.cpu_ns
+    return {"started_ns": start.ns, "bytes": work.count, "cpu_ns": used}
 
 
 def _echo(end: Endpoint, work: Echo) -> dict[str, float]:
@@ -202,9 +221,3 @@ def _hog(wanted: bool) -> Iterator[Thread | None]:
     finally:
         stop.append(True)
         thread.join()
-
-
-def _thread_ns(thread: Thread | None) -> int:
-    if thread is None or thread.ident is None:
-        return 0
-    return time.clock_gettime_ns(time.pthread_getcpuclockid(thread.ident))

@@ -17,7 +17,10 @@ TLS13 = 4
 
 
 def pytest_sessionstart() -> None:
-    require_release(_core.BUILD_PROFILE)
+    try:
+        require_release(_core.BUILD_PROFILE)
+    except SystemExit as refusal:
+        pytest.exit(str(refusal), returncode=1)
 
 
 def _keys() -> _core.Keys:

@@ -28,6 +28,7 @@ __all__ = [
     "before_fork",
     "counters",
     "providers",
+    "read_records",
     "set_tunable",
     "start_workers",
     "stop_workers",
@@ -232,6 +233,15 @@ class ServerHello:
     def encrypt_then_mac(self) -> bool: ...
     @property
     def max_fragment_len(self) -> int | None: ...
+
+def read_records(fd: int, timeout: float | None) -> bytes:
+    """Take the whole records of application data that lie in a socket; waits for the first bytes.
+
+    Nothing is taken before it is known to be such a record, because what follows a close_notify may
+    be another protocol's.  Empty when what comes next is something else, is not whole yet, or is
+    the end of the stream.  `timeout` is that of the socket.  BlockingIOError, TimeoutError,
+    OSError.
+    """
 
 # -- the send path ---------------------------------------------------------------------------------
 

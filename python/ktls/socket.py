@@ -291,26 +291,29 @@ class Socket(Addressing):
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """Raw bytes from the kernel, as ``socket.recv``."""
-        data = self._sock.recv(bufsize, flags)
-        if self._selectable:
-            self._stream.consumed(False)
-        return data
+        try:
+            return self._sock.recv(bufsize, flags)
+        finally:
+            if self._selectable:
+                self._stream.consumed(False)
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
         """Raw bytes from the kernel, as ``socket.recv_into``."""
-        count = self._sock.recv_into(buffer, nbytes, flags)
-        if self._selectable:
-            self._stream.consumed(False)
-        return count
+        try:
+            return self._sock.recv_into(buffer, nbytes, flags)
+        finally:
+            if self._selectable:
+                self._stream.consumed(False)
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
         """Raw bytes from the kernel, as ``socket.recvmsg``."""
-        message = self._sock.recvmsg(bufsize, ancbufsize, flags)
-        if self._selectable:
-            self._stream.consumed(False)
-        return message
+        try:
+            return self._sock.recvmsg(bufsize, ancbufsize, flags)
+        finally:
+            if self._selectable:
+                self._stream.consumed(False)
 
     # -- the rest of a socket ----------------------------------------------------------------------
 

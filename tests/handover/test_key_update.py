@@ -85,7 +85,8 @@ def test_peer_client_while_data_flows(make_context, kind: str) -> None:
         client.read_until(b"the end\n")
         sent = b"".join(blocks)
         assert sent in client.output.replace(b"KEYUPDATE\n", b"")
-        assert generations(own) == (4 if kind == "K" else 0)
+        # Requests that come while nothing is written may be answered together (RFC 8446 §4.6.3).
+        assert generations(own) in (range(1, 5) if kind == "K" else [0])
 
 
 @pytest.mark.parametrize("kind", ["K", "k"])

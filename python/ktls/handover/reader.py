@@ -1,7 +1,8 @@
-"""What arrives: records off the kernel's socket, one at a time, and what OpenSSL makes of them.
+"""What arrives: whole records off the kernel's socket, and what OpenSSL makes of them.
 
-One record at a time, because what follows a close_notify is not ours (`unwrap`). OpenSSL reads; the
-only thing looked for here is whether a record held no data and so may want an answer.
+What follows a close_notify is not ours (`unwrap`), so nothing is taken from the kernel before it is
+known to be a record; records that are marked as data are taken together. OpenSSL reads; the only
+thing looked for here is whether a record held no data and so may want an answer.
 """
 
 import select
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Final, overload
 
+from ktls._core import read_records
 from ktls.socket import Socket
 
 from .records import HEADER_SIZE, plausible_header, record_size
@@ -63,19 +65,24 @@ class Deadline:
             lock.release()
 
 
+_WITHOUT_LIMIT: Final = Deadline(None, "read")
+_AT_ONCE: Final = Deadline(0.0, "read")
+
+
 class Reader:
     """The receiving half.  `watch` sees every record before OpenSSL does."""
 
-    def __init__(self, socket: Socket, shadow: Shadow, writer: Writer) -> None:
-        self._socket = socket
-        self._stream = socket._stream
-        self._kernel = socket._sock
+    def __init__(self, sock: Socket, shadow: Shadow, writer: Writer) -> None:
+        self._socket = sock
+        self._stream = sock._stream
+        self._kernel = sock._sock
         self._shadow = shadow
         self._writer = writer
         self._lock = threading.Lock()
         self._partial = b""
         self._framed = True
         self._hungry = True
+        self._several = False
         self._poll: select.poll | None = None
         self.watch: Callable[[bytes], None] | None = None
 
@@ -97,9 +104,18 @@ class Reader:
         SSLWantReadError when non-blocking, TimeoutError, SSLEOFError when the stream ends without
         close_notify.
         """
-        deadline = self.deadline("read")
-        with self.alone(deadline):
+        timeout = self._kernel.gettimeout()
+        if timeout is None:
+            deadline = _WITHOUT_LIMIT
+        else:
+            deadline = Deadline(timeout, "read") if timeout else _AT_ONCE
+        if not self._lock.acquire(False):
+            with self.alone(deadline):
+                return self._read(size, buffer, deadline)
+        try:
             return self._read(size, buffer, deadline)
+        finally:
+            self._lock.release()
 
     def fileno(self) -> int:
         """Return the descriptor to select on; readable for what lies decrypted here, too."""
@@ -111,39 +127,55 @@ class Reader:
 
     def feed(self, deadline: Deadline) -> None:
         """Give the next record to OpenSSL, or the end of the stream.  The caller holds `alone`."""
+        self._several = False
         record = self._next_record(deadline)
         if self.watch is not None and record:
             self.watch(record)
         self._shadow.feed(record)
 
     def _read(self, size: int, buffer: "WriteableBuffer | None", deadline: Deadline) -> bytes | int:
-        ssl_object = self._shadow.ssl_object
-        fed = False
+        shadow = self._shadow
         while True:
             if self._hungry:
-                self.feed(deadline)
-                fed = True
+                self._feed_burst(deadline)
             self._hungry = False
             try:
-                # The stub of SSLObject.read leaves the buffer out of its result.
-                got: bytes | int = (
-                    self._shadow.call(ssl_object.read, size)
-                    if buffer is None
-                    else self._shadow.call(ssl_object.read, size, buffer)
-                )
+                got = shadow.read(size, buffer)
             except ssl.SSLWantReadError:
+                # There was a record, and it held no data.
                 self._hungry = True
-                if fed:
-                    self._writer.expect_answer()
+                self._writer.expect_answer()
                 continue
             finally:
-                if self._shadow.outbox:
+                if shadow.outbox:
                     self._writer.offer()
+            if self._several:
+                # One of them may have held no data: OpenSSL passes over it to the next.
+                self._writer.expect_answer()
             more = self._has_more()
-            self._hungry = bool(got) and not more
+            self._hungry = not more and bool(got)
             if self._socket._selectable:
                 self._stream.consumed(more)
             return got
+
+    def _feed_burst(self, deadline: Deadline) -> None:
+        """Give OpenSSL all data records that lie in the kernel, else whatever comes next."""
+        if self._partial or not self._framed or self.watch is not None:
+            self.feed(deadline)
+            return
+        try:
+            timeout = deadline.remaining() if deadline.timeout else deadline.timeout
+            records = read_records(self._kernel.fileno(), timeout)
+        except BlockingIOError:
+            raise self._want_read() from None
+        except TimeoutError:
+            raise deadline.expired() from None
+        if records:
+            deadline.begun = True
+            self._several = record_size(records) < len(records)
+            self._shadow.feed(records)
+        else:
+            self.feed(deadline)
 
     def _has_more(self) -> bool:
         return bool(self._shadow.ssl_object.pending() or self._shadow.unread)
@@ -177,13 +209,16 @@ class Reader:
                 self._wait_readable(deadline)
             deadline.begun = True
         try:
-            return self._socket.recv(size)
+            return self._kernel.recv(size)
         except BlockingIOError:
-            if self._socket._selectable:
-                self._stream.consumed(False)
-            raise _want_read() from None
+            raise self._want_read() from None
         except TimeoutError:
             raise deadline.expired() from None
+
+    def _want_read(self) -> ssl.SSLWantReadError:
+        if self._socket._selectable:
+            self._stream.consumed(False)
+        return _want_read()
 
     def _wait_readable(self, deadline: Deadline) -> None:
         if self._poll is None:

@@ -6,7 +6,13 @@ No I/O, no keys, and no opinion on what a message says.
 from collections.abc import Iterator
 from typing import Final
 
-__all__ = ["HEADER_SIZE", "MessageReader", "plausible_header", "record_size", "split_records"]
+__all__ = [
+    "HEADER_SIZE",
+    "MessageReader",
+    "plausible_header",
+    "record_size",
+    "split_records",
+]
 
 HEADER_SIZE: Final = 5
 

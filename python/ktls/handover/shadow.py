@@ -9,9 +9,12 @@ import ssl
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
 from .follower import Message
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 __all__ = ["Item", "Shadow"]
 
@@ -54,6 +57,18 @@ class Shadow:
         with self.lock:
             try:
                 return function(*args, **kwargs)
+            finally:
+                if self._outgoing.pending:
+                    self.outbox.extend(self.interpret(self._outgoing.read()))
+
+    def read(self, size: int, buffer: "WriteableBuffer | None") -> bytes | int:
+        """Read plaintext, as `SSLObject.read`; like `call`, and the one that is called often."""
+        with self.lock:
+            try:
+                if buffer is None:
+                    return self.ssl_object.read(size)
+                # The stub of SSLObject.read leaves the buffer out of its result.
+                return cast("int", self.ssl_object.read(size, buffer))
             finally:
                 if self._outgoing.pending:
                     self.outbox.extend(self.interpret(self._outgoing.read()))

@@ -101,8 +101,23 @@ class Writer:
         """Send all of `data`; when an error is raised perhaps only a part."""
         if self._keys is None:
             self._pass_all_through(memoryview(data).cast("B"))
-        else:
-            self._sealed(self._stream.sendall, data)
+            return
+        size = len(data) if type(data) is bytes else memoryview(data).nbytes
+        if not self._lock.acquire(False):
+            self._wait_for_lock()
+        try:
+            if self._attention:
+                self._attend()
+            self._stream.sendall(data)
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            self._left -= 1 + size // self._frame_len
+            if self._left < 0:
+                self._attention = True
+            self._lock.release()
+            if self._outbox:
+                self.offer()
 
     def sendmsg(
         self,

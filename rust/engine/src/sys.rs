@@ -2,23 +2,32 @@
 
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::{Errno, ReadWriteFlags};
-use rustix::net::{AddressFamily, SendFlags, Shutdown, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 
 /// Duplicates the descriptor of that number.
 ///
 /// # Errors
 /// EBADF when it is not open.
 pub fn duplicate(raw: RawFd) -> Result<OwnedFd, Errno> {
+    with_descriptor(raw, |fd| rustix::io::fcntl_dupfd_cloexec(fd, 0))?
+}
+
+/// Does something with the descriptor of that number, which the caller keeps open meanwhile.
+///
+/// # Errors
+/// EBADF for a number that no descriptor can have.
+pub fn with_descriptor<T>(raw: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T, Errno> {
     if raw < 0 {
         return Err(Errno::BADF);
     }
-    // SAFETY: the number is only handed to fcntl(2), which refuses one that is not open; nothing is kept of it.
-    let borrowed = unsafe { BorrowedFd::borrow_raw(raw) };
-    rustix::io::fcntl_dupfd_cloexec(borrowed, 0)
+    // SAFETY: the number only reaches system calls, which refuse one that is not open, and nothing of it outlives
+    // `call`. A descriptor that is closed and given anew meanwhile is the mistake of whoever closed it.
+    Ok(call(unsafe { BorrowedFd::borrow_raw(raw) }))
 }
 
 /// `send(2)` that never blocks and never raises SIGPIPE.
@@ -40,16 +49,37 @@ pub(crate) fn shutdown_write(socket: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// Waits until the socket is writable or failed; `None` waits without limit. Ok(false): the time is over.
-pub(crate) fn wait_writable(
-    fd: BorrowedFd<'_>,
-    timeout: Option<std::time::Duration>,
-) -> Result<bool, Errno> {
-    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool, Errno> {
+    wait_for(fd, PollFlags::OUT, timeout)
+}
+
+/// Waits until the socket is readable, at its end or failed; otherwise as [`wait_writable`].
+pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bool, Errno> {
+    wait_for(fd, PollFlags::IN, timeout)
+}
+
+fn wait_for(fd: BorrowedFd<'_>, what: PollFlags, timeout: Option<Duration>) -> Result<bool, Errno> {
+    let mut fds = [PollFd::from_borrowed_fd(fd, what)];
     let timeout = timeout.map(|t| Timespec {
         tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
         tv_nsec: i64::from(t.subsec_nanos()),
     });
     Ok(rustix::event::poll(&mut fds, timeout.as_ref())? > 0)
+}
+
+/// Looks at what a socket has without taking it; waits for something unless told otherwise.
+pub(crate) fn peek(socket: BorrowedFd<'_>, out: &mut [u8], at_once: bool) -> Result<usize, Errno> {
+    let flags = if at_once {
+        RecvFlags::PEEK | RecvFlags::DONTWAIT
+    } else {
+        RecvFlags::PEEK
+    };
+    rustix::net::recv(socket, out, flags).map(|(count, _)| count)
+}
+
+/// Takes what a socket has.
+pub(crate) fn receive(socket: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
+    rustix::net::recv(socket, out, RecvFlags::empty()).map(|(count, _)| count)
 }
 
 /// Reads a file into the buffers; with `cached_only` only what needs no wait (`RWF_NOWAIT`), else EAGAIN.

@@ -251,14 +251,21 @@ impl Pool {
             .map_err(|error| Error::new(Errno::MFILE, format!("{during}: {error}")))?;
         let worker = self.worker_of(stream)?;
         let key = stream.id * 2 + 1;
-        sys::epoll_arm(&worker.epoll, socket.as_fd(), key, sys::Interest::Readable)
-            .map_err(|errno| Error::from_errno(errno, during))?;
         let watch = Watch {
             stream: Arc::downgrade(stream),
             readiness: Arc::clone(readiness),
             socket,
         };
-        lock(&worker.watched).insert(key, watch);
+        // The event may come at once, and it comes once: who looks for the watch must find it.
+        let mut watched = lock(&worker.watched);
+        let watch = watched.entry(key).or_insert(watch);
+        sys::epoll_arm(
+            &worker.epoll,
+            watch.socket.as_fd(),
+            key,
+            sys::Interest::Readable,
+        )
+        .map_err(|errno| Error::from_errno(errno, during))?;
         Ok(())
     }
 

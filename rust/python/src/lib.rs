@@ -10,8 +10,10 @@ mod errors;
 mod handshake;
 mod key_log;
 mod keys;
+mod limit;
 mod opener;
 mod pool;
+mod records;
 mod sealer;
 mod secret;
 mod stream;
@@ -33,6 +35,8 @@ mod _core {
         after_fork_in_child, after_fork_in_parent, before_fork, counters, set_tunable,
         start_workers, stop_workers,
     };
+    #[pymodule_export]
+    use crate::records::read_records;
     #[pymodule_export]
     use crate::sealer::{Sealer, providers};
     #[pymodule_export]

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ktls_engine::{Data, Error, HostSocket, Owner, Patience, Stream as Engine};
 use pyo3::exceptions::{PyOSError, PyValueError};
@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use crate::buffer::{self, Input};
 use crate::errors::os_error;
 use crate::keys::Keys;
+use crate::limit::{self, Limit, run};
 use crate::{pool, sealer};
 
 /// The flag of send(2): more follows at once.
@@ -112,7 +113,7 @@ impl Stream {
         let nanoseconds = match timeout {
             None => -1,
             Some(seconds) => {
-                i64::try_from(seconds_to_duration(seconds)?.as_nanos()).unwrap_or(i64::MAX)
+                i64::try_from(limit::duration(seconds)?.as_nanos()).unwrap_or(i64::MAX)
             }
         };
         self.timeout.store(nanoseconds, Ordering::Relaxed);
@@ -206,16 +207,9 @@ impl Stream {
 
     #[pyo3(signature = (timeout=None))]
     fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let limit = timeout.map(seconds_to_duration).transpose()?;
+        let limit = Limit::waiting(timeout.map(limit::duration).transpose()?);
         let engine = self.engine()?;
-        run(
-            py,
-            Limit {
-                may_wait: true,
-                duration: limit,
-            },
-            |patience| engine.flush(patience),
-        )
+        run(py, limit, |patience| engine.flush(patience))
     }
 
     fn shutdown_write(&self) -> PyResult<()> {
@@ -268,18 +262,11 @@ impl Stream {
 
     fn limit(&self, flags: u32) -> Limit {
         match self.timeout.load(Ordering::Relaxed) {
-            _ if flags & MSG_DONTWAIT != 0 => Limit {
-                may_wait: false,
-                duration: None,
-            },
-            0 => Limit {
-                may_wait: false,
-                duration: None,
-            },
-            nanoseconds => Limit {
-                may_wait: true,
-                duration: u64::try_from(nanoseconds).ok().map(Duration::from_nanos),
-            },
+            _ if flags & MSG_DONTWAIT != 0 => Limit::AT_ONCE,
+            0 => Limit::AT_ONCE,
+            nanoseconds => {
+                Limit::waiting(u64::try_from(nanoseconds).ok().map(Duration::from_nanos))
+            }
         }
     }
 }
@@ -287,41 +274,6 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-/// How long a call may take.
-#[derive(Clone, Copy)]
-struct Limit {
-    may_wait: bool,
-    duration: Option<Duration>,
-}
-
-/// Runs a call of the engine without the interpreter. Python's signal handlers run while it waits; what one of them
-/// raises ends the call.
-fn run<T: Send>(
-    py: Python<'_>,
-    limit: Limit,
-    call: impl FnOnce(&mut Patience<'_>) -> Result<T, Error> + Send,
-) -> PyResult<T> {
-    let mut raised = None;
-    let result = py.detach(|| {
-        let mut interrupted = || {
-            if raised.is_none() {
-                raised = Python::attach(|py| py.check_signals()).err();
-            }
-            raised.is_some()
-        };
-        let deadline = limit.duration.map(|duration| Instant::now() + duration);
-        call(&mut Patience {
-            may_wait: limit.may_wait,
-            deadline,
-            interrupted: &mut interrupted,
-        })
-    });
-    match raised {
-        Some(error) => Err(error),
-        None => result.map_err(|error| os_error(&error)),
     }
 }
 
@@ -354,12 +306,4 @@ impl AsRef<[u8]> for Tail {
     fn as_ref(&self) -> &[u8] {
         (*self.0).as_ref().get(self.1..).unwrap_or_default()
     }
-}
-
-fn seconds_to_duration(seconds: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(seconds).map_err(|_| {
-        PyValueError::new_err(format!(
-            "timeout {seconds} is not a number of seconds, 0 or more"
-        ))
-    })
 }

@@ -213,7 +213,7 @@ impl Stream {
                 self.push_along(patience);
                 return Ok(accepted);
             }
-            if len - accepted >= tunables::handoff_min::get() {
+            if len - accepted >= tunables::handoff_min::get() && !self.lock().attended {
                 self.pool.schedule(self);
             }
             let enough = self.enough_room(len - accepted).max(least);

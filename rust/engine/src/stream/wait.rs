@@ -23,7 +23,7 @@ pub struct Patience<'a> {
 }
 
 impl Patience<'_> {
-    fn remaining(&self) -> Option<Duration> {
+    pub(crate) fn remaining(&self) -> Option<Duration> {
         self.deadline
             .map(|deadline| deadline.saturating_duration_since(Instant::now()))
     }
