@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ktls
-from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
+from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, sequence, tcp_pair
 from ktls import KTLSError, Mode
 from ktls.handover import TLSSocket, wrap_socket
 
