@@ -83,6 +83,7 @@ class Handshake:
         """Forget what was collected for a handshake that will not end."""
         if self._registration is not None:
             self._registration.release()
+            self._registration = None
         self._reader.watch = None
 
     def _begin(self) -> None:
@@ -121,6 +122,8 @@ class Handshake:
             raise
         self.settled = True
         self.abandon()
+        # Its records are not needed any more, and a connection may idle for days.
+        self._tap = None
 
     def _take_over(self) -> None:
         tap = self._tap

@@ -7,7 +7,6 @@ OpenSSL and never while waiting.
 
 import ssl
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ParamSpec, TypeVar, cast
 
@@ -42,7 +41,7 @@ class Shadow:
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self.lock = threading.Lock()
-        self.outbox: deque[Item] = deque()
+        self.outbox: list[Item] = []
         self.interpret: Callable[[bytes], Iterable[Item]] = as_it_is
         self.ssl_object = context.wrap_bio(
             self._incoming,

@@ -273,7 +273,7 @@ class Writer:
                 if count < len(item):
                     outbox[0] = item[count:]
                     continue
-            outbox.popleft()
+            del outbox[0]
 
     def _say(self, message: Message) -> None:
         self._stream.sendmsg([message.payload], message.content_type, atomic=True)
