@@ -162,9 +162,11 @@ class Fragmenting:
     @contextmanager
     def _alone(self, flags: int = 0) -> Iterator[None]:
         if os.getpid() != self._pid:
-            # The lock may be held by a thread that was not forked; the stream refuses by itself.
-            yield
-            return
+            # As the stream would say; but the lock may be held by a thread that was not forked.
+            raise OSError(
+                errno.EPIPE,
+                "the connection belongs to the parent process; connect anew in the child",
+            )
         timeout = 0 if flags & socket.MSG_DONTWAIT else self._timeout
         if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
             if timeout == 0:

@@ -19,6 +19,8 @@ SUITES = [
     *((version, suite) for version in ("1.0", "1.1", "1.2") for suite in SHA1),
     *(("1.2", suite) for suite in NEWER),
 ]
+OP_DONT_INSERT_EMPTY_FRAGMENTS = 0x800
+"""An option of OpenSSL that ssl has no name for."""
 FRAGMENT = "kern.ipc.tls.tls10_fragment"
 
 ORDERS = pytest.mark.parametrize("encrypt_then_mac", [True, False], ids=["EtM", "MtE"])
@@ -147,6 +149,16 @@ def test_what_precedes_the_data(make_cbc, server_side: bool, choice: str, count:
         assert sequence(own) - first == count
         assert receive(other, 4) == b"data"
         exchange(own, other)
+
+
+def test_openssl_without_empty_fragments(make_cbc, server_side: bool) -> None:
+    """The probe is one record then, not two."""
+    ours, theirs = make_cbc("1.0", "AES256-SHA", False, server_side)
+    ours.options |= OP_DONT_INSERT_EMPTY_FRAGMENTS
+    with pair(prepare(ours), theirs, server_side=server_side) as (own, other):
+        assert_ours(own)
+        exchange(own, other)
+        end(own, other)
 
 
 @ORDERS

@@ -70,9 +70,10 @@ def test_suites_are_openssls() -> None:
         assert cipher["aead"] is (suite.auth_algorithm == 0)
         assert suite.tls13 is (cipher["protocol"] == "TLSv1.3")
         assert suite.prf_hash == ("sha384" if suite.name.endswith("SHA384") else "sha256")
-        newest = {"TLSv1.3": 4, "TLSv1.2": 3, "TLSv1.0": 3}[cipher["protocol"]]
-        assert max(suite.tls_vminors) == newest
-        assert (1 in suite.tls_vminors) is (cipher["protocol"] == "TLSv1.0")
+        # What ssl says is the oldest version that it goes with.
+        oldest = {"TLSv1.3": 4, "TLSv1.2": 3, "TLSv1.0": 1, "SSLv3": 1}[cipher["protocol"]]
+        assert min(suite.tls_vminors) == oldest
+        assert max(suite.tls_vminors) == (4 if suite.tls13 else 3)
     assert suites.named(0x1304) is None
 
 
@@ -229,6 +230,18 @@ def test_hello_that_was_not_seen_or_not_understood() -> None:
     tap.incoming(bytes.fromhex("802e010303"))
     with pytest.raises(NotTakenOver, match="SSLv2"):
         find_candidates(tap, [], True, CIPHER)
+
+
+def test_encrypt_then_mac_means_nothing_with_an_aead() -> None:
+    """A server should not say it, and OpenSSL does not look (RFC 7366 §3)."""
+    tap = watched(encrypt_then_mac=True)
+    secret = _core.Secret("CLIENT_RANDOM", os.urandom(48))
+    _, server = secret.key_block(
+        3, "sha256", tap.client_hello.random, tap.server_hello.random, CRYPTO_AES_NIST_GCM_16, 16
+    )
+    tap.own_records = [_core.Sealer(server).seal(b"\x14\0\0\x0c" + bytes(12), 22)]
+    [candidate] = find_candidates(tap, [secret], True, CIPHER)
+    assert candidate.opener.sequence == 1
 
 
 def test_secrets_that_open_nothing() -> None:
