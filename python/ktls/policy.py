@@ -155,7 +155,7 @@ sysctl.add(
         "stream_run",
         4,
         1,
-        1000000,
+        64,
         "Writes that close together after which a worker stays awake for the connection. A request"
         " and its answer are fewer, and are sent by their caller at once",
     ),

@@ -81,7 +81,7 @@ tunables! {
     /// Microseconds between two writes that still make them one stream.
     stream_gap_us = 15, 0..=1_000_000;
     /// Writes that close together after which a worker stays awake for them.
-    stream_run = 4, 1..=1_000_000;
+    stream_run = 4, 1..=64;
     /// Bytes a worker sends for one connection before the next has its turn.
     quantum = 1 << 20, 16 << 10..=1 << 30;
     /// Threads that read files which are not in memory.

@@ -72,19 +72,22 @@ pub(crate) fn copy(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     Ok(bytes.to_vec())
 }
 
-/// Refuses an output buffer that cannot take `size` bytes.
-pub(crate) fn check_room(object: &Bound<'_, PyAny>, size: usize) -> PyResult<()> {
-    writable(object, size).map(drop)
-}
-
-/// Writes `bytes` to the start of a writable contiguous buffer.
-pub(crate) fn write_to_start(object: &Bound<'_, PyAny>, bytes: &[u8]) -> PyResult<()> {
-    let buffer = writable(object, bytes.len())?;
+/// Lets `write` fill the first `size` bytes of a writable contiguous buffer.
+pub(crate) fn fill<R>(
+    object: &Bound<'_, PyAny>,
+    size: usize,
+    write: impl FnOnce(&mut [u8]) -> PyResult<R>,
+) -> PyResult<R> {
+    let buffer = writable(object, size)?;
+    if size == 0 {
+        return write(&mut []);
+    }
     let start = buffer.buf_ptr().cast::<u8>();
-    // SAFETY: the exporter promises at least `bytes.len()` writable bytes at `start` while `buffer` lives, the source is
-    // Rust's own and cannot overlap, and the interpreter is held.
-    unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), start, bytes.len()) };
-    Ok(())
+    // SAFETY: the exporter promises at least `size` writable bytes at `start` while `buffer` lives, and the interpreter
+    // is held, so that nobody else comes to them. What is written is read from `bytes`, which are never writable, or
+    // from a copy of ours: nothing overlaps.
+    let out = unsafe { std::slice::from_raw_parts_mut(start, size) };
+    write(out)
 }
 
 fn writable(object: &Bound<'_, PyAny>, size: usize) -> PyResult<PyUntypedBuffer> {

@@ -78,11 +78,9 @@ impl Sealer {
         content_type: u8,
     ) -> PyResult<usize> {
         let input = Input::new(data)?;
-        let mut records = vec![0; wire_size(self.seal.suite(), input.as_slice().len())];
-        buffer::check_room(out, records.len())?;
-        self.seal_records(input.as_slice(), content_type, &mut records)?;
-        buffer::write_to_start(out, &records)?;
-        Ok(records.len())
+        let size = wire_size(self.seal.suite(), input.as_slice().len());
+        let seal = |out: &mut [u8]| self.seal_records(input.as_slice(), content_type, out);
+        buffer::fill(out, size, seal).map(|()| size)
     }
 
     #[getter]

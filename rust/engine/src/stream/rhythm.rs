@@ -11,6 +11,9 @@ use crate::tunables;
 
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
+/// Further writes are not counted, so that a few pauses end what many writes began.
+const MOST: u32 = 64;
+
 fn now_ns() -> u64 {
     u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
@@ -25,13 +28,14 @@ impl Rhythm {
     /// A write begins.
     pub(super) fn begin(&self) {
         let gap = now_ns().saturating_sub(self.last_end_ns.load(Ordering::Relaxed));
-        if gap <= 1000 * tunables::stream_gap_us::get() as u64 {
-            let before = self.close_together.load(Ordering::Relaxed);
-            self.close_together
-                .store(before.saturating_add(1), Ordering::Relaxed);
+        let before = self.close_together.load(Ordering::Relaxed);
+        let now = if gap <= 1000 * tunables::stream_gap_us::get() as u64 {
+            (before + 1).min(MOST)
         } else {
-            self.close_together.store(0, Ordering::Relaxed);
-        }
+            // One pause, such as a wait for the interpreter, does not make a stream something else.
+            before / 2
+        };
+        self.close_together.store(now, Ordering::Relaxed);
     }
 
     /// A write has ended, and its caller runs again.
