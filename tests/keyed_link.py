@@ -26,6 +26,8 @@ def parameters(secrets: Secrets, **changes: Any) -> ktls.TLSEnable:
         "iv": secrets.iv,
         "tls_vminor": secrets.suite.tls_vminor,
         "rec_seq": secrets.rec_seq,
+        "auth_algorithm": secrets.suite.auth_algorithm,
+        "auth_key": secrets.mac_key,
     }
     return ktls.TLSEnable(**(values | changes))
 

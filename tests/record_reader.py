@@ -1,5 +1,4 @@
-"""Opens TLS 1.2 and 1.3 records with the ``cryptography`` package: an opinion of its own about
-every byte.
+"""Opens TLS records with the ``cryptography`` package: an opinion of its own about every byte.
 
 Nothing here uses the code under test.
 """
@@ -12,6 +11,10 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
+from cbc_reader import BLOCK_LEN, CBCReader, mac_len
+
+AES_CBC = 11
+SHA1, SHA256, SHA384 = 7, 18, 19
 AES_GCM = 25
 CHACHA20_POLY1305 = 41
 HEADER_LEN = 5
@@ -26,13 +29,17 @@ class Suite:
     cipher_algorithm: int
     key_len: int
     iv_len: int
+    auth_algorithm: int = 0
 
     def __str__(self) -> str:
         return self.name
 
     @property
     def overhead(self) -> int:
-        """Bytes that a record is longer than its payload."""
+        """Bytes that a record is longer than its payload; with AES-CBC at most."""
+        if self.cipher_algorithm == AES_CBC:
+            explicit = 0 if self.tls_vminor == 1 else BLOCK_LEN
+            return HEADER_LEN + explicit + mac_len(self.auth_algorithm) + BLOCK_LEN
         if self.tls_vminor == 4:
             return HEADER_LEN + 1 + 16
         return HEADER_LEN + 16 + (8 if self.cipher_algorithm == AES_GCM else 0)
@@ -46,6 +53,19 @@ SUITES = [
     Suite("tls13-aes256-gcm", 4, AES_GCM, 32, 12),
     Suite("tls13-chacha20", 4, CHACHA20_POLY1305, 32, 12),
 ]
+CBC_SUITES = [
+    Suite(f"tls1{minor - 1}-aes{key_len * 8}-cbc-{name}", minor, AES_CBC, key_len, iv_len, auth)
+    for key_len in (16, 32)
+    for minor, iv_len, name, auth in (
+        (1, 16, "sha1", SHA1),
+        (2, 0, "sha1", SHA1),
+        (3, 0, "sha1", SHA1),
+        (3, 0, "sha256", SHA256),
+        (3, 0, "sha384", SHA384),
+    )
+]
+
+ALL_SUITES = SUITES + CBC_SUITES
 
 
 @dataclass
@@ -55,11 +75,14 @@ class Secrets:
     suite: Suite
     key: bytes = field(init=False, repr=False)
     iv: bytes = field(init=False, repr=False)
+    mac_key: bytes = field(init=False, repr=False)
     sequence: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.key = os.urandom(self.suite.key_len)
         self.iv = os.urandom(self.suite.iv_len)
+        auth_algorithm = self.suite.auth_algorithm
+        self.mac_key = os.urandom(mac_len(auth_algorithm)) if auth_algorithm else b""
         self.sequence = random.getrandbits(63)
 
     @property
@@ -72,8 +95,16 @@ class RecordReader:
 
     def __init__(self, secrets: Secrets) -> None:
         suite = secrets.suite
-        cipher = AESGCM if suite.cipher_algorithm == AES_GCM else ChaCha20Poly1305
-        self._cipher = cipher(secrets.key)
+        self._cbc = None
+        match suite.cipher_algorithm:
+            case 25:
+                self._cipher = AESGCM(secrets.key)
+            case 41:
+                self._cipher = ChaCha20Poly1305(secrets.key)
+            case _:
+                self._cbc = CBCReader(
+                    secrets.key, secrets.iv, suite.auth_algorithm, secrets.mac_key
+                )
         self._iv = secrets.iv
         self._suite = suite
         self.sequence = secrets.sequence
@@ -82,9 +113,13 @@ class RecordReader:
     def open(self, record: bytes) -> tuple[int, bytes]:
         """Content type and payload of a whole record."""
         header, body = record[:HEADER_LEN], record[HEADER_LEN:]
-        assert header[1:3] == b"\x03\x03"
+        assert header[1:3] == bytes([3, min(self._suite.tls_vminor, 3)])
         assert int.from_bytes(header[3:5], "big") == len(body)
-        if self._suite.tls_vminor == 4:
+        if self._cbc is not None:
+            iv, payload = self._cbc.open(self.sequence, header, body)
+            self._fresh(iv)
+            opened = (header[0], payload)
+        elif self._suite.tls_vminor == 4:
             opened = self._open_13(header, body)
         else:
             opened = self._open_12(header, body)

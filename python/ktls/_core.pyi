@@ -67,8 +67,15 @@ class Keys:
     def tls_vminor(self) -> int: ...
     @property
     def cipher_algorithm(self) -> int: ...
+    def with_iv(self, iv: ReadableBuffer) -> Keys:
+        """The same keys with another implicit IV.
+
+        So TLS 1.0 AES-CBC goes on after a record that was sealed elsewhere.
+        """
     @property
     def auth_algorithm(self) -> int: ...
+    @property
+    def encrypt_then_mac(self) -> bool: ...
     @property
     def key_len(self) -> int: ...
     @property
@@ -133,6 +140,9 @@ class Opener:
     def clone(self) -> Opener: ...
     @property
     def sequence(self) -> int: ...
+    @property
+    def chained_iv(self) -> bytes | None:
+        """IV of the next record: the end of the last one opened (TLS 1.0 AES-CBC), else None."""
     @property
     def explicit_nonce(self) -> int | None:
         """The explicit part of the nonce of the last record opened (TLS 1.2 AES-GCM), else None."""

@@ -15,10 +15,20 @@ from typing import TYPE_CHECKING, Final, Protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ktls._core import Stream
+    from _typeshed import ReadableBuffer
 
 READ_LEN: Final = 262144
 """Bytes read at once from what the engine cannot read itself: one flush unit."""
+
+
+class Sender(Protocol):
+    """The part of a stream that is needed here."""
+
+    def send(self, data: ReadableBuffer, /) -> int:
+        """As ``Stream.send``."""
+
+    def sendfile(self, fd: int, offset: int, count: int, /) -> int:
+        """As ``Stream.sendfile``."""
 
 
 class Readable(Protocol):
@@ -29,7 +39,7 @@ class Readable(Protocol):
 
 
 def send_file(
-    stream: Stream, file: Readable, offset: int, count: int | None, *, blocking: bool
+    stream: Sender, file: Readable, offset: int, count: int | None, *, blocking: bool
 ) -> int:
     """The work of ``Socket.sendfile``, which documents it."""
     _check(file, offset, count)
@@ -51,7 +61,7 @@ def send_file(
     return accepted
 
 
-def _by_engine(stream: Stream, fd: int, offset: int, count: int | None) -> Iterator[int]:
+def _by_engine(stream: Sender, fd: int, offset: int, count: int | None) -> Iterator[int]:
     end = os.fstat(fd).st_size if count is None else offset + count
     while offset < end:
         part = stream.sendfile(fd, offset, end - offset)
@@ -62,7 +72,7 @@ def _by_engine(stream: Stream, fd: int, offset: int, count: int | None) -> Itera
 
 
 def _by_reading(
-    stream: Stream, file: Readable, offset: int, count: int | None, *, blocking: bool
+    stream: Sender, file: Readable, offset: int, count: int | None, *, blocking: bool
 ) -> Iterator[int]:
     if _is_seekable(file):
         file.seek(offset)  # type: ignore[attr-defined]  # it is seekable

@@ -18,6 +18,11 @@ _HMACS: Final = {
     c.CRYPTO_SHA2_256_HMAC: "SHA2-256",
     c.CRYPTO_SHA2_384_HMAC: "SHA2-384",
 }
+_MAC_KEY_LENS: Final = {
+    c.CRYPTO_SHA1_HMAC: 20,
+    c.CRYPTO_SHA2_256_HMAC: 32,
+    c.CRYPTO_SHA2_384_HMAC: 48,
+}
 _GMACS: Final = (
     c.CRYPTO_AES_128_NIST_GMAC,
     c.CRYPTO_AES_192_NIST_GMAC,
@@ -119,9 +124,7 @@ def check(en: TLSEnable, *, cbc_enable: bool = True) -> None:
             _check_gcm(en)
         case c.CRYPTO_AES_CBC:
             if not cbc_enable:
-                raise OSError(
-                    errno.EOPNOTSUPP, "AES-CBC is switched off; set kern.ipc.tls.cbc_enable to 1"
-                )
+                raise cbc_is_off()
             _check_cbc(en)
         case c.CRYPTO_CHACHA20_POLY1305:
             _check_chacha20(en)
@@ -130,6 +133,11 @@ def check(en: TLSEnable, *, cbc_enable: bool = True) -> None:
                 f"cipher_algorithm is {other}; known are "
                 + ", ".join(f"{number} ({name})" for number, name in _CIPHERS.items())
             )
+
+
+def cbc_is_off() -> OSError:
+    """EOPNOTSUPP: ``kern.ipc.tls.cbc_enable`` forbids the suite."""
+    return OSError(errno.EOPNOTSUPP, "AES-CBC is switched off; set kern.ipc.tls.cbc_enable to 1")
 
 
 def check_key_len(cipher_algorithm: int, key_len: int) -> None:
@@ -183,6 +191,13 @@ def _check_cbc(en: TLSEnable) -> None:
         _invalid(
             f"auth_algorithm is {en.auth_algorithm}; {_HMACS[en.auth_algorithm]} exists in TLS 1.2"
             f" only, TLS 1.{en.tls_vminor - 1} takes {c.CRYPTO_SHA1_HMAC} (SHA1)"
+        )
+    mac_key_len = _MAC_KEY_LENS[en.auth_algorithm]
+    if len(en.auth_key) != mac_key_len:
+        # Upstream takes any length but 0. A key block has no other one (RFC 5246 appendix C).
+        _invalid(
+            f"auth_key has {len(en.auth_key)} bytes; {_HMACS[en.auth_algorithm]} takes"
+            f" {mac_key_len}"
         )
 
 

@@ -9,6 +9,7 @@ import errno
 import os
 from typing import Final
 
+from ktls.fragments import Fragment
 from ktls.sysctl import PREFIX, Node, sysctl
 
 ENVIRONMENT: Final = "KTLS_SYSCTL"
@@ -37,6 +38,17 @@ sysctl.add(
         default="",
         help="Name of the backend that new sessions use; empty: the first of descending priority"
         " that takes the suite",
+    ),
+    Node(
+        name=PREFIX + "tls10_fragment",
+        type="string",
+        flags="RW",
+        default="auto",
+        choices=("auto", *Fragment),
+        help="What precedes the data of a write in TLS 1.0 with AES-CBC, for sessions set up from"
+        " now on: none; empty, a record without data; split, a record of the first byte, which"
+        " peers that trip over empty records take, too; auto, split after a hand-over, as browsers"
+        " do, and none for TCP_TXTLS_ENABLE, as upstream does",
     ),
     Node(
         name=PREFIX + "workers",
@@ -202,6 +214,14 @@ def worker_count() -> int:
 def max_frame_len(limit: int) -> int:
     """Payload bytes of a record, where the peer allows at most `limit` (RFC 6066, RFC 8449)."""
     return min(limit, sysctl.number(PREFIX + "maxlen"))
+
+
+def tls10_fragment(*, handed_over: bool) -> Fragment:
+    """What precedes the data of a write of a TLS 1.0 AES-CBC session."""
+    chosen = str(sysctl[PREFIX + "tls10_fragment"])
+    if chosen == "auto":
+        return Fragment.SPLIT if handed_over else Fragment.NONE
+    return Fragment(chosen)
 
 
 def admit() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from ktls import _core, backends, params, policy
 from ktls import constants as c
 from ktls.constants import Mode
+from ktls.fragments import Fragment
 from ktls.params import TLSEnable
 from ktls.sysctl import PREFIX, sysctl
 
@@ -27,7 +28,13 @@ class Session:
     backend: str
     provider: str
     max_frame_len: int
+    fragment: Fragment = Fragment.NONE
     mode: Mode = Mode.SW
+
+    @property
+    def permits_empty_frames(self) -> bool:
+        """Whether a write of nothing makes a record: it means something in TLS 1.0 AES-CBC only."""
+        return _chains(self.tls_vminor, self.cipher_algorithm)
 
     def __str__(self) -> str:
         suite = params.suite_name(self.tls_vminor, self.cipher_algorithm, self.key_len)
@@ -56,7 +63,11 @@ class Slot:
         self._admit()
         params.check(en, cbc_enable=bool(sysctl[PREFIX + "cbc_enable"]))
         session = _create(
-            en.tls_vminor, en.cipher_algorithm, len(en.cipher_key), c.TLS_MAX_MSG_SIZE_V10_2
+            en.tls_vminor,
+            en.cipher_algorithm,
+            len(en.cipher_key),
+            c.TLS_MAX_MSG_SIZE_V10_2,
+            handed_over=False,
         )
         mac = en.cipher_algorithm == c.CRYPTO_AES_CBC
         keys = _core.Keys(
@@ -81,7 +92,15 @@ class Slot:
     ) -> None:
         """The same from keys that are in the engine already (the hand-over's way in)."""
         self._admit()
-        session = _create(keys.tls_vminor, keys.cipher_algorithm, keys.key_len, max_frame_len)
+        if keys.cipher_algorithm == c.CRYPTO_AES_CBC and not sysctl[PREFIX + "cbc_enable"]:
+            raise params.cbc_is_off()
+        session = _create(
+            keys.tls_vminor,
+            keys.cipher_algorithm,
+            keys.key_len,
+            max_frame_len,
+            handed_over=True,
+        )
         self._fill(stream, session, keys, sequence, explicit_nonce, listening=listening)
 
     def rekey(self, stream: _core.Stream, keys: _core.Keys) -> None:
@@ -148,10 +167,15 @@ class Slot:
         sysctl.count(PREFIX + "stats.offload_total")
 
 
-def _create(tls_vminor: int, cipher_algorithm: int, key_len: int, limit: int) -> Session:
+def _create(
+    tls_vminor: int, cipher_algorithm: int, key_len: int, limit: int, *, handed_over: bool
+) -> Session:
     """Row 16: who seals."""
     params.check_key_len(cipher_algorithm, key_len)
     backend, provider = backends.choose(tls_vminor, cipher_algorithm, key_len)
+    fragment = Fragment.NONE
+    if _chains(tls_vminor, cipher_algorithm):
+        fragment = policy.tls10_fragment(handed_over=handed_over)
     return Session(
         tls_vminor,
         cipher_algorithm,
@@ -159,7 +183,13 @@ def _create(tls_vminor: int, cipher_algorithm: int, key_len: int, limit: int) ->
         backend.name,
         provider,
         policy.max_frame_len(limit),
+        fragment,
     )
+
+
+def _chains(tls_vminor: int, cipher_algorithm: int) -> bool:
+    """Whether the IV of a record is the end of the one before."""
+    return tls_vminor == c.TLS_MINOR_VER_ZERO and cipher_algorithm == c.CRYPTO_AES_CBC
 
 
 _filling = threading.Lock()

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ktls import _core, filesend, message, tcp, workers
 from ktls import constants as c
+from ktls.addressing import Addressing
 from ktls.constants import Mode
+from ktls.fragments import Fragment, Fragmenting
 from ktls.params import TLSEnable
 from ktls.session import Slot
 from ktls.sysctl import PREFIX, sysctl
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 
-class Socket:
+class Socket(Addressing):
     """Takes over a TCP socket, connected or fresh, and sends through KTLS once keys are installed.
 
     The object that was passed in is closed afterwards, so that no one writes clear text through it;
@@ -39,7 +41,7 @@ class Socket:
     OSError EINVAL for one that is not TCP, OSError when the worker threads cannot be started.
     """
 
-    __slots__ = ("__weakref__", "_selectable", "_slot", "_sock", "_stream")
+    __slots__ = ("__weakref__", "_engine", "_selectable", "_slot", "_sock", "_stream")
 
     def __init__(self, sock: socket.socket, /) -> None:
         if isinstance(sock, Socket):
@@ -48,7 +50,9 @@ class Socket:
         workers.start()
         timeout = sock.gettimeout()
         family, kind, proto = sock.family, sock.type, sock.proto
-        self._stream = _core.Stream(sock.fileno())
+        self._engine = _core.Stream(sock.fileno())
+        # What is written goes through here: in TLS 1.0 something may be put before it.
+        self._stream: _core.Stream | Fragmenting = self._engine
         self._sock = socket.socket(family, kind, proto, fileno=sock.detach())
         self._slot = Slot()
         self._selectable = False
@@ -78,7 +82,8 @@ class Socket:
                     raise TypeError(
                         f"TCP_TXTLS_ENABLE takes a ktls.TLSEnable, not {type(value).__name__}"
                     )
-                self._slot.enable(self._stream, value, listening=self._listening())
+                self._slot.enable(self._engine, value, listening=self._listening())
+                self._fragment()
             case c.TCP_TXTLS_MODE:
                 self._set_mode(value)
             case _:
@@ -116,6 +121,11 @@ class Socket:
     def _listening(self) -> bool:
         return bool(self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
 
+    def _fragment(self) -> None:
+        session = self._slot.session
+        if session is not None and session.fragment is not Fragment.NONE:
+            self._stream = Fragmenting(self._engine, self._sock, session.fragment)
+
     # -- the hand-over's way in --------------------------------------------------------------------
 
     def _install(
@@ -123,17 +133,18 @@ class Socket:
     ) -> None:
         """TCP_TXTLS_ENABLE with keys that the engine holds already.  OSError as there."""
         self._slot.install(
-            self._stream,
+            self._engine,
             keys,
             sequence,
             explicit_nonce,
             max_frame_len,
             listening=self._listening(),
         )
+        self._fragment()
 
     def _rekey(self, keys: _core.Keys) -> None:
         """The next generation's keys, from record 0 on (TLS 1.3)."""
-        self._slot.rekey(self._stream, keys)
+        self._slot.rekey(self._engine, keys)
 
     def _release(self) -> socket.socket:
         """Give the kernel socket back when all was sent that was accepted; closes this object."""
@@ -152,7 +163,7 @@ class Socket:
         What was accepted is never asked for again.
         Blocking, that is all of it; with a timeout or MSG_DONTWAIT perhaps less.  ``bytes`` are
         referenced, any other buffer is copied.  Empty data: 0, as Python's sockets do (upstream
-        says EINVAL; an empty record that means something exists in TLS 1.0 only).
+        says EINVAL); in TLS 1.0 with AES-CBC a record without data, as upstream.
 
         Raises BlockingIOError or TimeoutError when nothing was accepted, OSError EPIPE after
         ``shutdown``, EINVAL for MSG_EOR, EOPNOTSUPP for flags other than MSG_MORE, MSG_DONTWAIT and
@@ -160,13 +171,32 @@ class Socket:
         """
         if flags or type(data) is not bytes or not data:
             flags = message.checked_flags(flags)
-            if self._is_nothing(data):
+            if self._is_nothing(data) and not self._permits_empty_frames():
                 return 0
             return self._stream.send(data, c.TLS_RLTYPE_APP, flags)
         return self._stream.send(data)
 
+    def sendto(
+        self, data: ReadableBuffer, flags_or_address: Any, address: Any | None = None, /
+    ) -> int:
+        """As ``socket.sendto``: connects first if need be, then ``send``.
+
+        Raises OSError EAFNOSUPPORT for a multicast and EACCES for the broadcast address, then as
+        ``connect`` and ``send``.  The address of a connected socket is not looked at any further.
+        """
+        flags = 0
+        if address is None:
+            address = flags_or_address
+        else:
+            flags = message.checked_flags(flags_or_address)
+        self._connect_for_send(address)
+        return self.send(data, flags)
+
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
-        """Accept all of `data`.  Errors as ``send``, perhaps after a part was accepted."""
+        """Accept all of `data`, nothing of which is nothing in every version.
+
+        Errors as ``send``, perhaps after a part was accepted.
+        """
         if flags or type(data) is not bytes or not data:
             flags = message.checked_flags(flags)
             if self._is_nothing(data):
@@ -186,6 +216,10 @@ class Socket:
             raise OSError(errno.EBADF, "the socket is closed")
         return True
 
+    def _permits_empty_frames(self) -> bool:
+        session = self._slot.session
+        return session is not None and session.permits_empty_frames
+
     def sendmsg(
         self,
         buffers: Iterable[ReadableBuffer],
@@ -200,18 +234,19 @@ class Socket:
         (16384 bytes).
 
         Raises OSError as ``send``; EINVAL for any other control message (its level counts, unlike
-        upstream) and for a record type without a session or without data; EMSGSIZE for a message
-        with a record type that can never fit (kern.ipc.tls.sendspace).
+        upstream) and for a record type without a session, or without data but in TLS 1.0 with
+        AES-CBC; EMSGSIZE for a message with a record type that can never fit
+        (kern.ipc.tls.sendspace).
         """
         flags = message.checked_flags(flags)
         parts = list(buffers)
         controls = list(ancdata)
         if not controls:
-            if self._is_nothing(*parts):
+            if self._is_nothing(*parts) and not self._permits_empty_frames():
                 return 0
             return self._stream.sendmsg(parts, c.TLS_RLTYPE_APP, flags)
         content_type = message.record_type(controls, self._slot.session)
-        if self._is_nothing(*parts):
+        if self._is_nothing(*parts) and not self._permits_empty_frames():
             raise OSError(
                 errno.EINVAL, f"a message of record type {content_type} needs data; it has none"
             )
@@ -328,37 +363,6 @@ class Socket:
     def getblocking(self) -> bool:
         """As ``socket.getblocking``."""
         return self._blocking()
-
-    def connect(self, address: Any, /) -> None:
-        """As ``socket.connect``; keys may have been installed before, as upstream."""
-        self._sock.connect(address)
-
-    def connect_ex(self, address: Any, /) -> int:
-        """As ``socket.connect_ex``."""
-        return self._sock.connect_ex(address)
-
-    def getpeername(self) -> Any:
-        """As ``socket.getpeername``."""
-        return self._sock.getpeername()
-
-    def getsockname(self) -> Any:
-        """As ``socket.getsockname``."""
-        return self._sock.getsockname()
-
-    @property
-    def family(self) -> socket.AddressFamily:
-        """As ``socket.family``."""
-        return socket.AddressFamily(self._sock.family)
-
-    @property
-    def type(self) -> socket.SocketKind:
-        """As ``socket.type``."""
-        return socket.SocketKind(self._sock.type)
-
-    @property
-    def proto(self) -> int:
-        """As ``socket.proto``."""
-        return self._sock.proto
 
     def __enter__(self) -> Self:
         return self

@@ -26,7 +26,8 @@ class Node:
     """One name of the tree.
 
     ``flags`` as in sysctl(9): RW any time; RDTUN until the first worker thread runs, read-only
-    afterwards; RD never.  ``low`` and ``high`` bound a number, both inclusive.  ``engine`` is the
+    afterwards; RD never.  ``low`` and ``high`` bound a number, both inclusive; a string is one of
+    ``choices`` where there are any.  ``engine`` is the
     name under which the value is pushed to ``_core.set_tunable``; a node with ``counted`` is read
     from ``_core.counters``.
     """
@@ -38,11 +39,13 @@ class Node:
     default: Value = 0
     low: int = 0
     high: int = 2**32 - 1
+    choices: tuple[str, ...] = ()
     engine: str | None = None
     counted: bool = False
 
     def __str__(self) -> str:
         bounds = f", {self.low}..{self.high}" if self.type in ("int", "uint") else ""
+        bounds += f", one of {', '.join(self.choices)}" if self.choices else ""
         default = "" if self.flags == "RD" else f", default {self.default!r}{bounds}"
         return f"{self.name} ({self.type} {self.flags}{default}): {self.help}"
 
@@ -150,6 +153,11 @@ def _checked(node: Node, value: Value) -> Value:
     if node.type == "string":
         if not isinstance(value, str):
             raise TypeError(f"{node.name} takes a str, not {type(value).__name__}")
+        if node.choices and value not in node.choices:
+            raise OSError(
+                errno.EINVAL,
+                f"{node.name} cannot be {value!r}; it is one of {', '.join(node.choices)}",
+            )
         return value
     if not isinstance(value, int):
         raise TypeError(f"{node.name} takes a {node.type}, not {type(value).__name__}")

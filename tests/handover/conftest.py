@@ -1,6 +1,7 @@
 """Fixtures for the hand-over: contexts for both roles, ours and the peer's."""
 
 import ssl
+import warnings
 from collections.abc import Callable
 
 import pytest
@@ -10,6 +11,9 @@ import ktls
 from ktls.handover import prepare
 
 ContextMaker = Callable[..., ssl.SSLContext]
+VERSIONS = {"1.0": "TLSv1", "1.1": "TLSv1_1", "1.2": "TLSv1_2", "1.3": "TLSv1_3"}
+OP_NO_ENCRYPT_THEN_MAC = 0x80000
+"""An option of OpenSSL that ssl has no name for."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +44,7 @@ def make_context(
         ciphers: str | None = None,
         rsa: bool = False,
         prepared: bool = False,
+        encrypt_then_mac: bool = True,
     ) -> ssl.SSLContext:
         protocol = ssl.PROTOCOL_TLS_SERVER if server_side else ssl.PROTOCOL_TLS_CLIENT
         context = ssl.SSLContext(protocol)
@@ -47,10 +52,15 @@ def make_context(
             (rsa_certificate if rsa else certificate).configure_cert(context)
         authority.configure_trust(context)
         if version is not None:
-            number = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}[version]
-            context.minimum_version = context.maximum_version = number
+            with warnings.catch_warnings():
+                # 1.0 and 1.1 are deprecated, and wanted here.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                number = ssl.TLSVersion[VERSIONS[version]]
+                context.minimum_version = context.maximum_version = number
         if ciphers is not None:
             context.set_ciphers(ciphers)
+        if not encrypt_then_mac:
+            context.options |= OP_NO_ENCRYPT_THEN_MAC
         return prepare(context) if prepared else context
 
     return make

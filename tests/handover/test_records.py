@@ -8,7 +8,7 @@ import pytest
 
 from handover.pairs import assert_ours, exchange, pair
 from ktls import HandoverError, _core
-from ktls.constants import CRYPTO_AES_CBC, CRYPTO_AES_NIST_GCM_16
+from ktls.constants import CRYPTO_AES_NIST_GCM_16
 from ktls.handover import prepare, suites
 from ktls.handover.follower import ALERT, HANDSHAKE, Follower, Message, WriteKeys
 from ktls.handover.hello import HelloTap
@@ -70,7 +70,10 @@ def test_suites_are_openssls() -> None:
         assert cipher["aead"] is (suite.auth_algorithm == 0)
         assert suite.tls13 is (cipher["protocol"] == "TLSv1.3")
         assert suite.prf_hash == ("sha384" if suite.name.endswith("SHA384") else "sha256")
-        assert bool(suite.refusal) is (suite.cipher_algorithm == CRYPTO_AES_CBC)
+        # What ssl says is the oldest version that it goes with.
+        oldest = {"TLSv1.3": 4, "TLSv1.2": 3, "TLSv1.0": 1, "SSLv3": 1}[cipher["protocol"]]
+        assert min(suite.tls_vminors) == oldest
+        assert max(suite.tls_vminors) == (4 if suite.tls13 else 3)
     assert suites.named(0x1304) is None
 
 
@@ -202,7 +205,11 @@ CIPHER = ("ECDHE-RSA-AES128-GCM-SHA256", "TLSv1.2", 128)
         ({"compression_method": 1}, CIPHER, "compression"),
         ({"cipher_suite": 0x1301}, CIPHER, "ECDHE-RSA-AES128-GCM-SHA256 .0x1301. stays"),
         ({"tls_vminor": 4}, CIPHER, r"not in TLS version 3\.4"),
-        ({"cipher_suite": 0xC027}, ("ECDHE-RSA-AES128-SHA256", "TLSv1.2", 128), "AES-CBC"),
+        (
+            {"cipher_suite": 0xC027, "tls_vminor": 2},
+            ("ECDHE-RSA-AES128-SHA256", "TLSv1.1", 128),
+            r"not in TLS version 3\.2",
+        ),
         ({"cipher_suite": 0x1304}, ("TLS_AES_128_CCM_SHA256", "TLSv1.3", 128), "CCM"),
         ({"cipher_suite": 0x1304}, None, "unknown"),
     ],
@@ -223,6 +230,18 @@ def test_hello_that_was_not_seen_or_not_understood() -> None:
     tap.incoming(bytes.fromhex("802e010303"))
     with pytest.raises(NotTakenOver, match="SSLv2"):
         find_candidates(tap, [], True, CIPHER)
+
+
+def test_encrypt_then_mac_means_nothing_with_an_aead() -> None:
+    """A server should not say it, and OpenSSL does not look (RFC 7366 §3)."""
+    tap = watched(encrypt_then_mac=True)
+    secret = _core.Secret("CLIENT_RANDOM", os.urandom(48))
+    _, server = secret.key_block(
+        3, "sha256", tap.client_hello.random, tap.server_hello.random, CRYPTO_AES_NIST_GCM_16, 16
+    )
+    tap.own_records = [_core.Sealer(server).seal(b"\x14\0\0\x0c" + bytes(12), 22)]
+    [candidate] = find_candidates(tap, [secret], True, CIPHER)
+    assert candidate.opener.sequence == 1
 
 
 def test_secrets_that_open_nothing() -> None:

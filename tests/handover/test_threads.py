@@ -17,13 +17,24 @@ from ktls.handover import TLSSocket, wrap_socket
 LENGTH = 20_000_000
 
 
-def test_full_duplex(make_context, version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "ciphers"),
+    [
+        ("1.0", "AES128-SHA:@SECLEVEL=0"),
+        ("1.2", None),
+        ("1.2", "AES256-SHA256"),
+        ("1.3", None),
+    ],
+)
+def test_full_duplex(make_context, version: str, ciphers: str | None) -> None:
     """Each end receives in one thread and sends in another; both ways are always full.
 
     Both ends are ours: a stock SSLSocket of two threads loses data now and then.
     """
-    server = make_context(True, version=version, prepared=True)
-    client = make_context(False, version=version, prepared=True)
+    server, client = (
+        make_context(role, version=version, ciphers=ciphers, rsa=True, prepared=True)
+        for role in (True, False)
+    )
     near, far = tcp_pair()
     with ThreadPoolExecutor(4) as pool:
         accepted = pool.submit(wrap_socket, near, server, server_side=True)

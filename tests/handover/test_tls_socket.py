@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import ktls
-from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
+from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, sequence, tcp_pair
 from ktls import KTLSError, Mode
 from ktls.handover import TLSSocket, wrap_socket
 
@@ -105,8 +105,13 @@ def test_every_way_to_send(contexts, server_side: bool, tmp_path: Path) -> None:
     path.write_bytes(data)
     with pair(ours, theirs, server_side=server_side) as (own, other):
         assert_ours(own)
+        before = sequence(own)
         assert own.send(b"") == 0
         assert own.write(b"") == 0
+        assert own.send(bytearray()) == 0
+        own.sendall(b"")
+        own.sendall(memoryview(b""))
+        assert sequence(own) == before
         assert own.send(data[:100]) == 100
         changed = bytearray(data[100:60_000])
         assert own.send(changed) == len(changed)

@@ -216,3 +216,19 @@ def test_key_lengths(cipher: int, key_len: int, words: str) -> None:
 @pytest.mark.parametrize(("cipher", "key_len"), [(GCM, 16), (GCM, 32), (CBC, 16), (CHACHA, 32)])
 def test_good_key_lengths(cipher: int, key_len: int) -> None:
     params.check_key_len(cipher, key_len)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "length"),
+    [
+        (ktls.CRYPTO_SHA1_HMAC, 20),
+        (ktls.CRYPTO_SHA2_256_HMAC, 32),
+        (ktls.CRYPTO_SHA2_384_HMAC, 48),
+    ],
+)
+def test_a_mac_key_is_as_long_as_its_hash(algorithm: int, length: int) -> None:
+    params.check(make_cbc(auth_algorithm=algorithm, auth_key=bytes(length)))
+    for wrong in (1, length - 1, length + 1, 1024):
+        with pytest.raises(OSError, match=f"auth_key has {wrong} bytes; .* takes {length}") as e:
+            params.check(make_cbc(auth_algorithm=algorithm, auth_key=bytes(wrong)))
+        assert e.value.errno == errno.EINVAL

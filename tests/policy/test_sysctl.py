@@ -43,6 +43,7 @@ def test_enable_turns_both_on_and_off() -> None:
         ("bind_threads", 0),
         ("workers", 0),
         ("backend", ""),
+        ("tls10_fragment", "auto"),
         ("flush_unit", 262144),
         ("sendspace", 1048576),
         ("sendspace_max", 16777216),
@@ -248,3 +249,16 @@ def test_boot_time_nodes_are_read_only_while_threads_run() -> None:
     tree.boot(False)
     tree["a.workers"] = 5
     assert tree["a.workers"] == 5
+
+
+def test_a_string_with_choices() -> None:
+    name = PREFIX + "tls10_fragment"
+    for choice in ("none", "empty", "split", "auto"):
+        ktls.sysctl[name] = choice
+        assert ktls.sysctl[name] == choice
+    with pytest.raises(OSError, match="cannot be 'beast'; it is one of auto, none, empty") as e:
+        ktls.sysctl[name] = "beast"
+    assert e.value.errno == errno.EINVAL
+    assert "one of auto, none, empty, split" in ktls.sysctl.describe(name)
+    with pytest.raises(ValueError, match=r"tls10_fragment=x.*one of"):
+        ktls.sysctl.assign(f"{name}=x")

@@ -9,7 +9,16 @@ import pytest
 
 import ktls
 from keyed_link import Link, parameters
-from record_reader import SUITES, RecordReader, Secrets, Suite, read_data, read_records
+from record_reader import (
+    ALL_SUITES,
+    CBC_SUITES,
+    SUITES,
+    RecordReader,
+    Secrets,
+    Suite,
+    read_data,
+    read_records,
+)
 
 TCP = ktls.IPPROTO_TCP
 ENABLE = ktls.TCP_TXTLS_ENABLE
@@ -29,7 +38,7 @@ def refused(sock: ktls.Socket, en: object, code: int, words: str) -> None:
     assert errno.errorcode[caught.value.errno or 0] == errno.errorcode[code]
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=str)
+@pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 def test_every_suite_is_taken(plain: Plain, suite: Suite) -> None:
     sock, far = plain
     secrets = Secrets(suite)
@@ -43,7 +52,7 @@ def test_every_suite_is_taken(plain: Plain, suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("backend", ["ring", "aws-lc"])
-@pytest.mark.parametrize("suite", SUITES, ids=str)
+@pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 def test_every_backend_seals_the_same(plain: Plain, suite: Suite, backend: str) -> None:
     ktls.sysctl["kern.ipc.tls.backend"] = backend
     sock, far = plain
@@ -104,16 +113,23 @@ def test_the_order_of_the_checks(plain: Plain, link: Link) -> None:
         refused(listening, parameters(secrets), errno.ENOTCONN, "listening")
 
 
-def test_cbc_is_known_and_not_sealed_yet(plain: Plain) -> None:
-    en = parameters(
-        Secrets(SUITES[0]),
-        cipher_algorithm=ktls.CRYPTO_AES_CBC,
-        auth_algorithm=ktls.CRYPTO_SHA1_HMAC,
-        auth_key=bytes(20),
-    )
-    refused(plain[0], en, errno.EPROTONOSUPPORT, "no backend seals TLS 1.2 AES-CBC")
+def test_cbc_switched_off(plain: Plain) -> None:
+    """The place of this check is after version and flags, before the rest of the suite."""
     ktls.sysctl["kern.ipc.tls.cbc_enable"] = False
-    refused(plain[0], en, errno.EOPNOTSUPP, "cbc_enable")
+    secrets = Secrets(CBC_SUITES[0])
+    bad_suite = {"auth_algorithm": 1, "auth_key": b""}
+    refused(plain[0], parameters(secrets, flags=1, **bad_suite), errno.EINVAL, "flags")
+    refused(plain[0], parameters(secrets, **bad_suite), errno.EOPNOTSUPP, "cbc_enable")
+    ktls.sysctl["kern.ipc.tls.cbc_enable"] = True
+    refused(plain[0], parameters(secrets, **bad_suite), errno.EINVAL, "auth_algorithm is 1")
+
+
+@pytest.mark.parametrize("suite", CBC_SUITES, ids=str)
+def test_the_length_of_a_mac_key(plain: Plain, suite: Suite) -> None:
+    secrets = Secrets(suite)
+    for wrong in (secrets.mac_key[:-1], secrets.mac_key + b"x"):
+        words = f"auth_key has {len(wrong)} bytes; .* takes {len(secrets.mac_key)}"
+        refused(plain[0], parameters(secrets, auth_key=wrong), errno.EINVAL, words)
 
 
 @pytest.mark.parametrize("value", [None, b"", 1, (1, 2)])
@@ -144,6 +160,15 @@ def test_the_gauge_of_chacha20(make_link: Callable[..., Link]) -> None:
     make_link(SUITES[2])
     make_link(SUITES[5])
     assert number("kern.ipc.tls.sw.chacha20") == before + 2
+
+
+def test_the_gauge_of_cbc(make_link: Callable[..., Link]) -> None:
+    before = number("kern.ipc.tls.sw.cbc")
+    links = [make_link(suite) for suite in CBC_SUITES[:3]]
+    assert number("kern.ipc.tls.sw.cbc") == before + 3
+    links[0].sock.close()
+    assert links[0].peer.recv(1) == b""
+    assert number("kern.ipc.tls.sw.cbc") == before + 2
 
 
 def test_of_two_at_once_one_gets_in(plain: Plain) -> None:

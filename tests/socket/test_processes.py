@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +15,7 @@ import pytest
 
 import ktls
 from keyed_link import Link
-from record_reader import SUITES, RecordReader, Secrets, read_data
+from record_reader import CBC_SUITES, SUITES, RecordReader, Secrets, read_data
 
 MakeLink = Callable[..., Link]
 
@@ -95,6 +97,39 @@ def test_a_child_can_make_its_own(tcp_pair: tuple[socket.socket, socket.socket])
     assert reader_data == [data]
     assert answer[0].startswith("threads ")
     assert int(answer[0].split()[1]) >= 1
+
+
+@pytest.mark.parametrize("choice", ["empty", "split"])
+def test_a_child_does_not_wait_for_a_writer_of_its_parent(make_link: MakeLink, choice: str) -> None:
+    """TLS 1.0: one writer at a time, and the one at work was not forked."""
+    ktls.sysctl["kern.ipc.tls.tls10_fragment"] = choice
+    ktls.sysctl["kern.ipc.tls.sendspace"] = 65536
+    ktls.sysctl["kern.ipc.tls.sendspace_max"] = 65536
+    link = make_link(CBC_SUITES[0], small=True)
+    data = os.urandom(300_000)
+    writer = threading.Thread(target=link.sock.sendall, args=(data,))
+    writer.start()
+    while link.sock._engine.pending < 30_000:
+        time.sleep(0.01)
+
+    def attempt() -> str:
+        answers = []
+        for call in (link.sock.send, link.sock.sendall):
+            with pytest.raises(BrokenPipeError) as caught:
+                call(b"from the child")
+            answers.append(caught.value.strerror)
+        return "\n".join(answers)
+
+    answers = in_child(attempt).splitlines()
+    assert len(answers) == 2
+    assert all("belongs to the parent" in answer for answer in answers)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(read_data(link.peer, link.reader)))
+    reader.start()
+    writer.join()
+    link.sock.close()
+    reader.join()
+    assert received == [data]
 
 
 def test_forking_while_data_is_under_way(make_link: MakeLink) -> None:

@@ -1,6 +1,6 @@
 """What a backend is: a structural type, so that nobody has to inherit from it.
 
-``seals_aead`` is the answer of both built-in backends to the question which suites they take.
+``seals`` is the answer of both built-in backends to the question which suites they take.
 """
 
 from dataclasses import dataclass
@@ -50,8 +50,14 @@ def compiled_in(provider: str) -> Support:
     return Support(False, f"the extension module was built without the feature {provider!r}")
 
 
-def seals_aead(tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
-    """Whether the suite is one of the AEAD suites of TLS 1.2 and 1.3."""
+def seals(tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
+    """Whether the suite is one of those that every provider seals.
+
+    AES-GCM and ChaCha20-Poly1305 in TLS 1.2 and 1.3; AES-CBC in TLS 1.0 to 1.2, which the same code
+    does for all of them.
+    """
+    if cipher_algorithm == c.CRYPTO_AES_CBC:
+        return c.TLS_MINOR_VER_ZERO <= tls_vminor <= c.TLS_MINOR_VER_TWO and key_len in (16, 32)
     if tls_vminor not in (c.TLS_MINOR_VER_TWO, c.TLS_MINOR_VER_THREE):
         return False
     return (cipher_algorithm, key_len) in (

@@ -5,7 +5,7 @@ Where the CPU has VAES with AVX-512 it reaches half the rate of AWS-LC.
 
 from typing import Final
 
-from ktls.backends.backend import Support, compiled_in, seals_aead
+from ktls.backends.backend import Support, compiled_in, seals
 
 
 class Ring:
@@ -20,5 +20,5 @@ class Ring:
         return compiled_in(self.provider)
 
     def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
-        """AES-GCM and ChaCha20-Poly1305, in TLS 1.2 and 1.3."""
-        return seals_aead(tls_vminor, cipher_algorithm, key_len)
+        """Every suite of ``TLSEnable``."""
+        return seals(tls_vminor, cipher_algorithm, key_len)

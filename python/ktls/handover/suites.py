@@ -1,8 +1,8 @@
 """The cipher suites whose keys can be taken over, by the 16-bit number of the ServerHello.
 
-Facts only: nothing here decides whether a backend can seal a suite today, except `Suite.refusal`,
-which puts into words why a suite of this table stays with OpenSSL for now. A number that is not in
-the table (CCM, ARIA, Camellia, PSK, static DH) stays with OpenSSL, too.
+Facts only: whether a backend seals a suite, or policy wants it, is asked when the keys are
+installed. A number that is not in the table (CCM, ARIA, Camellia, PSK, static DH) stays with
+OpenSSL.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,10 @@ from ktls.constants import (
     CRYPTO_SHA1_HMAC,
     CRYPTO_SHA2_256_HMAC,
     CRYPTO_SHA2_384_HMAC,
+    TLS_MINOR_VER_ONE,
+    TLS_MINOR_VER_THREE,
+    TLS_MINOR_VER_TWO,
+    TLS_MINOR_VER_ZERO,
 )
 
 __all__ = ["Suite", "named"]
@@ -36,11 +40,13 @@ class Suite:
     tls13: bool = False
 
     @property
-    def refusal(self) -> str:
-        """Why this suite cannot be taken over yet, or an empty string."""
-        if self.cipher_algorithm == CRYPTO_AES_CBC:
-            return "AES-CBC is not supported yet"
-        return ""
+    def tls_vminors(self) -> tuple[int, ...]:
+        """The versions that it goes with: 1 to 4 for TLS 1.0 to 1.3."""
+        if self.tls13:
+            return (TLS_MINOR_VER_THREE,)
+        if self.auth_algorithm == CRYPTO_SHA1_HMAC:
+            return (TLS_MINOR_VER_ZERO, TLS_MINOR_VER_ONE, TLS_MINOR_VER_TWO)
+        return (TLS_MINOR_VER_TWO,)
 
 
 def named(number: int) -> Suite | None:

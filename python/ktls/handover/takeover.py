@@ -15,7 +15,7 @@ from ktls._core import Keys, Opener, Secret
 from ktls.errors import BadRecord, HandoverError
 
 from .follower import APPLICATION_DATA, HANDSHAKE, WriteKeys
-from .hello import TLS13, HelloTap
+from .hello import HelloTap
 from .records import MessageReader, split_records
 from .shadow import Shadow
 from .suites import Suite, named
@@ -23,7 +23,6 @@ from .suites import Suite, named
 __all__ = ["Candidate", "NotTakenOver", "find_candidates", "max_frame_len", "probe"]
 
 FINISHED: Final = 20
-TLS12: Final = 3
 
 MAX_FRAME_LEN: Final = 16384
 MASTER_SECRET_LEN: Final = 48  # RFC 5246 §8.1
@@ -90,7 +89,9 @@ def probe(shadow: Shadow, candidates: list[Candidate]) -> Candidate:
             opened = [opener.open(record) for record in records]
         except BadRecord:
             continue
-        if opened == [(APPLICATION_DATA, b"\0")]:
+        # Two records in TLS 1.0, where OpenSSL puts an empty one before the data.
+        types = {content_type for content_type, _ in opened}
+        if types == {APPLICATION_DATA} and b"".join(data for _, data in opened) == b"\0":
             return Candidate(candidate.write_keys, opener)
     raise HandoverError(
         "the keys found in the key log do not open what OpenSSL writes: the connection was closed"
@@ -127,9 +128,7 @@ def _supported_suite(tap: HelloTap, cipher: tuple[str, str, int] | None) -> Suit
     suite = named(hello.cipher_suite)
     if suite is None or suite.name != name:
         refusal = "it is none of the suites that this library knows"
-    elif suite.refusal:
-        refusal = suite.refusal
-    elif hello.tls_vminor != (TLS13 if suite.tls13 else TLS12):
+    elif hello.tls_vminor not in suite.tls_vminors:
         refusal = f"not in TLS version 3.{hello.tls_vminor}"
     else:
         return suite
@@ -156,11 +155,15 @@ def _candidates_12(
             suite.cipher_algorithm,
             suite.key_len,
             suite.auth_algorithm,
-            encrypt_then_mac=server_hello.encrypt_then_mac,
+            # With an AEAD the extension means nothing, and OpenSSL ignores it (RFC 7366 §3).
+            encrypt_then_mac=server_hello.encrypt_then_mac and suite.auth_algorithm != 0,
         )
         keys = server_write if server_side else client_write
         opener = Opener(keys)
         if _opens_finished(opener, tap.own_records):
+            if opener.chained_iv is not None:
+                # TLS 1.0: the first record of ours follows the last one on the wire.
+                keys = keys.with_iv(opener.chained_iv)
             found.append(Candidate(WriteKeys(suite, keys), opener))
     return found[:1]
 

@@ -24,8 +24,6 @@ from .socket_face import SocketFace
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from ktls._core import Stream
-
     from .writer import Writer
 
 __all__ = ["TLSSocket", "wrap_socket"]
@@ -224,7 +222,10 @@ class TLSSocket(Agreed, SocketFace):
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """As `ktls.Socket.sendall`."""
         _no_flags(flags, "sendall")
-        (self._writer or self._ready().writer).sendall(data)
+        writer = self._writer or self._ready().writer
+        if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
+            return
+        writer.sendall(data)
 
     def write(self, data: "ReadableBuffer") -> int:
         """As `send`."""
@@ -242,10 +243,8 @@ class TLSSocket(Agreed, SocketFace):
     def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
         """As `ktls.Socket.sendfile`: returns how many bytes of the file were accepted."""
         parts = self._ready()
-        # The writer has the part of a stream that is needed for files.
-        stream = cast("Stream", parts.writer)
         blocking = parts.socket.gettimeout() != 0
-        return filesend.send_file(stream, file, offset, count, blocking=blocking)
+        return filesend.send_file(parts.writer, file, offset, count, blocking=blocking)
 
     def key_update(self, request: bool = False) -> None:
         """Seal what follows with the next keys, and tell the peer; `request` asks it for the same.

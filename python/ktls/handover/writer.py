@@ -81,6 +81,9 @@ class Writer:
         try:
             if self._attention and not self._attend():
                 return self._pass_through(data, flags)
+            if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
+                # As in ssl: the stream would make a record of it.
+                return 0
             count = self._socket.send(data, flags) if flags else self._stream.send(data)
             self._left -= 1 + count // self._frame_len
             if self._left < 0:
@@ -158,6 +161,8 @@ class Writer:
     def take_over(self, keys: WriteKeys, frame_len: int) -> None:
         """From here on the user's data is sealed by the stream, in records of this length."""
         self._keys = keys
+        # In TLS 1.0 the socket may put something before the data of a write now.
+        self._stream = self._socket._stream
         self._tls13 = keys.suite.tls13
         self._frame_len = frame_len
         if keys.suite.cipher_algorithm == CRYPTO_AES_NIST_GCM_16:

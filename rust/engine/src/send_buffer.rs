@@ -113,10 +113,17 @@ impl SendBuffer {
         self.runs.push_back(run);
     }
 
-    /// Whether a write may be sealed at once: nothing accepted before it still waits for that, and a socket that is
-    /// full has not got its share of ciphertext yet.
+    /// Whether a write may be sealed at once: nothing accepted before it still waits for that, or is in work where
+    /// the suite seals in order, and a socket that is full has not got its share of ciphertext yet.
     pub(crate) fn may_gather(&self, blocked: bool) -> bool {
-        self.runs.is_empty() && (!blocked || self.units.is_empty())
+        self.runs.is_empty()
+            && (!blocked || self.units.is_empty())
+            && (self.sealing == 0 || !self.is_sequential())
+    }
+
+    fn is_sequential(&self) -> bool {
+        let transmit = self.transmit.as_ref();
+        transmit.is_some_and(|transmit| transmit.key.suite().sequential())
     }
 
     /// The ready unit at the end, if `size` more bytes fit into it and it has not grown past `limit` payload bytes.

@@ -1,6 +1,6 @@
 //! `ktls._core.Keys`.
 
-use ktls_record::{Algorithm, Suite, Version};
+use ktls_record::{Algorithm, Mac, MacOrder, Suite, Version};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use zeroize::Zeroizing;
@@ -9,6 +9,10 @@ use crate::buffer;
 use crate::errors::value_error;
 
 /// FreeBSD's `CRYPTO_*` numbers (ktls(4), `opencrypto/cryptodev.h`).
+const CRYPTO_SHA1_HMAC: u32 = 7;
+const CRYPTO_AES_CBC: u32 = 11;
+const CRYPTO_SHA2_256_HMAC: u32 = 18;
+const CRYPTO_SHA2_384_HMAC: u32 = 19;
 const CRYPTO_AES_NIST_GCM_16: u32 = 25;
 const CRYPTO_CHACHA20_POLY1305: u32 = 41;
 
@@ -30,16 +34,26 @@ impl Keys {
         encrypt_then_mac: bool,
     ) -> PyResult<Self> {
         let key = Zeroizing::new(buffer::copy(cipher_key)?);
-        let iv = Zeroizing::new(buffer::copy(iv)?);
+        let mut iv = Zeroizing::new(buffer::copy(iv)?);
         let auth_key = Zeroizing::new(auth_key.map(buffer::copy).transpose()?.unwrap_or_default());
-        if auth_algorithm != 0 || !auth_key.is_empty() || encrypt_then_mac {
-            return Err(PyValueError::new_err(format!(
-                "auth_algorithm {auth_algorithm} with a MAC key of {} bytes: an AEAD suite takes none",
-                auth_key.len()
-            )));
+        let authentication = Authentication {
+            algorithm: auth_algorithm,
+            encrypt_then_mac,
+        };
+        let suite = suite(tls_vminor, cipher_algorithm, key.len(), authentication)?;
+        if suite.mac().is_some() && !suite.sequential() {
+            // FreeBSD ignores the IV here: every record brings its own (ktls_create_session).
+            iv.clear();
         }
-        let suite = suite(tls_vminor, cipher_algorithm, key.len())?;
-        ktls_record::Keys::new(suite, &key, &iv)
+        ktls_record::Keys::with_mac(suite, &key, &iv, &auth_key)
+            .map(Self)
+            .map_err(|error| value_error(&error))
+    }
+
+    fn with_iv(&self, iv: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let iv = Zeroizing::new(buffer::copy(iv)?);
+        self.0
+            .with_iv(&iv)
             .map(Self)
             .map_err(|error| value_error(&error))
     }
@@ -53,17 +67,24 @@ impl Keys {
     fn cipher_algorithm(&self) -> u32 {
         match self.0.suite().algorithm() {
             Algorithm::ChaCha20Poly1305 => CRYPTO_CHACHA20_POLY1305,
+            Algorithm::Aes128Cbc | Algorithm::Aes256Cbc => CRYPTO_AES_CBC,
             _ => CRYPTO_AES_NIST_GCM_16,
         }
     }
 
     #[getter]
-    #[expect(
-        clippy::unused_self,
-        reason = "a property of the class; an AEAD suite has no MAC"
-    )]
     fn auth_algorithm(&self) -> u32 {
-        0
+        match self.0.suite().mac() {
+            None => 0,
+            Some(Mac::HmacSha1) => CRYPTO_SHA1_HMAC,
+            Some(Mac::HmacSha256) => CRYPTO_SHA2_256_HMAC,
+            Some(Mac::HmacSha384) => CRYPTO_SHA2_384_HMAC,
+        }
+    }
+
+    #[getter]
+    fn encrypt_then_mac(&self) -> bool {
+        self.0.suite().mac_order() == Some(MacOrder::EncryptThenMac)
     }
 
     #[getter]
@@ -83,8 +104,14 @@ impl Keys {
 
     fn __repr__(&self) -> String {
         let suite = self.0.suite();
+        let mac = suite.mac().map(|mac| format!(" {mac}")).unwrap_or_default();
+        let order = if self.encrypt_then_mac() {
+            ", encrypt-then-MAC"
+        } else {
+            ""
+        };
         format!(
-            "<ktls._core.Keys {} {}>",
+            "<ktls._core.Keys {} {}{mac}{order}>",
             suite.version(),
             suite.algorithm()
         )
@@ -97,8 +124,52 @@ impl Keys {
     }
 }
 
+/// How a suite authenticates, in the numbers of the caller; zero and false for an AEAD.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Authentication {
+    pub(crate) algorithm: u32,
+    pub(crate) encrypt_then_mac: bool,
+}
+
+impl Authentication {
+    fn order(self) -> MacOrder {
+        if self.encrypt_then_mac {
+            MacOrder::EncryptThenMac
+        } else {
+            MacOrder::MacThenEncrypt
+        }
+    }
+
+    fn mac(self) -> PyResult<Mac> {
+        match self.algorithm {
+            CRYPTO_SHA1_HMAC => Ok(Mac::HmacSha1),
+            CRYPTO_SHA2_256_HMAC => Ok(Mac::HmacSha256),
+            CRYPTO_SHA2_384_HMAC => Ok(Mac::HmacSha384),
+            other => Err(PyValueError::new_err(format!(
+                "auth_algorithm {other} does not go with AES-CBC; use CRYPTO_SHA1_HMAC ({CRYPTO_SHA1_HMAC}), \
+                 CRYPTO_SHA2_256_HMAC ({CRYPTO_SHA2_256_HMAC}) or CRYPTO_SHA2_384_HMAC ({CRYPTO_SHA2_384_HMAC})"
+            ))),
+        }
+    }
+
+    fn check_aead(self) -> PyResult<()> {
+        if self.algorithm != 0 || self.encrypt_then_mac {
+            return Err(PyValueError::new_err(format!(
+                "auth_algorithm {} with encrypt_then_mac {}: an AEAD suite takes 0 and False",
+                self.algorithm, self.encrypt_then_mac
+            )));
+        }
+        Ok(())
+    }
+}
+
 /// The suite of these numbers.
-pub(crate) fn suite(tls_vminor: u8, cipher_algorithm: u32, key_len: usize) -> PyResult<Suite> {
+pub(crate) fn suite(
+    tls_vminor: u8,
+    cipher_algorithm: u32,
+    key_len: usize,
+    authentication: Authentication,
+) -> PyResult<Suite> {
     let Some(version) = Version::from_minor(tls_vminor) else {
         return Err(PyValueError::new_err(format!(
             "tls_vminor {tls_vminor} is no TLS version; 1 to 4 are TLS 1.0 to 1.3"
@@ -108,16 +179,31 @@ pub(crate) fn suite(tls_vminor: u8, cipher_algorithm: u32, key_len: usize) -> Py
         (CRYPTO_AES_NIST_GCM_16, 16) => Algorithm::Aes128Gcm,
         (CRYPTO_AES_NIST_GCM_16, 32) => Algorithm::Aes256Gcm,
         (CRYPTO_CHACHA20_POLY1305, 32) => Algorithm::ChaCha20Poly1305,
-        (CRYPTO_AES_NIST_GCM_16 | CRYPTO_CHACHA20_POLY1305, _) => {
+        (CRYPTO_AES_CBC, 16) => Algorithm::Aes128Cbc,
+        (CRYPTO_AES_CBC, 32) => Algorithm::Aes256Cbc,
+        (CRYPTO_AES_NIST_GCM_16 | CRYPTO_CHACHA20_POLY1305 | CRYPTO_AES_CBC, _) => {
             return Err(PyValueError::new_err(format!(
-                "a key of {key_len} bytes does not fit cipher {cipher_algorithm}; AES-GCM takes 16 or 32, ChaCha20-Poly1305 32"
+                "a key of {key_len} bytes does not fit cipher {cipher_algorithm}; AES-GCM and AES-CBC take 16 or 32, \
+                 ChaCha20-Poly1305 32"
             )));
         }
         _ => {
             return Err(PyValueError::new_err(format!(
-                "cipher_algorithm {cipher_algorithm} is not known; use CRYPTO_AES_NIST_GCM_16 or CRYPTO_CHACHA20_POLY1305"
+                "cipher_algorithm {cipher_algorithm} is not known; use CRYPTO_AES_NIST_GCM_16, \
+                 CRYPTO_CHACHA20_POLY1305 or CRYPTO_AES_CBC"
             )));
         }
     };
-    Suite::new(version, algorithm).map_err(|error| value_error(&error))
+    let suite = if cipher_algorithm == CRYPTO_AES_CBC {
+        Suite::cbc(
+            version,
+            algorithm,
+            authentication.mac()?,
+            authentication.order(),
+        )
+    } else {
+        authentication.check_aead()?;
+        Suite::new(version, algorithm)
+    };
+    suite.map_err(|error| value_error(&error))
 }

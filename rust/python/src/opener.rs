@@ -61,7 +61,7 @@ impl Opener {
             explicit_nonce: state.explicit_nonce,
         };
         Self {
-            open: Arc::clone(&self.open),
+            open: Arc::clone(&self.open).fork(),
             state: Mutex::new(copy),
         }
     }
@@ -72,6 +72,11 @@ impl Opener {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .sequence
+    }
+
+    #[getter]
+    fn chained_iv<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.open.chained_iv().map(|iv| PyBytes::new(py, &iv))
     }
 
     #[getter]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use crate::buffer;
 use crate::errors::value_error;
-use crate::keys::{self, Keys};
+use crate::keys::{self, Authentication, Keys};
 
 /// A secret of the key schedule.
 #[pyclass(frozen, module = "ktls._core")]
@@ -43,7 +43,7 @@ impl Secret {
     }
 
     fn keys(&self, cipher_algorithm: u32, key_len: usize) -> PyResult<Keys> {
-        let suite = keys::suite(4, cipher_algorithm, key_len)?;
+        let suite = keys::suite(4, cipher_algorithm, key_len, Authentication::default())?;
         schedule::traffic_keys(suite, &self.value)
             .map(Keys)
             .map_err(|error| value_error(&error))
@@ -74,11 +74,10 @@ impl Secret {
         auth_algorithm: u32,
         encrypt_then_mac: bool,
     ) -> PyResult<(Keys, Keys)> {
-        if auth_algorithm != 0 || encrypt_then_mac {
-            return Err(PyValueError::new_err(format!(
-                "auth_algorithm {auth_algorithm}: an AEAD suite takes none"
-            )));
-        }
+        let authentication = Authentication {
+            algorithm: auth_algorithm,
+            encrypt_then_mac,
+        };
         let hash = match prf_hash {
             "sha256" => Hash::Sha256,
             "sha384" => Hash::Sha384,
@@ -88,7 +87,7 @@ impl Secret {
                 )));
             }
         };
-        let suite = keys::suite(tls_vminor, cipher_algorithm, key_len)?;
+        let suite = keys::suite(tls_vminor, cipher_algorithm, key_len, authentication)?;
         let (client, server) = (random(client_random)?, random(server_random)?);
         let block = schedule::key_block(suite, hash, &self.value, &client, &server);
         let block = block.map_err(|error| value_error(&error))?;

@@ -4,19 +4,39 @@
 //! record whose tag does not verify is [`Error::BadRecord`] without any detail (RFC 8446 §5.2).
 
 use crate::frame::MAX_FRAME_LEN;
-use crate::suite::{Algorithm, Version};
+use crate::suite::{Algorithm, Mac, Version};
 
 /// Why an operation of this crate was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The cipher is not defined for this protocol version.
-    #[error("{algorithm} is not defined for {version}; use TLS 1.2 or TLS 1.3")]
+    #[error("{algorithm} is not defined for {version}; use {}", algorithm.versions())]
     UnsupportedSuite {
         /// The version that was asked for.
         version: Version,
         /// The cipher that was asked for.
         algorithm: Algorithm,
+    },
+    /// The cipher does not authenticate by itself.
+    #[error("{algorithm} needs a MAC: HMAC-SHA1, or HMAC-SHA256 or HMAC-SHA384 in TLS 1.2")]
+    MacRequired {
+        /// The cipher that was asked for.
+        algorithm: Algorithm,
+    },
+    /// The cipher authenticates by itself.
+    #[error("{algorithm} is an AEAD and takes no MAC")]
+    MacUnexpected {
+        /// The cipher that was asked for.
+        algorithm: Algorithm,
+    },
+    /// The MAC is not defined for this protocol version.
+    #[error("{mac} with AES-CBC is not defined for {version}; use HMAC-SHA1, or TLS 1.2")]
+    UnsupportedMac {
+        /// The version that was asked for.
+        version: Version,
+        /// The MAC that was asked for.
+        mac: Mac,
     },
     /// A key has the wrong number of bytes.
     #[error("{algorithm} takes a key of {expected} bytes, not {actual}")]
@@ -37,6 +57,16 @@ pub enum Error {
         version: Version,
         /// Bytes it takes.
         expected: usize,
+        /// Bytes that were given.
+        actual: usize,
+    },
+    /// A MAC key has the wrong number of bytes.
+    #[error("{}, not {actual}", mac_key_rule(*algorithm, *mac))]
+    MacKeyLen {
+        /// The cipher of the suite.
+        algorithm: Algorithm,
+        /// The MAC the key is for; an AEAD has none.
+        mac: Option<Mac>,
         /// Bytes that were given.
         actual: usize,
     },
@@ -106,6 +136,16 @@ pub enum Error {
     /// The last sequence number; the key must be changed before (RFC 8446 §5.3).
     #[error("the sequence numbers of this key are used up; change the key")]
     SequenceExhausted,
+    /// A record whose IV is the end of another record that is not the one before (RFC 2246 §6.2.3.2).
+    #[error(
+        "record {actual} cannot come now, record {expected} is next: each needs the end of the one before"
+    )]
+    OutOfOrder {
+        /// Sequence number of the record that is next.
+        expected: u64,
+        /// Sequence number that was given.
+        actual: u64,
+    },
     /// A record begins with another version than the session's.
     #[error("the record has version {}.{}, the session has 3.{expected_minor}", actual[0], actual[1])]
     WrongVersion {
@@ -172,6 +212,13 @@ impl Error {
             Self::WrongVersion { .. } => Some(alert::PROTOCOL_VERSION),
             _ => None,
         }
+    }
+}
+
+fn mac_key_rule(algorithm: Algorithm, mac: Option<Mac>) -> String {
+    match mac {
+        Some(mac) => format!("{mac} takes a key of {} bytes", mac.len()),
+        None => format!("{algorithm} takes a MAC key of 0 bytes"),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The plan of a record before it is sealed, and the bytes that are authenticated beside it.
 //!
-//! Writes and reads the record header (RFC 8446 §5.1) and the additional data of both AEAD forms; it does not
-//! touch payload bytes.
+//! Writes and reads the record header (RFC 8446 §5.1) and the additional data of both AEAD forms, of which the older
+//! is also what a MAC begins with; it does not touch payload bytes.
 
 use crate::error::Error;
 use crate::suite::{Suite, Version};
@@ -93,7 +93,7 @@ impl Received {
         let maximum = match suite.version() {
             Version::Tls13 => MAX_FRAME_LEN + MAX_EXPANSION_13,
             Version::Tls10 | Version::Tls11 | Version::Tls12 => {
-                suite.record_size(MAX_FRAME_LEN) - HEADER_LEN
+                suite.record_size(MAX_FRAME_LEN) - HEADER_LEN + suite.extra_padding_len()
             }
         };
         if length > maximum {
@@ -123,14 +123,19 @@ impl Received {
         self.header[0]
     }
 
-    /// Bytes between the header with its explicit nonce and the tag: payload, inner type, padding.
+    /// Bytes between the header with its explicit nonce and the tag of an AEAD: payload, inner type, padding.
     pub(crate) const fn text_len(self) -> usize {
         self.text_len
     }
 
-    /// The additional data that the record was sealed with.
+    /// The additional data that an AEAD record was sealed with.
     pub(crate) fn aad(self, suite: Suite, sequence: u64) -> Aad {
-        Aad::new(suite, sequence, self.header, self.text_len)
+        self.aad_of(suite, sequence, self.text_len)
+    }
+
+    /// The additional data for `len` bytes of text; takes the same time for every `len`.
+    pub(crate) fn aad_of(self, suite: Suite, sequence: u64, len: usize) -> Aad {
+        Aad::new(suite, sequence, self.header, len)
     }
 }
 
@@ -147,14 +152,14 @@ pub(crate) const fn check_sequence(sequence: u64) -> Result<(), Error> {
 
 /// The additional data of one record.
 pub(crate) enum Aad {
-    /// Sequence number, type, version and payload length (RFC 5246 §6.2.3.3).
+    /// Sequence number, type, version and payload length (RFC 5246 §6.2.3.1 and §6.2.3.3).
     Tls12([u8; 13]),
     /// The record header as it travels (RFC 8446 §5.2).
     Tls13([u8; HEADER_LEN]),
 }
 
 impl Aad {
-    /// The additional data of a record with this header; `text_len` is the length of what is encrypted.
+    /// The additional data of a record with this header; `text_len` is the length of what is authenticated.
     pub(crate) fn new(
         suite: Suite,
         sequence: u64,

@@ -1,8 +1,9 @@
 //! The TLS record layer, without the rest of TLS.
 //!
-//! Given the keys of one direction it seals payload into records and opens records again, for TLS 1.2 and 1.3;
+//! Given the keys of one direction it seals payload into records and opens records again, for TLS 1.0 to 1.3;
 //! given the secrets of a handshake that somebody else made it derives those keys. It does no I/O, reads no clock,
-//! keeps no state between records and makes no handshake: the caller counts the records.
+//! keeps no state between records (but for the chained IVs of TLS 1.0) and makes no handshake: the caller counts the
+//! records.
 //!
 //! ```
 //! use ktls_record::{Algorithm, Frame, Keys, Suite, Version, provider};
@@ -39,4 +40,4 @@ pub use error::Error;
 pub use frame::{Frame, MAX_FRAME_LEN};
 pub use keys::Keys;
 pub use nonce::explicit_nonce;
-pub use suite::{Algorithm, Suite, Version};
+pub use suite::{Algorithm, Mac, MacOrder, Suite, Version};

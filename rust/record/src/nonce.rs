@@ -1,4 +1,5 @@
-//! The nonce of a record from the IV of its key, its sequence number and, in TLS 1.2 AES-GCM, the record itself.
+//! The nonce of an AEAD record from the IV of its key, its sequence number and, in TLS 1.2 AES-GCM, the record
+//! itself. The IVs of AES-CBC are made in `cipher::iv`.
 //!
 //! Uniqueness rests on the sequence number alone: explicit nonces are a base plus the sequence number, so they
 //! repeat exactly when a sequence number does.
@@ -16,7 +17,7 @@ pub fn explicit_nonce(suite: Suite, record: &[u8]) -> Option<u64> {
             let header = record.get(..suite.header_size())?;
             Some(u64::from_be_bytes(*header.last_chunk::<EXPLICIT_LEN>()?))
         }
-        NonceForm::Xor => None,
+        NonceForm::Xor | NonceForm::Block | NonceForm::Chained => None,
     }
 }
 
@@ -43,7 +44,7 @@ impl Nonces {
         // In the explicit form the last eight bytes of `iv` are zero, so that one XOR does for both.
         let varying = match self.form {
             NonceForm::Explicit => explicit,
-            NonceForm::Xor => sequence,
+            NonceForm::Xor | NonceForm::Block | NonceForm::Chained => sequence,
         };
         for (byte, other) in nonce[SALT_LEN..].iter_mut().zip(varying.to_be_bytes()) {
             *byte ^= other;

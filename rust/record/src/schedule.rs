@@ -95,9 +95,9 @@ impl fmt::Debug for KeyBlock {
     }
 }
 
-/// The key block of a TLS 1.2 connection (RFC 5246 §6.3), cut into keys.
+/// The key block of a TLS 1.0 to 1.2 connection (RFC 5246 §6.3), cut into keys.
 ///
-/// `hash` is that of the cipher suite. An extended master secret (RFC 7627) needs no other treatment.
+/// `hash` is that of the cipher suite; TLS 1.0 and 1.1 have one PRF for all. An extended master secret (RFC 7627) needs no other treatment.
 ///
 /// # Errors
 /// [`Error::Schedule`] when the suite is of TLS 1.3.
@@ -119,16 +119,18 @@ pub fn key_block(
             });
         }
     };
-    let (key_len, iv_len) = (suite.key_len(), suite.iv_len());
-    let mut block = Zeroizing::new(vec![0; 2 * (key_len + iv_len)]);
+    let (mac_len, key_len, iv_len) = (suite.mac_key_len(), suite.key_len(), suite.iv_len());
+    let mut block = Zeroizing::new(vec![0; 2 * (mac_len + key_len + iv_len)]);
     let seed: [&[u8]; 2] = [server_random, client_random];
     prf.derive(master_secret, "key expansion", &seed, &mut block);
-    let (keys, ivs) = block.split_at(2 * key_len);
+    let (mac_keys, rest) = block.split_at(2 * mac_len);
+    let (client_mac, server_mac) = mac_keys.split_at(mac_len);
+    let (keys, ivs) = rest.split_at(2 * key_len);
     let (client_key, server_key) = keys.split_at(key_len);
     let (client_iv, server_iv) = ivs.split_at(iv_len);
     Ok(KeyBlock {
-        client_write: Keys::new(suite, client_key, client_iv)?,
-        server_write: Keys::new(suite, server_key, server_iv)?,
+        client_write: Keys::with_mac(suite, client_key, client_iv, client_mac)?,
+        server_write: Keys::with_mac(suite, server_key, server_iv, server_mac)?,
     })
 }
 

@@ -77,6 +77,10 @@ pub enum Algorithm {
     Aes256Gcm,
     /// ChaCha20 with Poly1305 (RFC 7905).
     ChaCha20Poly1305,
+    /// AES-128 in cipher block chaining mode, with a MAC (RFC 3268, RFC 5246 §6.2.3.2).
+    Aes128Cbc,
+    /// AES-256 in cipher block chaining mode, with a MAC (RFC 3268, RFC 5246 §6.2.3.2).
+    Aes256Cbc,
 }
 
 impl Algorithm {
@@ -84,9 +88,21 @@ impl Algorithm {
     #[must_use]
     pub const fn key_len(self) -> usize {
         match self {
-            Self::Aes128Gcm => 16,
-            Self::Aes256Gcm | Self::ChaCha20Poly1305 => 32,
+            Self::Aes128Gcm | Self::Aes128Cbc => 16,
+            Self::Aes256Gcm | Self::ChaCha20Poly1305 | Self::Aes256Cbc => 32,
         }
+    }
+
+    /// The versions it is defined for, in words.
+    pub(crate) const fn versions(self) -> &'static str {
+        match self {
+            Self::Aes128Gcm | Self::Aes256Gcm | Self::ChaCha20Poly1305 => "TLS 1.2 or TLS 1.3",
+            Self::Aes128Cbc | Self::Aes256Cbc => "TLS 1.0 to TLS 1.2",
+        }
+    }
+
+    const fn is_cbc(self) -> bool {
+        matches!(self, Self::Aes128Cbc | Self::Aes256Cbc)
     }
 }
 
@@ -96,8 +112,56 @@ impl fmt::Display for Algorithm {
             Self::Aes128Gcm => "AES-128-GCM",
             Self::Aes256Gcm => "AES-256-GCM",
             Self::ChaCha20Poly1305 => "ChaCha20-Poly1305",
+            Self::Aes128Cbc => "AES-128-CBC",
+            Self::Aes256Cbc => "AES-256-CBC",
         })
     }
+}
+
+/// The MAC of an AES-CBC suite: HMAC (RFC 2104) with one of three hashes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mac {
+    /// With SHA-1, in TLS 1.0 to 1.2.
+    HmacSha1,
+    /// With SHA-256, in TLS 1.2.
+    HmacSha256,
+    /// With SHA-384, in TLS 1.2.
+    HmacSha384,
+}
+
+impl Mac {
+    /// Bytes of the MAC, and of its key (RFC 5246 appendix C).
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a constant of the algorithm, never zero"
+    )]
+    pub const fn len(self) -> usize {
+        match self {
+            Self::HmacSha1 => 20,
+            Self::HmacSha256 => 32,
+            Self::HmacSha384 => 48,
+        }
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::HmacSha1 => "HMAC-SHA1",
+            Self::HmacSha256 => "HMAC-SHA256",
+            Self::HmacSha384 => "HMAC-SHA384",
+        })
+    }
+}
+
+/// What an AES-CBC suite authenticates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum MacOrder {
+    /// The payload; the MAC is encrypted with it (RFC 5246 §6.2.3.2).
+    MacThenEncrypt,
+    /// What is encrypted; the MAC follows it in the clear (RFC 7366, a hello extension).
+    EncryptThenMac,
 }
 
 /// How the nonce of a record comes about.
@@ -107,24 +171,64 @@ pub(crate) enum NonceForm {
     Explicit,
     /// The IV with the sequence number XORed into its end (RFC 7905 §2, RFC 8446 §5.3).
     Xor,
+    /// An unpredictable cipher block that travels in the record (RFC 4346 §6.2.3.2).
+    Block,
+    /// The last cipher block of the record before (RFC 2246 §6.2.3.2).
+    Chained,
 }
 
-/// A version and a cipher that go together.
+/// A version and a cipher that go together, with a MAC where the cipher needs one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Suite {
     version: Version,
     algorithm: Algorithm,
+    mac: Option<(Mac, MacOrder)>,
 }
 
 impl Suite {
-    /// The suite of a version and a cipher.
+    /// The suite of a version and an AEAD cipher.
     ///
     /// # Errors
-    /// [`Error::UnsupportedSuite`]: AEAD ciphers begin with TLS 1.2.
+    /// [`Error::UnsupportedSuite`]: AEAD ciphers begin with TLS 1.2. [`Error::MacRequired`]: AES-CBC has
+    /// [`Suite::cbc`].
     pub const fn new(version: Version, algorithm: Algorithm) -> Result<Self, Error> {
+        if algorithm.is_cbc() {
+            return Err(Error::MacRequired { algorithm });
+        }
         match version {
-            Version::Tls12 | Version::Tls13 => Ok(Self { version, algorithm }),
+            Version::Tls12 | Version::Tls13 => Ok(Self {
+                version,
+                algorithm,
+                mac: None,
+            }),
             Version::Tls10 | Version::Tls11 => Err(Error::UnsupportedSuite { version, algorithm }),
+        }
+    }
+
+    /// The suite of a version, AES-CBC with a key length, and a MAC.
+    ///
+    /// # Errors
+    /// [`Error::UnsupportedSuite`]: AES-CBC ends with TLS 1.2. [`Error::UnsupportedMac`]: before TLS 1.2 there is
+    /// HMAC-SHA1 only. [`Error::MacUnexpected`]: the cipher is an AEAD and has [`Suite::new`].
+    pub const fn cbc(
+        version: Version,
+        algorithm: Algorithm,
+        mac: Mac,
+        order: MacOrder,
+    ) -> Result<Self, Error> {
+        if !algorithm.is_cbc() {
+            return Err(Error::MacUnexpected { algorithm });
+        }
+        match (version, mac) {
+            (Version::Tls13, _) => Err(Error::UnsupportedSuite { version, algorithm }),
+            (Version::Tls10 | Version::Tls11, Mac::HmacSha256 | Mac::HmacSha384) => {
+                Err(Error::UnsupportedMac { version, mac })
+            }
+            (Version::Tls10 | Version::Tls11 | Version::Tls12, _) => Ok(Self {
+                version,
+                algorithm,
+                mac: Some((mac, order)),
+            }),
         }
     }
 
@@ -140,41 +244,79 @@ impl Suite {
         self.algorithm
     }
 
+    /// The MAC; None for an AEAD.
+    #[must_use]
+    pub const fn mac(self) -> Option<Mac> {
+        match self.mac {
+            Some((mac, _)) => Some(mac),
+            None => None,
+        }
+    }
+
+    /// What the MAC covers; None for an AEAD.
+    #[must_use]
+    pub const fn mac_order(self) -> Option<MacOrder> {
+        match self.mac {
+            Some((_, order)) => Some(order),
+            None => None,
+        }
+    }
+
     /// Bytes of the cipher key.
     #[must_use]
     pub const fn key_len(self) -> usize {
         self.algorithm.key_len()
     }
 
-    /// Bytes of the implicit IV: 4 for TLS 1.2 AES-GCM, otherwise 12.
+    /// Bytes of the MAC key; none for an AEAD.
+    #[must_use]
+    pub const fn mac_key_len(self) -> usize {
+        match self.mac {
+            Some((mac, _)) => mac.len(),
+            None => 0,
+        }
+    }
+
+    /// Bytes of the implicit IV: 4 for TLS 1.2 AES-GCM, 12 for the other AEADs, 16 for AES-CBC in TLS 1.0, none
+    /// for AES-CBC from TLS 1.1, whose IVs travel.
     #[must_use]
     pub const fn iv_len(self) -> usize {
         match self.nonce_form() {
             NonceForm::Explicit => SALT_LEN,
             NonceForm::Xor => NONCE_LEN,
+            NonceForm::Chained => BLOCK_LEN,
+            NonceForm::Block => 0,
         }
     }
 
-    /// Bytes before the payload of a record: the record header and the explicit nonce, if any.
+    /// Bytes before the payload of a record: the record header and the explicit nonce or IV, if any.
     #[must_use]
     pub const fn header_size(self) -> usize {
         match self.nonce_form() {
             NonceForm::Explicit => HEADER_LEN + EXPLICIT_LEN,
-            NonceForm::Xor => HEADER_LEN,
+            NonceForm::Block => HEADER_LEN + BLOCK_LEN,
+            NonceForm::Xor | NonceForm::Chained => HEADER_LEN,
         }
     }
 
-    /// Bytes after a payload of `payload_len` bytes: inner content type and tag.
+    /// Bytes after a payload of `payload_len` bytes: inner content type and tag, or MAC and the least padding.
     #[must_use]
     pub const fn trailer_size(self, payload_len: usize) -> usize {
-        let _ = payload_len; // an AEAD has no padding: every length has the same trailer
-        self.inner_type_len() + TAG_LEN
+        let (mac_len, encrypted_len) = match self.mac {
+            None => return self.inner_type_len() + TAG_LEN,
+            Some((mac, MacOrder::MacThenEncrypt)) => (mac.len(), payload_len + mac.len()),
+            Some((mac, MacOrder::EncryptThenMac)) => (mac.len(), payload_len),
+        };
+        mac_len + BLOCK_LEN - encrypted_len % BLOCK_LEN
     }
 
     /// The largest [`trailer_size`](Self::trailer_size) of any payload.
     #[must_use]
     pub const fn max_trailer_size(self) -> usize {
-        self.inner_type_len() + TAG_LEN
+        match self.mac {
+            None => self.inner_type_len() + TAG_LEN,
+            Some((mac, _)) => mac.len() + BLOCK_LEN,
+        }
     }
 
     /// Bytes on the wire of a record with `payload_len` payload bytes.
@@ -189,7 +331,16 @@ impl Suite {
     /// Whether a record can be sealed only after the one before it (a chained IV, TLS 1.0 CBC).
     #[must_use]
     pub const fn sequential(self) -> bool {
-        false // no AEAD chains; the CBC suites of TLS 1.0 will
+        matches!(self.nonce_form(), NonceForm::Chained)
+    }
+
+    /// Bytes that a received record of TLS 1.0 to 1.2 may be longer than one that is sealed here: the padding of
+    /// AES-CBC reaches 256 bytes, and whole blocks of it are left out when sealing (RFC 5246 §6.2.3.2).
+    pub(crate) const fn extra_padding_len(self) -> usize {
+        match self.mac {
+            None => 0,
+            Some(_) => MAX_PADDING_LEN - BLOCK_LEN,
+        }
     }
 
     /// One for TLS 1.3, whose content type travels encrypted (RFC 8446 §5.2), else zero.
@@ -203,6 +354,8 @@ impl Suite {
     pub(crate) const fn nonce_form(self) -> NonceForm {
         match (self.version, self.algorithm) {
             (Version::Tls12, Algorithm::Aes128Gcm | Algorithm::Aes256Gcm) => NonceForm::Explicit,
+            (Version::Tls10, Algorithm::Aes128Cbc | Algorithm::Aes256Cbc) => NonceForm::Chained,
+            (_, Algorithm::Aes128Cbc | Algorithm::Aes256Cbc) => NonceForm::Block,
             _ => NonceForm::Xor,
         }
     }
@@ -216,3 +369,7 @@ pub(crate) const NONCE_LEN: usize = 12;
 pub(crate) const SALT_LEN: usize = 4;
 /// Bytes of the part that travels.
 pub(crate) const EXPLICIT_LEN: usize = NONCE_LEN - SALT_LEN;
+/// Bytes of an AES block, and of an IV in cipher block chaining mode.
+pub(crate) const BLOCK_LEN: usize = 16;
+/// The most padding bytes that a record can say, the one that counts them among them.
+pub(crate) const MAX_PADDING_LEN: usize = 256;

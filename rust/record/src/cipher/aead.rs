@@ -3,7 +3,9 @@
 //! Places header, explicit nonce, inner type and tag around the payload. The cipher itself is a provider's
 //! [`Aead`], a type parameter: nothing is allocated or dispatched inside a record.
 
-use crate::cipher::{Open, Opened, Seal};
+use std::sync::Arc;
+
+use crate::cipher::{Open, Opened, Seal, wiped_on_error};
 use crate::error::Error;
 use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, Received, check_sequence};
 use crate::keys::Keys;
@@ -134,7 +136,7 @@ impl<C: Aead> AeadOpener<C> {
     }
 }
 
-impl<C: Aead> Open for AeadOpener<C> {
+impl<C: Aead + 'static> Open for AeadOpener<C> {
     fn suite(&self) -> Suite {
         self.suite
     }
@@ -158,6 +160,10 @@ impl<C: Aead> Open for AeadOpener<C> {
             }),
         }
     }
+
+    fn fork(self: Arc<Self>) -> Arc<dyn Open> {
+        self
+    }
 }
 
 /// Separate content, inner type and zero padding (RFC 8446 §5.4).
@@ -177,12 +183,4 @@ fn strip_inner(text: &mut [u8]) -> Result<Opened<'_>, Error> {
         content_type,
         payload: &mut text[..end],
     })
-}
-
-/// Nothing of a failed operation stays readable: neither plaintext nor unverified text.
-fn wiped_on_error<T>(result: Result<T, Error>, bytes: &mut [u8]) -> Result<T, Error> {
-    if result.is_err() {
-        bytes.fill(0);
-    }
-    result
 }

@@ -4,6 +4,13 @@
 //! [`provider`](crate::provider).
 
 pub(crate) mod aead;
+pub(crate) mod cbc;
+#[cfg(test)]
+mod cbc_vectors;
+mod constant_time;
+mod iv;
+
+use std::sync::Arc;
 
 use crate::error::Error;
 use crate::frame::Frame;
@@ -12,7 +19,8 @@ use crate::suite::Suite;
 /// Seals records under one write key.
 ///
 /// All methods take `&self`: the frame says everything that varies, so that several threads can seal records of
-/// one connection. Whoever calls keeps the promise that a sequence number is sealed once.
+/// one connection, in any order unless the suite is [`sequential`](Suite::sequential). Whoever calls keeps the
+/// promise that a sequence number is sealed once.
 pub trait Seal: Send + Sync {
     /// The suite of the key.
     fn suite(&self) -> Suite;
@@ -23,8 +31,8 @@ pub trait Seal: Send + Sync {
     /// Header and trailer are written, the payload is encrypted. On an error after the checks `record` is zeros.
     ///
     /// # Errors
-    /// [`Error::PayloadLen`], [`Error::RecordSize`], [`Error::ContentType`], [`Error::SequenceExhausted`], or
-    /// [`Error::Provider`].
+    /// [`Error::PayloadLen`], [`Error::RecordSize`], [`Error::ContentType`], [`Error::SequenceExhausted`],
+    /// [`Error::OutOfOrder`], or [`Error::Provider`].
     fn seal_in_place(&self, frame: Frame, record: &mut [u8]) -> Result<(), Error>;
 
     /// Seal a record whose payload lies elsewhere: in one pass where the provider can, else by a copy.
@@ -46,8 +54,16 @@ pub trait Open: Send + Sync {
     ///
     /// # Errors
     /// What is wrong with the header, [`Error::BadRecord`] without detail, [`Error::NoContentType`],
-    /// [`Error::RecordOverflow`] or [`Error::SequenceExhausted`].
+    /// [`Error::RecordOverflow`], [`Error::SequenceExhausted`] or [`Error::OutOfOrder`].
     fn open_in_place<'r>(&self, sequence: u64, record: &'r mut [u8]) -> Result<Opened<'r>, Error>;
+
+    /// An opener that goes on from here by itself; the same one where nothing is remembered between records.
+    fn fork(self: Arc<Self>) -> Arc<dyn Open>;
+
+    /// The IV of the next record where it is the end of the last one opened (TLS 1.0 AES-CBC), else None.
+    fn chained_iv(&self) -> Option<[u8; 16]> {
+        None
+    }
 }
 
 /// What a record held.
@@ -57,4 +73,12 @@ pub struct Opened<'r> {
     pub content_type: u8,
     /// The payload, inside the record that was opened.
     pub payload: &'r mut [u8],
+}
+
+/// Nothing of a failed operation stays readable: neither plaintext nor unverified text.
+fn wiped_on_error<T>(result: Result<T, Error>, bytes: &mut [u8]) -> Result<T, Error> {
+    if result.is_err() {
+        bytes.fill(0);
+    }
+    result
 }

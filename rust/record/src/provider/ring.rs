@@ -26,6 +26,9 @@ impl Aead for RingAead {
             Algorithm::Aes128Gcm => &aead::AES_128_GCM,
             Algorithm::Aes256Gcm => &aead::AES_256_GCM,
             Algorithm::ChaCha20Poly1305 => &aead::CHACHA20_POLY1305,
+            Algorithm::Aes128Cbc | Algorithm::Aes256Cbc => {
+                return Err(refused("take a key that is not an AEAD's"));
+            }
         };
         let key = UnboundKey::new(algorithm, key).map_err(|_| refused("take the key"))?;
         Ok(Self(LessSafeKey::new(key)))

@@ -1,5 +1,9 @@
 //! The record layer through its public interface, against published values and against itself.
 
+mod cbc;
+mod cbc_refusals;
+mod cbc_suites;
+mod cbc_vectors;
 mod hello;
 mod keylog;
 mod keys;

@@ -1,6 +1,8 @@
 //! Suites, keys and payloads that the tests share.
 
-use ktls_record::{Algorithm, Error, Frame, Keys, Open, Seal, Suite, Version, provider};
+use ktls_record::{
+    Algorithm, Error, Frame, Keys, Mac, MacOrder, Open, Seal, Suite, Version, provider,
+};
 
 use crate::vector_file::Case;
 
@@ -18,7 +20,7 @@ pub(crate) const APPLICATION_DATA: u8 = 23;
 /// The explicit nonce of record 0.
 pub(crate) const EXPLICIT_BASE: u64 = 0xbf17_cf38_058c_45ca;
 
-/// Every suite there is.
+/// Every AEAD suite there is.
 pub(crate) fn suites() -> Vec<Suite> {
     let versions = [Version::Tls12, Version::Tls13];
     let pairs = versions
@@ -29,12 +31,33 @@ pub(crate) fn suites() -> Vec<Suite> {
         .expect("AEAD suites exist in both versions")
 }
 
+/// Every AES-CBC suite there is.
+pub(crate) fn cbc_suites() -> Vec<Suite> {
+    let macs = [
+        (Version::Tls10, Mac::HmacSha1),
+        (Version::Tls11, Mac::HmacSha1),
+        (Version::Tls12, Mac::HmacSha1),
+        (Version::Tls12, Mac::HmacSha256),
+        (Version::Tls12, Mac::HmacSha384),
+    ];
+    let mut found = Vec::new();
+    for (version, mac) in macs {
+        for algorithm in [Algorithm::Aes128Cbc, Algorithm::Aes256Cbc] {
+            for order in [MacOrder::MacThenEncrypt, MacOrder::EncryptThenMac] {
+                found.push(Suite::cbc(version, algorithm, mac, order).expect("it exists"));
+            }
+        }
+    }
+    found
+}
+
 pub(crate) fn keys(suite: Suite) -> Keys {
-    let bytes: Vec<u8> = (1..=64).collect();
-    Keys::new(
+    let bytes: Vec<u8> = (1..=128).collect();
+    Keys::with_mac(
         suite,
         &bytes[..suite.key_len()],
         &bytes[32..][..suite.iv_len()],
+        &bytes[64..][..suite.mac_key_len()],
     )
     .expect("the lengths are the suite's")
 }
