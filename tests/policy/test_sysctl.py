@@ -53,7 +53,7 @@ def test_enable_turns_both_on_and_off() -> None:
         ("pipeline_depth", 3),
         ("handoff_min", 524288),
         ("spin_us", 50),
-        ("stream_gap_us", 15),
+        ("stream_gap_us", 5),
         ("stream_run", 4),
         ("quantum", 1048576),
         ("io_threads", 1),

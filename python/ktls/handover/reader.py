@@ -140,7 +140,7 @@ class Reader:
                 self._feed_burst(deadline)
             self._hungry = False
             try:
-                got = shadow.read(size, buffer)
+                got, more = shadow.read(size, buffer)
             except ssl.SSLWantReadError:
                 # There was a record, and it held no data.
                 self._hungry = True
@@ -152,7 +152,6 @@ class Reader:
             if self._several:
                 # One of them may have held no data: OpenSSL passes over it to the next.
                 self._writer.expect_answer()
-            more = self._has_more()
             self._hungry = not more and bool(got)
             if self._socket._selectable:
                 self._stream.consumed(more)
@@ -172,7 +171,7 @@ class Reader:
             raise deadline.expired() from None
         if records:
             deadline.begun = True
-            self._several = record_size(records) < len(records)
+            self._several = len(records) > HEADER_SIZE + (records[3] << 8 | records[4])
             self._shadow.feed(records)
         else:
             self.feed(deadline)

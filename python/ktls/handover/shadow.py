@@ -60,17 +60,28 @@ class Shadow:
                 if self._outgoing.pending:
                     self.outbox.extend(self.interpret(self._outgoing.read()))
 
-    def read(self, size: int, buffer: "WriteableBuffer | None") -> bytes | int:
-        """Read plaintext, as `SSLObject.read`; like `call`, and the one that is called often."""
+    def read(self, size: int, buffer: "WriteableBuffer | None") -> tuple[bytes | int, bool]:
+        """Read plaintext, as `SSLObject.read`, and say whether more lies here.
+
+        Like `call`, and the one that is called often.
+        """
+        ssl_object = self.ssl_object
         with self.lock:
             try:
                 if buffer is None:
-                    return self.ssl_object.read(size)
+                    data = ssl_object.read(size)
+                    count = len(data)
+                    return data, self._has_more(count == size)
                 # The stub of SSLObject.read leaves the buffer out of its result.
-                return cast("int", self.ssl_object.read(size, buffer))
+                count = cast("int", ssl_object.read(size, buffer))
+                return count, self._has_more(count == size)
             finally:
                 if self._outgoing.pending:
                     self.outbox.extend(self.interpret(self._outgoing.read()))
+
+    def _has_more(self, filled: bool) -> bool:
+        # A record that did not fill what there was room for has no more to give.
+        return self._incoming.pending > 0 or (filled and self.ssl_object.pending() > 0)
 
     def feed(self, record: bytes) -> None:
         """Give OpenSSL bytes of the peer; an empty string is the end of the stream."""

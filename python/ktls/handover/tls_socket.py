@@ -24,6 +24,7 @@ from .socket_face import SocketFace
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
+    from .reader import Reader
     from .writer import Writer
 
 __all__ = ["TLSSocket", "wrap_socket"]
@@ -60,8 +61,9 @@ class TLSSocket(Agreed, SocketFace):
         self._session = session
         self._parts: Parts | None = None
         self._plain: socket.socket | None = None
-        # The writer, once the handshake is settled: the short way for `send`.
+        # The halves, once the handshake is settled: the short way for `send` and `recv`.
         self._writer: Writer | None = None
+        self._reader: Reader | None = None
         self._io_refs = 0
         self._closing = False
         if not has_peer(sock):
@@ -188,7 +190,8 @@ class TLSSocket(Agreed, SocketFace):
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """As `SSLSocket.recv`: empty at the end of the stream."""
-        _no_flags(flags, "recv")
+        if flags:
+            _no_flags(flags, "recv")
         return cast("bytes", self.read(buflen))
 
     def recv_into(
@@ -201,13 +204,13 @@ class TLSSocket(Agreed, SocketFace):
 
     def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
         """As `SSLSocket.read`: bytes, or with a buffer their number."""
-        reader = self._ready().reader
-        if len < 0:
-            raise ValueError(f"cannot read {len} bytes: the size must not be negative")
-        if len == 0:
+        reader = self._reader or self._ready().reader
+        if len <= 0:
+            if len < 0:
+                raise ValueError(f"cannot read {len} bytes: the size must not be negative")
             return b"" if buffer is None else 0
         try:
-            return reader.read(len) if buffer is None else reader.read(len, buffer)
+            return reader.read(len, buffer)
         except ssl.SSLEOFError:
             if not self.suppress_ragged_eofs:
                 raise
@@ -273,7 +276,7 @@ class TLSSocket(Agreed, SocketFace):
         if self._parts is None:
             raise ValueError(f"No SSL wrapper around {self!r}")
         plain = self._ready().unwrap()
-        self._parts = self._writer = None
+        self._parts = self._writer = self._reader = None
         return plain
 
     def shutdown(self, how: int) -> None:
@@ -301,7 +304,7 @@ class TLSSocket(Agreed, SocketFace):
 
     def _really_close(self) -> None:
         parts, plain = self._parts, self._plain
-        self._parts = self._plain = self._writer = None
+        self._parts = self._plain = self._writer = self._reader = None
         if plain is not None:
             plain.close()
         if parts is not None:
@@ -362,7 +365,7 @@ class TLSSocket(Agreed, SocketFace):
             parts = self._connection()
         if not parts.handshake.settled:
             parts.handshake.run()
-        self._writer = parts.writer
+        self._writer, self._reader = parts.writer, parts.reader
         return parts
 
     def _connection(self) -> Parts:

@@ -81,7 +81,7 @@ tunables! {
     /// Microseconds that a thread looks again before it sleeps.
     spin_us = 50, 0..=10_000;
     /// Microseconds between two writes that still make them one stream.
-    stream_gap_us = 15, 0..=1_000_000;
+    stream_gap_us = 5, 0..=1_000_000;
     /// Writes that close together after which a worker stays awake for them.
     stream_run = 4, 1..=64;
     /// Bytes a worker sends for one connection before the next has its turn.

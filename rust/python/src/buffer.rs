@@ -8,7 +8,7 @@ use pyo3::buffer::PyUntypedBuffer;
 use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyByteArray, PyBytes};
 
 /// Below this a reference costs more than a copy.
 const COPY_BELOW: usize = 4096;
@@ -78,6 +78,13 @@ pub(crate) fn fill<R>(
     size: usize,
     write: impl FnOnce(&mut [u8]) -> PyResult<R>,
 ) -> PyResult<R> {
+    if let Ok(array) = object.cast_exact::<PyByteArray>()
+        && array.len() >= size
+    {
+        // SAFETY: the interpreter is held and `write` calls nothing of Python, so that nobody resizes or reads the
+        // array meanwhile.
+        return write(&mut unsafe { array.as_bytes_mut() }[..size]);
+    }
     let buffer = writable(object, size)?;
     if size == 0 {
         return write(&mut []);
