@@ -79,6 +79,12 @@ def _build() -> Layer:
     return Layer("build", False, f"{_core.BUILD_PROFILE}: it works, and must not be measured")
 
 
+def _rate(backend: backends.Backend, works: bool) -> str:
+    if not works or backend.provider is None:
+        return ""
+    return f", seals {backends.sealing_rate(backend.provider):.1f} GB/s on one core"
+
+
 def _backends() -> Iterator[Layer]:
     fixed = sysctl[PREFIX + "backend"]
     for backend in backends.registered():
@@ -91,7 +97,7 @@ def _backends() -> Iterator[Layer]:
             yield Layer(
                 f"backend {backend.name}",
                 support.available,
-                f"{support.reason}, priority {backend.prio}",
+                f"{support.reason}, priority {backend.prio}" + _rate(backend, bool(support)),
             )
 
 

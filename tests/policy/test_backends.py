@@ -54,6 +54,25 @@ def test_order_is_by_priority_then_by_registration(registered: list[Fake]) -> No
     assert "ring" in order[2:-1]
 
 
+@pytest.mark.parametrize("faster", ["ring", "aws-lc"])
+def test_of_the_same_priority_the_faster_one_comes_first(
+    monkeypatch: pytest.MonkeyPatch, faster: str
+) -> None:
+    rates = {"ring": 1.0, "aws-lc": 1.0} | {faster: 2.0}
+    monkeypatch.setattr("ktls.backends.rate._rates", rates)
+    assert names()[0] == faster
+    assert backends.choose(4, GCM, 16)[0].name == faster
+
+
+def test_the_rate_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates: dict[str, float] = {}
+    monkeypatch.setattr("ktls.backends.rate._rates", rates)
+    rate = backends.sealing_rate("ring")
+    assert rate > 0
+    assert rates == {"ring": rate}
+    assert backends.sealing_rate("ring") is rate
+
+
 def test_a_name_is_taken_once(registered: list[Fake]) -> None:
     with pytest.raises(OSError, match="'fast' is registered") as caught:
         backends.register(Fake("fast", 3))

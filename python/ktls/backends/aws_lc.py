@@ -1,4 +1,4 @@
-"""The backend ``aws-lc``: the fastest one where the CPU has VAES.
+"""The backend ``aws-lc``: mostly the fastest one where the CPU has VAES.
 
 It is there when the extension module was built with the feature ``aws-lc``.
 """
@@ -12,7 +12,7 @@ class AWSLC:
     """See the module."""
 
     name: Final = "aws-lc"
-    prio: Final = 20
+    prio: Final = 10
     provider: Final = "aws-lc"
 
     def probe(self) -> Support:
