@@ -25,6 +25,7 @@ mod stream;
 )]
 mod sys;
 mod tunables;
+mod worker;
 mod workers;
 
 pub use counters::snapshot as counters;

@@ -1,14 +1,11 @@
-//! The pool: threads named KTLS-0, KTLS-1, ... with a queue and a poller each, and threads that wait for disks.
+//! The pool: threads named KTLS-0, KTLS-1, ... and threads that wait for disks.
 //!
-//! A stream belongs to one worker, in turns with its other streams. A worker sleeps in its poller, so that a full
-//! socket which drained and a task which was queued wake it alike; before it sleeps it looks again for a while.
+//! A stream belongs to one worker (`worker.rs`), in turns with its other streams.
 
-use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -19,34 +16,14 @@ use crate::pages::{PagePool, Pages};
 use crate::readiness::Readiness;
 use crate::send_buffer::Claim;
 use crate::stream::Stream;
-use crate::{counters, gate, sys, tunables};
-
-/// The poller's own descriptor; a stream's keys are twice its id (writable) and the number after (readable).
-const WAKE: u64 = 0;
+use crate::worker::{Watch, Worker, lock};
+use crate::{counters, sys, tunables};
 
 /// A cold claim, for a thread that may wait.
 struct ColdRead {
     stream: Arc<Stream>,
     claim: Claim,
     pages: Pages,
-}
-
-struct Watch {
-    stream: Weak<Stream>,
-    readiness: Arc<Readiness>,
-    /// A second descriptor of the socket: one descriptor has one interest in a poller.
-    socket: OwnedFd,
-}
-
-struct Worker {
-    turns: Mutex<VecDeque<Arc<Stream>>>,
-    waiting: AtomicUsize,
-    parked: AtomicBool,
-    epoll: OwnedFd,
-    wake: OwnedFd,
-    /// Streams that wait for their socket; the reference keeps a closed one alive until it has drained.
-    blocked: Mutex<HashMap<u64, Arc<Stream>>>,
-    watched: Mutex<HashMap<u64, Watch>>,
 }
 
 struct Threads {
@@ -60,7 +37,7 @@ pub struct Pool {
     pub(crate) pages: PagePool,
     threads: OnceLock<Threads>,
     starting: Mutex<()>,
-    stopping: AtomicBool,
+    pub(crate) stopping: AtomicBool,
     next_cold: AtomicUsize,
     many_cpus: bool,
     delays: AtomicUsize,
@@ -70,10 +47,6 @@ impl Default for Pool {
     fn default() -> Self {
         Self::new()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn cpu_count() -> usize {
@@ -352,110 +325,6 @@ impl Pool {
             let seed = self.delays.fetch_add(0x9E37_79B9, Ordering::Relaxed);
             let delay = (seed.wrapping_mul(0x85EB_CA6B) >> 7) % longest;
             std::thread::sleep(Duration::from_micros(delay as u64));
-        }
-    }
-}
-
-impl Worker {
-    fn new() -> core::result::Result<Self, Errno> {
-        let (epoll, wake) = (sys::epoll()?, sys::eventfd()?);
-        sys::epoll_watch(&epoll, &wake, WAKE)?;
-        Ok(Self {
-            turns: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-            parked: AtomicBool::new(false),
-            epoll,
-            wake,
-            blocked: Mutex::default(),
-            watched: Mutex::default(),
-        })
-    }
-
-    fn push(&self, stream: Arc<Stream>) {
-        counters::TX_INQUEUE.add(1);
-        lock(&self.turns).push_back(stream);
-        self.waiting.fetch_add(1, Ordering::Release);
-        // Either the worker sees the task after it says that it sleeps, or this sees that it sleeps.
-        fence(Ordering::SeqCst);
-        if self.parked.swap(false, Ordering::AcqRel) {
-            sys::eventfd_signal(&self.wake);
-        }
-    }
-
-    fn pop(&self) -> Option<Arc<Stream>> {
-        if self.waiting.load(Ordering::Acquire) == 0 {
-            return None;
-        }
-        let stream = lock(&self.turns).pop_front()?;
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-        counters::TX_INQUEUE.sub(1);
-        Some(stream)
-    }
-
-    /// Nothing to do and nothing to wait for.
-    fn is_idle(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) == 0
-            && self.parked.load(Ordering::Acquire)
-            && lock(&self.blocked).is_empty()
-    }
-
-    fn run(&self, pool: &Pool) {
-        let mut keys = Vec::new();
-        while !pool.stopping.load(Ordering::Acquire) {
-            let mut turns = 0;
-            while let Some(stream) = self.pop() {
-                Self::perform(&stream);
-                turns += 1;
-                // A socket that drained must not wait behind streams that always have more.
-                if turns % 4 == 0 {
-                    self.poll(&mut keys, false);
-                }
-            }
-            self.poll(&mut keys, false);
-            if pool.spin_until(|| self.waiting.load(Ordering::Acquire) > 0) {
-                continue;
-            }
-            self.parked.store(true, Ordering::Release);
-            fence(Ordering::SeqCst);
-            if self.waiting.load(Ordering::Acquire) == 0 && !pool.stopping.load(Ordering::Acquire) {
-                self.poll(&mut keys, true);
-            }
-            self.parked.store(false, Ordering::Release);
-        }
-    }
-
-    fn perform(stream: &Arc<Stream>) {
-        // One connection's misfortune is not the others': the thread stays.
-        if catch_unwind(AssertUnwindSafe(|| stream.turn())).is_err() {
-            stream.broken();
-        }
-    }
-
-    fn poll(&self, keys: &mut Vec<u64>, wait: bool) {
-        if sys::epoll_wait(&self.epoll, keys, wait).is_err() {
-            return;
-        }
-        self.parked.store(false, Ordering::Release);
-        for key in keys.drain(..) {
-            if key == WAKE {
-                sys::eventfd_clear(&self.wake);
-            } else if key % 2 == 0 {
-                let stream = lock(&self.blocked).remove(&(key / 2));
-                if let Some(stream) = stream {
-                    stream.unblocked();
-                    if !stream.scheduled.swap(true, Ordering::AcqRel) {
-                        self.push(stream);
-                    }
-                }
-            } else {
-                let _pass = gate::enter();
-                let watched = lock(&self.watched);
-                if let Some(watch) = watched.get(&key)
-                    && watch.stream.strong_count() > 0
-                {
-                    watch.readiness.set_readable(true);
-                }
-            }
         }
     }
 }
