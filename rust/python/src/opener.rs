@@ -18,7 +18,8 @@ struct State {
 /// Opens records one after another.
 #[pyclass(frozen, module = "ktls._core")]
 pub(crate) struct Opener {
-    open: Arc<dyn Open>,
+    /// In its box: to move it into the Arc's own memory would leave a copy of the key in the box's.
+    open: Arc<Box<dyn Open>>,
     state: Mutex<State>,
 }
 
@@ -29,7 +30,7 @@ impl Opener {
     fn new(keys: &Keys, sequence: u64) -> PyResult<Self> {
         let open = provider::opener("ring", &keys.0).map_err(|error| value_error(&error))?;
         Ok(Self {
-            open: open.into(),
+            open: Arc::new(open),
             state: Mutex::new(State {
                 sequence,
                 explicit_nonce: None,

@@ -20,6 +20,7 @@ use crate::cipher::aead::{AeadOpener, AeadSealer};
 use crate::cipher::{Open, Seal};
 use crate::error::Error;
 use crate::keys::Keys;
+use crate::wipe;
 
 /// Names of the providers compiled in, `"ring"` always among them.
 #[must_use]
@@ -35,12 +36,12 @@ pub fn names() -> &'static [&'static str] {
 /// # Errors
 /// [`Error::UnknownProvider`]; [`Error::Provider`] when it refuses the key.
 pub fn sealer(name: &str, keys: &Keys, explicit_base: u64) -> Result<Box<dyn Seal>, Error> {
-    match name {
-        ring::NAME => Ok(Box::new(AeadSealer::<RingAead>::new(keys, explicit_base)?)),
+    wipe::after_deriving(|| match name {
+        ring::NAME => Ok(Box::new(AeadSealer::<RingAead>::new(keys, explicit_base)?) as _),
         #[cfg(feature = "aws-lc")]
-        aws_lc::NAME => Ok(Box::new(AeadSealer::<AwsLcAead>::new(keys, explicit_base)?)),
+        aws_lc::NAME => Ok(Box::new(AeadSealer::<AwsLcAead>::new(keys, explicit_base)?) as _),
         _ => Err(unknown(name)),
-    }
+    })
 }
 
 /// A read key in the hands of the provider called `name`.
@@ -48,12 +49,12 @@ pub fn sealer(name: &str, keys: &Keys, explicit_base: u64) -> Result<Box<dyn Sea
 /// # Errors
 /// [`Error::UnknownProvider`]; [`Error::Provider`] when it refuses the key.
 pub fn opener(name: &str, keys: &Keys) -> Result<Box<dyn Open>, Error> {
-    match name {
-        ring::NAME => Ok(Box::new(AeadOpener::<RingAead>::new(keys)?)),
+    wipe::after_deriving(|| match name {
+        ring::NAME => Ok(Box::new(AeadOpener::<RingAead>::new(keys)?) as _),
         #[cfg(feature = "aws-lc")]
-        aws_lc::NAME => Ok(Box::new(AeadOpener::<AwsLcAead>::new(keys)?)),
+        aws_lc::NAME => Ok(Box::new(AeadOpener::<AwsLcAead>::new(keys)?) as _),
         _ => Err(unknown(name)),
-    }
+    })
 }
 
 /// Fill `out` with random bytes of the operating system.
