@@ -13,10 +13,15 @@ PYTEST ?=
 BENCH  ?=
 FORM   ?= short
 REASON ?=
+# How long the fuzz targets run, all of them together, and the model; one target; address or none.
+SECONDS   ?= 60
+SANITIZER ?= address
+FUZZ      ?=
 
 VENV  := .venv
 BIN   := $(VENV)/bin
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/ktls-tools
+FUZZER := $(or $(shell command -v cargo-fuzz 2>/dev/null),$(CACHE)/bin/cargo-fuzz)
 DENY  := $(or $(shell command -v cargo-deny 2>/dev/null),$(CACHE)/bin/cargo-deny)
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 
@@ -28,13 +33,15 @@ CARGO_FLAGS := --locked
 
 .DELETE_ON_ERROR:
 .PHONY: help serve build test pytest cargo-test lint lint-rust lint-python deny clean tools \
-        bench bench-full bench-publish bench-pieces instructions instructions-baseline examples
+        fuzz fuzz-checks model bench bench-full bench-publish bench-pieces instructions instructions-baseline examples
 
 help:
 	@echo "make serve   serve DIR ($(DIR)) on https://$(HOST):$(PORT)/ with a throw-away certificate"
 	@echo "make build   build the release wheel into dist and install it into .venv"
 	@echo "make test    install what the tests need and run all of them (pytest and cargo test)"
 	@echo "make lint    clippy, rustfmt, ruff, mypy, stubtest, cargo-deny"
+	@echo "make fuzz    fuzz everything that reads bytes from outside for SECONDS ($(SECONDS)); FUZZ=name: one target"
+	@echo "make model   any calls in any order against a model, for SECONDS ($(SECONDS))"
 	@echo "make bench   measure whole connections side by side, about four minutes; bench-full: all of it"
 	@echo "make instructions   compare the send path's instruction counts with the baseline"
 	@echo "make clean   remove .venv, dist, target and the caches"
@@ -63,6 +70,16 @@ lint-python: $(VENV)/installed $(VENV)/tested $(VENV)/linted
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m mypy.stubtest --concise ktls._core
+
+fuzz: $(VENV)/installed $(VENV)/fuzzed $(FUZZER)
+	$(BIN)/python fuzz/run.py --seconds $(SECONDS) $(addprefix --target ,$(FUZZ)) --sanitizer $(SANITIZER) --cargo-fuzz "$(FUZZER)"
+
+# The same checks over their seeds, on the compiler as it is.
+fuzz-checks: tools
+	cargo test $(CARGO_FLAGS) --quiet --manifest-path fuzz/Cargo.toml
+
+model: $(VENV)/installed $(VENV)/tested
+	KTLS_MODEL_SECONDS=$(SECONDS) $(BIN)/pytest tests/model $(PYTEST)
 
 # The advisories are left to a machine that may fetch their database.
 deny: tools $(DENY)
@@ -97,7 +114,7 @@ examples: tools
 	cargo build $(CARGO_FLAGS) --release --quiet -p ktls-record --example seal_rate -p ktls-engine --example instructions
 
 clean:
-	rm -rf $(VENV) dist target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist target fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find python tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # -- what is made --------------------------------------------------------------------------------
@@ -137,9 +154,16 @@ $(VENV)/benched: pyproject.toml $(VENV)/pip
 	$(BIN)/pip install --quiet --group bench
 	@touch $@
 
+$(VENV)/fuzzed: fuzz/requirements.txt $(VENV)/pip
+	$(BIN)/pip install --quiet --requirement fuzz/requirements.txt
+	@touch $@
+
 $(VENV)/linted: pyproject.toml $(VENV)/pip
 	$(BIN)/pip install --quiet --group lint
 	@touch $@
 
 $(CACHE)/bin/cargo-deny: | tools
 	cargo install --locked --quiet --root $(CACHE) cargo-deny
+
+$(CACHE)/bin/cargo-fuzz: | tools
+	cargo install --locked --quiet --root $(CACHE) cargo-fuzz

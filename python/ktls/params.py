@@ -6,7 +6,7 @@ What depends on the state of a socket or of a switch (rows 4 to 9 of ``ktls(4)``
 
 import errno
 from dataclasses import dataclass, field
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TypeAlias
 
 from ktls import constants as c
 
@@ -39,26 +39,30 @@ _KEY_LENS: Final = {
     c.CRYPTO_CHACHA20_POLY1305: (32,),
 }
 
+_Bytes: TypeAlias = bytes | bytearray | memoryview
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class TLSEnable:
     """``struct tls_enable``: all that is needed to seal what a connection sends next.
 
-    Byte fields take any bytes-like object and are copied; they are not in the repr, and the object
-    cannot be pickled or copied.  ``tls_vminor`` is 1 to 4 for TLS 1.0 to 1.3; ``iv`` is the
+    Byte fields take any bytes-like object and are copied; those that hold keys are then read-only
+    views, overwritten with zeros when this object is freed.  They are not in the repr, and the
+    object cannot be pickled or copied.  ``tls_vminor`` is 1 to 4 for TLS 1.0 to 1.3; ``iv`` is the
     implicit part of the nonce; ``rec_seq`` is the big-endian number of the next record.  Only types
     are checked here (TypeError); values are checked by ``setsockopt``, as upstream.
     """
 
     cipher_algorithm: int
-    cipher_key: bytes = field(repr=False)
-    iv: bytes = field(default=b"", repr=False)
+    cipher_key: _Bytes = field(repr=False)
+    iv: _Bytes = field(default=b"", repr=False)
     auth_algorithm: int = 0
-    auth_key: bytes = field(default=b"", repr=False)
+    auth_key: _Bytes = field(default=b"", repr=False)
     tls_vmajor: int = c.TLS_MAJOR_VER_ONE
     tls_vminor: int
     rec_seq: bytes = bytes(REC_SEQ_LEN)
     flags: int = 0
+    _kept: list[bytearray] = field(init=False, repr=False, default_factory=list)
 
     def __post_init__(self) -> None:
         for name in ("cipher_algorithm", "auth_algorithm", "tls_vmajor", "tls_vminor", "flags"):
@@ -68,12 +72,21 @@ class TLSEnable:
         for name in ("cipher_key", "iv", "auth_key", "rec_seq"):
             value = getattr(self, name)
             try:
-                copied = memoryview(value).tobytes()
+                copied = bytearray(memoryview(value))
             except TypeError:
                 raise TypeError(
                     f"TLSEnable.{name} must be a bytes-like object, not {type(value).__name__}"
                 ) from None
-            object.__setattr__(self, name, copied)
+            if name == "rec_seq":
+                object.__setattr__(self, name, bytes(copied))
+            else:
+                self._kept.append(copied)
+                object.__setattr__(self, name, memoryview(copied).toreadonly())
+
+    def __del__(self) -> None:
+        # Empty or missing where construction failed.
+        for secret in getattr(self, "_kept", ()):
+            secret[:] = bytes(len(secret))
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("TLSEnable holds keys and cannot be pickled or copied; make a new one")

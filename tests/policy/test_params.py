@@ -49,8 +49,8 @@ def test_keys_are_copied() -> None:
     en = make(cipher_key=key, iv=memoryview(bytearray(12)))
     key[:] = bytes(16)
     assert en.cipher_key == b"k" * 16
-    assert type(en.cipher_key) is bytes
-    assert type(en.iv) is bytes
+    assert isinstance(en.cipher_key, memoryview)
+    assert en.cipher_key.readonly
 
 
 def test_it_is_frozen() -> None:

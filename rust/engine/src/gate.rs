@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError};
 
 static GATE: RwLock<()> = RwLock::new(());
 static GENERATION: AtomicU32 = AtomicU32::new(0);
@@ -20,6 +20,15 @@ pub(crate) type Pass = RwLockReadGuard<'static, ()>;
 /// Comes in; to be held while shared state is touched, never while waiting for anything.
 pub(crate) fn enter() -> Pass {
     GATE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Comes in unless that takes waiting: for callers who hold what a forking thread may need before it lets anybody in.
+pub(crate) fn try_enter() -> Option<Pass> {
+    match GATE.try_read() {
+        Ok(pass) => Some(pass),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }
 
 /// How many forks lie between this process and the first.

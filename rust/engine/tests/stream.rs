@@ -415,3 +415,65 @@ fn a_wait_ends_when_a_signal_handler_says_so_or_time_is_over() {
     full.abort();
     drop(far);
 }
+
+#[test]
+fn a_flush_waits_for_bytes_that_another_thread_is_sending() {
+    /// Takes all but the end of a record, then holds whoever brings the rest until told to go on.
+    struct Held {
+        calls: Mutex<u32>,
+        entered: std::sync::Barrier,
+        go_on: std::sync::Barrier,
+        writable: OwnedFd,
+    }
+    struct Way(Arc<Held>);
+    impl Output for Way {
+        fn send(&self, data: &[u8], _more: bool) -> Result<usize, Errno> {
+            let call = {
+                let mut calls = self.0.calls.lock().unwrap();
+                *calls += 1;
+                *calls
+            };
+            if call == 1 {
+                return Ok(data.len() - 1);
+            }
+            self.0.entered.wait();
+            self.0.go_on.wait();
+            Ok(data.len())
+        }
+        fn ready(&self) -> BorrowedFd<'_> {
+            self.0.writable.as_fd()
+        }
+        fn finish(&self) -> Result<(), Errno> {
+            Ok(())
+        }
+        fn abort(&self) {}
+        fn route(&self) -> String {
+            String::new()
+        }
+    }
+    let held = Arc::new(Held {
+        calls: Mutex::new(0),
+        entered: std::sync::Barrier::new(2),
+        go_on: std::sync::Barrier::new(2),
+        writable: rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
+    });
+    let stream = Stream::new(Box::new(Way(Arc::clone(&held))), Arc::new(Pool::new()));
+    stream
+        .install(provider::sealer("ring", &keys(), 0).unwrap(), 0, 16384)
+        .unwrap();
+    let writer = {
+        let stream = Arc::clone(&stream);
+        thread::spawn(move || patiently(|p| stream.send(&Data::Borrowed(b"x"), 23, false, p)))
+    };
+    held.entered.wait();
+    // One byte of the record is on its way, which rounds to no byte of the payload.
+    let early = stream.flush(&mut Patience {
+        may_wait: true,
+        deadline: Some(Instant::now() + Duration::from_millis(50)),
+        interrupted: &mut || false,
+    });
+    held.go_on.wait();
+    assert!(early.is_err_and(|error| error.is_timed_out()));
+    assert_eq!(writer.join().unwrap().unwrap(), 1);
+    patiently(|p| stream.flush(p)).unwrap();
+}

@@ -29,7 +29,7 @@ impl Opener {
     fn new(keys: &Keys, sequence: u64) -> PyResult<Self> {
         let open = provider::opener("ring", &keys.0).map_err(|error| value_error(&error))?;
         Ok(Self {
-            open: open.into(),
+            open,
             state: Mutex::new(State {
                 sequence,
                 explicit_nonce: None,

@@ -39,7 +39,8 @@ pub(crate) fn stop_workers(py: Python<'_>, timeout: f64) -> PyResult<bool> {
 
 #[pyfunction]
 pub(crate) fn before_fork() {
-    // With the interpreter held: nobody inside the engine waits for it, and a thread that held it could not come out.
+    // With the interpreter held: nobody inside the engine waits for it. Nor does anybody wait for the engine with the
+    // interpreter held, since a hook of somebody else may let it go before the fork is over.
     ktls_engine::before_fork();
 }
 

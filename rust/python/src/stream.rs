@@ -1,4 +1,7 @@
 //! `ktls._core.Stream`.
+//!
+//! The engine is entered without the interpreter (`detach`), except by `try_send`, which does not wait: while one thread
+//! forks, others wait for it inside the engine, and it needs the interpreter to go on.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -60,6 +63,7 @@ impl Stream {
     #[pyo3(signature = (keys, sequence, *, explicit_nonce=None, provider=None, max_frame_len=16384))]
     fn install(
         &self,
+        py: Python<'_>,
         keys: &Keys,
         sequence: u64,
         explicit_nonce: Option<u64>,
@@ -72,8 +76,8 @@ impl Stream {
             )));
         }
         let seal = sealer::seal(keys, sequence, explicit_nonce, provider)?;
-        self.engine()?
-            .install(seal, sequence, max_frame_len)
+        let engine = self.engine()?;
+        py.detach(|| engine.install(seal, sequence, max_frame_len))
             .map_err(|error| os_error(&error))?;
         *self
             .provider
@@ -193,15 +197,15 @@ impl Stream {
         })
     }
 
-    fn fileno(&self) -> PyResult<i32> {
-        self.engine()?
-            .poll_descriptor()
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let engine = self.engine()?;
+        py.detach(|| engine.poll_descriptor())
             .map_err(|error| os_error(&error))
     }
 
-    fn consumed(&self, more: bool) {
+    fn consumed(&self, py: Python<'_>, more: bool) {
         if let Ok(engine) = self.engine() {
-            engine.consumed(more);
+            py.detach(|| engine.consumed(more));
         }
     }
 
@@ -212,25 +216,27 @@ impl Stream {
         run(py, limit, |patience| engine.flush(patience))
     }
 
-    fn shutdown_write(&self) -> PyResult<()> {
-        self.engine()?
-            .shutdown_write()
+    fn shutdown_write(&self, py: Python<'_>) -> PyResult<()> {
+        let engine = self.engine()?;
+        py.detach(|| engine.shutdown_write())
             .map_err(|error| os_error(&error))
     }
 
-    fn close(&self) {
+    fn close(&self, py: Python<'_>) {
         let engine = self
             .engine
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         if let Some(engine) = engine {
-            engine.close();
+            py.detach(|| engine.close());
         }
     }
 
-    fn release(&self) -> PyResult<()> {
-        self.engine()?.release().map_err(|error| os_error(&error))?;
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        let engine = self.engine()?;
+        py.detach(|| engine.release())
+            .map_err(|error| os_error(&error))?;
         self.engine
             .write()
             .unwrap_or_else(PoisonError::into_inner)
@@ -238,9 +244,9 @@ impl Stream {
         Ok(())
     }
 
-    fn abort(&self) {
+    fn abort(&self, py: Python<'_>) {
         if let Ok(engine) = self.engine() {
-            engine.abort();
+            py.detach(|| engine.abort());
         }
     }
 
@@ -273,7 +279,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.close();
+        Python::attach(|py| self.close(py));
     }
 }
 

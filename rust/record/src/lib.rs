@@ -34,6 +34,7 @@ mod nonce;
 pub mod provider;
 pub mod schedule;
 mod suite;
+mod wipe;
 
 pub use cipher::{Open, Opened, Seal};
 pub use error::Error;

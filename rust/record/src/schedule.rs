@@ -15,6 +15,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::suite::{Suite, Version};
+use crate::wipe;
 
 /// The hash of a cipher suite, which its key derivation uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -122,7 +123,7 @@ pub fn key_block(
     let (mac_len, key_len, iv_len) = (suite.mac_key_len(), suite.key_len(), suite.iv_len());
     let mut block = Zeroizing::new(vec![0; 2 * (mac_len + key_len + iv_len)]);
     let seed: [&[u8]; 2] = [server_random, client_random];
-    prf.derive(master_secret, "key expansion", &seed, &mut block);
+    wipe::after_deriving(|| prf.derive(master_secret, "key expansion", &seed, &mut block));
     let (mac_keys, rest) = block.split_at(2 * mac_len);
     let (client_mac, server_mac) = mac_keys.split_at(mac_len);
     let (keys, ivs) = rest.split_at(2 * key_len);
@@ -191,14 +192,15 @@ pub fn hkdf_expand_label(
         context,
     ];
     let len = out.len();
-    let expanded = match Hash::of_secret(secret)? {
+    let hash = Hash::of_secret(secret)?;
+    let expanded = wipe::after_deriving(|| match hash {
         Hash::Sha256 => Hkdf::<Sha256>::from_prk(secret)
             .ok()
             .map(|h| h.expand_multi_info(&info, out)),
         Hash::Sha384 => Hkdf::<Sha384>::from_prk(secret)
             .ok()
             .map(|h| h.expand_multi_info(&info, out)),
-    };
+    });
     match expanded {
         Some(Ok(())) => Ok(()),
         Some(Err(_)) | None => Err(Error::DerivationLen {

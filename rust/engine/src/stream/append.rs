@@ -16,14 +16,16 @@ use crate::{counters, gate, tunables};
 
 impl Stream {
     /// Accepts a write whole, without a system call but waking a worker; so it may be called with the interpreter held.
-    /// None: the write needs [`Stream::send`], because the caller should send it, there is no room, or something is wrong.
+    /// None: the write needs [`Stream::send`], because the caller should send it, there is no room, somebody forks, or
+    /// something is wrong.
     pub fn try_send(self: &Arc<Self>, data: &Data<'_>, content_type: u8) -> Option<usize> {
         self.rhythm.begin();
         if self.is_stale() {
             return None;
         }
         let len = data.as_slice().len();
-        let _pass = gate::enter();
+        // A forking thread has shut the gate, and may need the interpreter to open it again.
+        let _pass = gate::try_enter()?;
         let mut state = self.lock();
         let cared_for = state.is_cared_for() || self.scheduled.load(Ordering::Acquire);
         if !cared_for && !self.rhythm.is_stream() {

@@ -183,7 +183,7 @@ impl Stream {
     /// ETIMEDOUT, EINTR, or whatever ended the connection.
     pub fn flush(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<()> {
         self.check_process()?;
-        let result = self.drive(|state| state.buffer.is_empty(), patience);
+        let result = self.drive(|state| state.buffer.is_empty() && !state.sending, patience);
         self.settle();
         result
     }

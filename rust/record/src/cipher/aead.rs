@@ -11,6 +11,7 @@ use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, Received, check_sequen
 use crate::keys::Keys;
 use crate::nonce::{Nonces, explicit_nonce};
 use crate::suite::{Algorithm, NONCE_LEN, NonceForm, Suite, Version};
+use crate::wipe;
 
 /// A keyed AEAD of a provider. Implementations see no TLS, only nonce, additional data and text.
 pub(crate) trait Aead: Sized + Send + Sync {
@@ -96,6 +97,7 @@ impl<C: Aead> Seal for AeadSealer<C> {
         }
         let (text, tag) = rest.split_at_mut(frame.payload_len + self.suite.inner_type_len());
         let sealed = self.cipher.seal_in_place(nonce, aad.as_ref(), text, tag);
+        wipe_working_copies(self.suite);
         wiped_on_error(sealed, record)
     }
 
@@ -114,6 +116,7 @@ impl<C: Aead> Seal for AeadSealer<C> {
         let sealed = self
             .cipher
             .seal_from(nonce, aad.as_ref(), payload, inner_type, rest);
+        wipe_working_copies(self.suite);
         wiped_on_error(sealed, record)
     }
 }
@@ -150,6 +153,7 @@ impl<C: Aead + 'static> Open for AeadOpener<C> {
         let aad = received.aad(self.suite, sequence);
         let rest = &mut record[self.suite.header_size()..];
         let opened = self.cipher.open_in_place(nonce, aad.as_ref(), rest);
+        wipe_working_copies(self.suite);
         wiped_on_error(opened, rest)?;
         let (text, _) = rest.split_at_mut(received.text_len());
         match self.suite.version() {
@@ -183,4 +187,12 @@ fn strip_inner(text: &mut [u8]) -> Result<Opened<'_>, Error> {
         content_type,
         payload: &mut text[..end],
     })
+}
+
+/// The key of ChaCha20 is its state, which both providers copy to the stack and leave there; that of AES stays where it
+/// was expanded.
+fn wipe_working_copies(suite: Suite) {
+    if suite.algorithm() == Algorithm::ChaCha20Poly1305 {
+        wipe::after_record();
+    }
 }

@@ -14,6 +14,8 @@ pub(crate) mod vector_file;
 #[cfg(test)]
 mod vectors;
 
+use std::sync::Arc;
+
 #[cfg(feature = "aws-lc")]
 use self::aws_lc::AwsLcAead;
 use self::ring::RingAead;
@@ -23,6 +25,7 @@ use crate::cipher::{Open, Seal};
 use crate::error::Error;
 use crate::keys::Keys;
 use crate::suite::Mac;
+use crate::wipe;
 
 /// Names of the providers compiled in, `"ring"` always among them.
 #[must_use]
@@ -40,30 +43,30 @@ pub fn names() -> &'static [&'static str] {
 /// [`Error::UnknownProvider`]; [`Error::Provider`] when it refuses the key.
 pub fn sealer(name: &str, keys: &Keys, explicit_base: u64) -> Result<Box<dyn Seal>, Error> {
     if let Some(mac) = keys.suite().mac() {
-        return cbc_sealer(name, mac, keys);
+        return wipe::after_deriving(|| cbc_sealer(name, mac, keys));
     }
-    match name {
-        ring::NAME => Ok(Box::new(AeadSealer::<RingAead>::new(keys, explicit_base)?)),
+    wipe::after_deriving(|| match name {
+        ring::NAME => Ok(Box::new(AeadSealer::<RingAead>::new(keys, explicit_base)?) as _),
         #[cfg(feature = "aws-lc")]
-        aws_lc::NAME => Ok(Box::new(AeadSealer::<AwsLcAead>::new(keys, explicit_base)?)),
+        aws_lc::NAME => Ok(Box::new(AeadSealer::<AwsLcAead>::new(keys, explicit_base)?) as _),
         _ => Err(unknown(name)),
-    }
+    })
 }
 
 /// A read key in the hands of the provider called `name`. Where the IVs are chained, as for [`sealer`].
 ///
 /// # Errors
 /// [`Error::UnknownProvider`]; [`Error::Provider`] when it refuses the key.
-pub fn opener(name: &str, keys: &Keys) -> Result<Box<dyn Open>, Error> {
+pub fn opener(name: &str, keys: &Keys) -> Result<Arc<dyn Open>, Error> {
     if let Some(mac) = keys.suite().mac() {
-        return cbc_opener(name, mac, keys);
+        return wipe::after_deriving(|| cbc_opener(name, mac, keys));
     }
-    match name {
-        ring::NAME => Ok(Box::new(AeadOpener::<RingAead>::new(keys)?)),
+    wipe::after_deriving(|| match name {
+        ring::NAME => Ok(Arc::new(AeadOpener::<RingAead>::new(keys)?) as _),
         #[cfg(feature = "aws-lc")]
-        aws_lc::NAME => Ok(Box::new(AeadOpener::<AwsLcAead>::new(keys)?)),
+        aws_lc::NAME => Ok(Arc::new(AeadOpener::<AwsLcAead>::new(keys)?) as _),
         _ => Err(unknown(name)),
-    }
+    })
 }
 
 /// Fill `out` with random bytes of the operating system.
@@ -88,12 +91,12 @@ fn cbc_sealer(name: &str, mac: Mac, keys: &Keys) -> Result<Box<dyn Seal>, Error>
     })
 }
 
-fn cbc_opener(name: &str, mac: Mac, keys: &Keys) -> Result<Box<dyn Open>, Error> {
+fn cbc_opener(name: &str, mac: Mac, keys: &Keys) -> Result<Arc<dyn Open>, Error> {
     known(name)?;
     Ok(match mac {
-        Mac::HmacSha1 => Box::new(CbcOpener::<rustcrypto::HmacSha1>::new(keys)?),
-        Mac::HmacSha256 => Box::new(CbcOpener::<rustcrypto::HmacSha256>::new(keys)?),
-        Mac::HmacSha384 => Box::new(CbcOpener::<rustcrypto::HmacSha384>::new(keys)?),
+        Mac::HmacSha1 => Arc::new(CbcOpener::<rustcrypto::HmacSha1>::new(keys)?),
+        Mac::HmacSha256 => Arc::new(CbcOpener::<rustcrypto::HmacSha256>::new(keys)?),
+        Mac::HmacSha384 => Arc::new(CbcOpener::<rustcrypto::HmacSha384>::new(keys)?),
     })
 }
 

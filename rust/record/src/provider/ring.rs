@@ -1,6 +1,9 @@
 //! The provider `ring`: always compiled in. It works in place only, so a payload from elsewhere is copied first.
 //!
-//! ring does not wipe the expanded key when it is dropped, and offers no way to; `aws-lc` does.
+//! ring does not wipe the expanded key when it is dropped, so that a key of zeros is expanded in its place; `aws-lc`
+//! wipes its own.
+
+use core::hint::black_box;
 
 use ring::aead::{self, LessSafeKey, Nonce, UnboundKey};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -19,6 +22,17 @@ pub(super) fn random(out: &mut [u8]) -> Result<(), Error> {
 
 /// A key held by ring.
 pub(super) struct RingAead(LessSafeKey);
+
+impl Drop for RingAead {
+    fn drop(&mut self) {
+        let algorithm = self.0.algorithm();
+        if let Ok(zeros) = UnboundKey::new(algorithm, &[0; 32][..algorithm.key_len()]) {
+            self.0 = LessSafeKey::new(zeros);
+            // Else nobody looks at it any more, and it need not be written.
+            black_box(&self.0);
+        }
+    }
+}
 
 impl Aead for RingAead {
     fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, Error> {

@@ -220,7 +220,7 @@ fn a_fork_goes_on_by_itself() -> Result<(), Error> {
         let records: Vec<_> = (0..3)
             .map(|n| seal(sealer.as_ref(), n, &payload(20)))
             .collect::<Result<_, _>>()?;
-        let opener: Arc<dyn Open> = opener("ring", suite).into();
+        let opener: Arc<dyn Open> = opener("ring", suite);
         opener.open_in_place(0, &mut records[0].clone())?;
         let fork = Arc::clone(&opener).fork();
         assert_eq!(fork.chained_iv(), opener.chained_iv());

@@ -1,5 +1,7 @@
 //! AES-CBC records of others: `cryptography` with every shape of padding, and OpenSSL from the master secret on.
 
+use std::sync::Arc;
+
 use ktls_record::schedule::{Hash, key_block};
 use ktls_record::{Algorithm, Error, Frame, Keys, Mac, MacOrder, Open, Suite, Version, provider};
 
@@ -111,7 +113,7 @@ fn openssl_suite(case: &Case) -> Result<(Suite, Hash), Error> {
 fn records_of_openssl() -> Result<(), Error> {
     let cases = cases(include_str!("../data/openssl_cbc_records.txt"));
     assert_eq!(cases.len(), 118);
-    let (mut opener, mut keys): (Option<Box<dyn Open>>, _) = (None, None);
+    let (mut opener, mut keys): (Option<Arc<dyn Open>>, _) = (None, None);
     let (mut connections, mut empty_fragments) = (0, 0);
     for case in cases {
         let (suite, hash) = openssl_suite(&case)?;

@@ -1,5 +1,7 @@
 //! Suites, keys and payloads that the tests share.
 
+use std::sync::Arc;
+
 use ktls_record::{
     Algorithm, Error, Frame, Keys, Mac, MacOrder, Open, Seal, Suite, Version, provider,
 };
@@ -70,7 +72,7 @@ pub(crate) fn sealer(name: &str, suite: Suite) -> Box<dyn Seal> {
     provider::sealer(name, &keys(suite), EXPLICIT_BASE).expect("the provider takes the key")
 }
 
-pub(crate) fn opener(name: &str, suite: Suite) -> Box<dyn Open> {
+pub(crate) fn opener(name: &str, suite: Suite) -> Arc<dyn Open> {
     provider::opener(name, &keys(suite)).expect("the provider takes the key")
 }
 

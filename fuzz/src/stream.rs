@@ -1,0 +1,321 @@
+//! The engine's send path over a transport that takes what a script says: any writes in any order, with any keys put
+//! in between, come out as a plain list of writes would have them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use arbitrary::{Arbitrary, Unstructured};
+use ktls_engine::{Data, Output, Patience, Pool, Stream};
+use ktls_record::{Keys, provider};
+use rustix::event::EventfdFlags;
+use rustix::io::Errno;
+
+use crate::suites;
+
+/// Longer than anything here takes, so that a wait that never ends is found.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[derive(Arbitrary, Debug)]
+enum Call {
+    Send {
+        len: u32,
+        content_type: u8,
+        shared: bool,
+        whole: bool,
+        wait: bool,
+    },
+    File {
+        offset: u16,
+        count: u32,
+        wait: bool,
+    },
+    Install {
+        suite: u8,
+        sequence: u64,
+        max_frame_len: u16,
+    },
+    Flush,
+}
+
+#[derive(Arbitrary, Debug)]
+struct Script {
+    /// What the transport does, call by call: 0 is EAGAIN, otherwise a number of bytes; then it takes everything.
+    takes: Vec<u16>,
+    fail_after: Option<u32>,
+    calls: Vec<Call>,
+}
+
+/// Runs a script and opens what came out.
+pub fn stream(data: &[u8]) {
+    let Ok(script) = Script::arbitrary(&mut Unstructured::new(data)) else {
+        return;
+    };
+    let wire = Arc::new(Mutex::new(Wire::new(&script)));
+    let stream = Stream::new(Box::new(Scripted::new(&wire)), Arc::clone(pool()));
+    let mut model = Model::default();
+    for (number, call) in script.calls.iter().take(24).enumerate() {
+        carry_out(&stream, call, number, &mut model);
+    }
+    let flushed = stream.flush(&mut patience(true));
+    let _ = stream.shutdown_write();
+    let wire = lock(&wire);
+    match flushed {
+        Ok(()) => {
+            assert_eq!(stream.pending(), 0);
+            assert!(wire.finished && !wire.aborted);
+            model.check(&wire.taken, false);
+        }
+        Err(error) => {
+            assert!(!error.is_timed_out(), "nobody went on with the stream");
+            assert!(wire.aborted, "{error}");
+            model.check(&wire.taken, true);
+        }
+    }
+}
+
+fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model) {
+    match *call {
+        Call::Send {
+            len,
+            content_type,
+            shared,
+            whole,
+            wait,
+        } => {
+            let bytes = pattern(number, usize::try_from(len % 150_000).unwrap_or(0));
+            let data = if shared {
+                Data::Shared(Arc::new(bytes.clone()))
+            } else {
+                Data::Borrowed(&bytes)
+            };
+            // Type 0 does not exist in TLS 1.3; the Python side refuses it.
+            let content_type = content_type.max(1);
+            if let Ok(count) = stream.send(&data, content_type, whole, &mut patience(wait)) {
+                assert!(count <= bytes.len());
+                assert!(!(whole || wait) || count == bytes.len());
+                model.accepted(content_type, &bytes[..count]);
+            }
+        }
+        Call::File {
+            offset,
+            count,
+            wait,
+        } => {
+            let (offset, count) = (u64::from(offset), u64::from(count % 200_000));
+            let file = file().try_clone().expect("a descriptor is free");
+            if let Ok(accepted) = stream.send_file(file, offset, count, &mut patience(wait)) {
+                let start = usize::from(u16::try_from(offset).unwrap_or(u16::MAX)).min(FILE_LEN);
+                let end = start + usize::try_from(accepted).unwrap_or(usize::MAX);
+                if accepted > 0 {
+                    model.accepted(23, &pattern(FILE_PATTERN, FILE_LEN)[start..end]);
+                }
+            }
+        }
+        Call::Install {
+            suite,
+            sequence,
+            max_frame_len,
+        } => {
+            let keys = suites::keys(suites::suite(suite), u8::try_from(number).unwrap_or(0));
+            let name = provider::names()[number % provider::names().len()];
+            let sealer = provider::sealer(name, &keys, sequence).expect("the key fits");
+            let sequence = sequence >> 1;
+            let max_frame_len = usize::from(max_frame_len % 16384) + 1;
+            if stream.install(sealer, sequence, max_frame_len).is_ok() {
+                model.keys = Some((keys, sequence));
+            }
+        }
+        Call::Flush => {
+            let _ = stream.flush(&mut patience(true));
+        }
+    }
+}
+
+/// Writes in order, and what they were sealed with.
+#[derive(Default)]
+struct Model {
+    keys: Option<(Keys, u64)>,
+    writes: Vec<Write>,
+}
+
+struct Write {
+    /// The keys, and the number if this is the first write under them.
+    keys: Option<(Keys, Option<u64>)>,
+    content_type: u8,
+    bytes: Vec<u8>,
+}
+
+impl Model {
+    fn accepted(&mut self, content_type: u8, bytes: &[u8]) {
+        let first = self.keys.as_mut().map(|(keys, number)| {
+            let begins = core::mem::replace(number, u64::MAX);
+            (keys.clone(), (begins != u64::MAX).then_some(begins))
+        });
+        self.writes.push(Write {
+            keys: first,
+            content_type,
+            bytes: bytes.to_vec(),
+        });
+    }
+
+    /// The wire holds the writes, none joined with another; `broken`: as far as it got.
+    fn check(&self, wire: &[u8], broken: bool) {
+        let mut wire = wire.to_vec();
+        let mut rest = &mut wire[..];
+        let mut sequence = 0;
+        for write in &self.writes {
+            let Some((keys, begins)) = &write.keys else {
+                let count = rest.len().min(write.bytes.len());
+                assert!(broken || count == write.bytes.len());
+                let (plain, after) = rest.split_at_mut(count);
+                assert!(*plain == write.bytes[..count], "clear text differs");
+                rest = after;
+                continue;
+            };
+            sequence = begins.unwrap_or(sequence);
+            let opener = provider::opener("ring", keys).expect("the key fits");
+            let mut left = &write.bytes[..];
+            loop {
+                let size = rest
+                    .get(3..5)
+                    .map(|len| 5 + usize::from(len[0]) * 256 + usize::from(len[1]));
+                let Some(size) = size.filter(|&size| size <= rest.len()) else {
+                    assert!(broken, "the wire ends early");
+                    return;
+                };
+                let (record, after) = rest.split_at_mut(size);
+                let opened = opener
+                    .open_in_place(sequence, record)
+                    .expect("the next record");
+                assert_eq!(opened.content_type, write.content_type);
+                let (expected, more) = left
+                    .split_at_checked(opened.payload.len())
+                    .expect("writes were joined");
+                assert!(*opened.payload == *expected, "the payload differs");
+                sequence += 1;
+                rest = after;
+                left = more;
+                if left.is_empty() {
+                    break;
+                }
+            }
+        }
+        assert!(rest.is_empty(), "{} bytes that nobody wrote", rest.len());
+    }
+}
+
+/// What the transport did and will do.
+struct Wire {
+    taken: Vec<u8>,
+    takes: std::vec::IntoIter<u16>,
+    fail_after: usize,
+    finished: bool,
+    aborted: bool,
+}
+
+impl Wire {
+    fn new(script: &Script) -> Self {
+        Self {
+            taken: Vec::new(),
+            takes: script.takes.clone().into_iter(),
+            fail_after: script
+                .fail_after
+                .map_or(usize::MAX, |at| usize::try_from(at).unwrap_or(0)),
+            finished: false,
+            aborted: false,
+        }
+    }
+}
+
+struct Scripted {
+    wire: Arc<Mutex<Wire>>,
+    writable: OwnedFd,
+}
+
+impl Scripted {
+    fn new(wire: &Arc<Mutex<Wire>>) -> Self {
+        let writable =
+            rustix::event::eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor is free");
+        Self {
+            wire: Arc::clone(wire),
+            writable,
+        }
+    }
+}
+
+impl Output for Scripted {
+    fn send(&self, data: &[u8], _more: bool) -> Result<usize, Errno> {
+        let mut wire = lock(&self.wire);
+        assert!(!wire.finished && !wire.aborted, "sent after the end");
+        if wire.taken.len() >= wire.fail_after {
+            return Err(Errno::CONNRESET);
+        }
+        let count = match wire.takes.next() {
+            Some(0) => return Err(Errno::AGAIN),
+            Some(most) => data.len().min(usize::from(most)),
+            None => data.len(),
+        };
+        wire.taken.extend_from_slice(&data[..count]);
+        Ok(count)
+    }
+
+    fn ready(&self) -> BorrowedFd<'_> {
+        self.writable.as_fd()
+    }
+
+    fn finish(&self) -> Result<(), Errno> {
+        lock(&self.wire).finished = true;
+        Ok(())
+    }
+
+    fn abort(&self) {
+        lock(&self.wire).aborted = true;
+    }
+
+    fn route(&self) -> String {
+        "nowhere".into()
+    }
+}
+
+fn patience(may_wait: bool) -> Patience<'static> {
+    Patience {
+        may_wait,
+        deadline: Some(Instant::now() + PATIENCE),
+        interrupted: Box::leak(Box::new(|| false)),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn pool() -> &'static Arc<Pool> {
+    static POOL: OnceLock<Arc<Pool>> = OnceLock::new();
+    POOL.get_or_init(|| {
+        let pool = Arc::new(Pool::new());
+        pool.start(1, false).expect("a thread is free");
+        pool
+    })
+}
+
+const FILE_LEN: usize = 100_000;
+const FILE_PATTERN: usize = 99;
+
+fn file() -> &'static OwnedFd {
+    static FILE: OnceLock<OwnedFd> = OnceLock::new();
+    FILE.get_or_init(|| {
+        let file = rustix::fs::memfd_create("fuzz", rustix::fs::MemfdFlags::CLOEXEC)
+            .expect("a memory file");
+        let content = pattern(FILE_PATTERN, FILE_LEN);
+        let written = rustix::io::pwrite(&file, &content, 0).expect("memory is free");
+        assert_eq!(written, FILE_LEN);
+        file
+    })
+}
+
+/// Bytes that differ from write to write.
+fn pattern(number: usize, len: usize) -> Vec<u8> {
+    let byte = |at: usize| u8::try_from((at * 7 + at / 251 + number * 29) % 256).unwrap_or(0);
+    (0..len).map(byte).collect()
+}
