@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use ktls_engine::{Data, Output, Patience, Pool, Stream};
+use ktls_engine::{Data, NewKey, Output, Patience, Pool, Stream};
 use ktls_record::{Keys, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -122,7 +122,10 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             let sealer = provider::sealer(name, &keys, sequence).expect("the key fits");
             let sequence = sequence >> 1;
             let max_frame_len = usize::from(max_frame_len % 16384) + 1;
-            if stream.install(sealer, sequence, max_frame_len).is_ok() {
+            if stream
+                .install(NewKey::new(sealer, sequence, max_frame_len))
+                .is_ok()
+            {
                 model.keys = Some((keys, sequence));
             }
         }

@@ -267,11 +267,32 @@ class Stream:
         explicit_nonce: int | None = None,
         provider: str | None = None,
         max_frame_len: int = 16384,
+        record_limit: int | None = None,
+        secret: Secret | None = None,
     ) -> None:
         """From the next byte on, write records sealed with `keys`.
 
-        Before it, bytes go out as they are.
+        Before it, bytes go out as they are. The key seals at most `record_limit` records of
+        application data; then the next one is made from `secret`, its TLS 1.3 traffic secret, or
+        writes are EKEYEXPIRED. EINVAL for keys that were used here before.
         """
+    def rekey(
+        self,
+        keys: Keys,
+        sequence: int = 0,
+        *,
+        message: bytes | None = None,
+        provider: str | None = None,
+        max_frame_len: int = 16384,
+        record_limit: int | None = None,
+        secret: Secret | None = None,
+    ) -> None:
+        """Frame a handshake message, if any, with the keys in use, and all that follows with these.
+
+        One step: no other write comes between. Never waits.
+        """
+    def update_key(self, message: bytes) -> None:
+        """The same with the keys after those in use. EINVAL when their secret is not known."""
     @property
     def installed(self) -> bool: ...
     @property

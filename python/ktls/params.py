@@ -163,6 +163,11 @@ def check_key_len(cipher_algorithm: int, key_len: int) -> None:
         )
 
 
+def traffic_secret_len(cipher_algorithm: int, key_len: int) -> int:
+    """Bytes of a TLS 1.3 traffic secret: those of the suite's hash (RFC 8446 B.4)."""
+    return 48 if (cipher_algorithm, key_len) == (c.CRYPTO_AES_NIST_GCM_16, 32) else 32
+
+
 def suite_name(tls_vminor: int, cipher_algorithm: int, key_len: int) -> str:
     """For messages: ``"TLS 1.2 AES-GCM with a 16-byte key"``."""
     cipher = _CIPHERS.get(cipher_algorithm, f"cipher {cipher_algorithm}")

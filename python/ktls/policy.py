@@ -9,10 +9,15 @@ import errno
 import os
 from typing import Final
 
+from ktls.constants import CRYPTO_AES_NIST_GCM_16
 from ktls.fragments import Fragment
 from ktls.sysctl import PREFIX, Node, sysctl
 
 ENVIRONMENT: Final = "KTLS_SYSCTL"
+
+AES_GCM_RECORDS: Final = 1 << 24
+"""The limit is 2^24.5 full records (RFC 8446 5.5); the rest is room for what the handshake sealed
+and for alerts."""
 
 
 def _tunable(
@@ -49,6 +54,17 @@ sysctl.add(
         " now on: none; empty, a record without data; split, a record of the first byte, which"
         " peers that trip over empty records take, too; auto, split after a hand-over, as browsers"
         " do, and none for TCP_TXTLS_ENABLE, as upstream does",
+    ),
+    Node(
+        name=PREFIX + "records_per_key",
+        type="uint",
+        flags="RW",
+        default=0,
+        high=2**63 - 1,
+        help="Records of application data that one key may seal, for sessions set up from now on;"
+        " 0: as many as the cipher allows (AES-GCM 16777216, the others no limit). At the limit a"
+        " TLS 1.3 connection whose traffic secret is known changes its key, any other one fails"
+        " with EKEYEXPIRED. To be lowered, above all for tests",
     ),
     Node(
         name=PREFIX + "workers",
@@ -200,6 +216,7 @@ sysctl.add(
             ("stats.bytes", "Plaintext bytes sealed"),
             ("stats.units_inline", "Flush units sealed and sent by the thread that called"),
             ("stats.units_pool", "Flush units sealed and sent by worker threads"),
+            ("stats.rekeys", "Keys of live connections exchanged for the next ones"),
             ("stats.cold_reads", "File reads that were not in memory and went to an I/O thread"),
         )
     ),
@@ -214,6 +231,14 @@ def worker_count() -> int:
 def max_frame_len(limit: int) -> int:
     """Payload bytes of a record, where the peer allows at most `limit` (RFC 6066, RFC 8449)."""
     return min(limit, sysctl.number(PREFIX + "maxlen"))
+
+
+def record_limit(cipher_algorithm: int) -> int | None:
+    """Records of application data that one key seals; None: as many as there are numbers."""
+    lowered = sysctl.number(PREFIX + "records_per_key")
+    if lowered:
+        return lowered
+    return AES_GCM_RECORDS if cipher_algorithm == CRYPTO_AES_NIST_GCM_16 else None
 
 
 def tls10_fragment(*, handed_over: bool) -> Fragment:

@@ -9,6 +9,7 @@ import errno
 import os
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypedDict
 
 from ktls import _core, backends, params, policy
 from ktls import constants as c
@@ -16,6 +17,19 @@ from ktls.constants import Mode
 from ktls.fragments import Fragment
 from ktls.params import TLSEnable
 from ktls.sysctl import PREFIX, sysctl
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+KEY_UPDATE: Final = bytes([24, 0, 0, 1, 0])
+"""The message that announces the next keys and asks for none (RFC 8446 4.6.3)."""
+
+
+class _Form(TypedDict):
+    provider: str
+    max_frame_len: int
+    record_limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +42,18 @@ class Session:
     backend: str
     provider: str
     max_frame_len: int
+    record_limit: int | None = None
     fragment: Fragment = Fragment.NONE
     mode: Mode = Mode.SW
+
+    @property
+    def form(self) -> "_Form":
+        """How the engine is to write records, whatever their keys."""
+        return {
+            "provider": self.provider,
+            "max_frame_len": self.max_frame_len,
+            "record_limit": self.record_limit,
+        }
 
     @property
     def permits_empty_frames(self) -> bool:
@@ -78,7 +102,7 @@ class Slot:
             en.auth_algorithm if mac else 0,
             en.auth_key,
         )
-        self._fill(stream, session, keys, en.sequence, None, listening=listening)
+        self._fill(stream, session, keys, en.sequence, None, None, listening=listening)
 
     def install(
         self,
@@ -87,10 +111,14 @@ class Slot:
         sequence: int,
         explicit_nonce: int | None,
         max_frame_len: int,
+        secret: _core.Secret | None,
         *,
         listening: bool,
     ) -> None:
-        """The same from keys that are in the engine already (the hand-over's way in)."""
+        """The same from keys that are in the engine already (the hand-over's way in).
+
+        `secret`: the TLS 1.3 traffic secret that they come from.
+        """
         self._admit()
         if keys.cipher_algorithm == c.CRYPTO_AES_CBC and not sysctl[PREFIX + "cbc_enable"]:
             raise params.cbc_is_off()
@@ -101,31 +129,38 @@ class Slot:
             max_frame_len,
             handed_over=True,
         )
-        self._fill(stream, session, keys, sequence, explicit_nonce, listening=listening)
+        self._fill(stream, session, keys, sequence, explicit_nonce, secret, listening=listening)
 
-    def rekey(self, stream: _core.Stream, keys: _core.Keys) -> None:
-        """Go on with the next generation's keys, from record 0.
-
-        Raises OSError: EINVAL without a session or for another version or cipher, EBUSY where the
-        version has no key update.  Nothing changes then.
-        """
+    def replace(self, stream: _core.Stream, keys: _core.Keys, secret: _core.Secret | None) -> None:
+        """Other keys from record 0, before the first ones have sealed anything."""
         session = self.session
         if session is None:
-            raise OSError(errno.EINVAL, "there is no session to rekey; install keys first")
+            raise OSError(errno.EINVAL, "there is no session; install keys first")
+        stream.install(keys, 0, secret=secret, **session.form)
+
+    def rekey(self, stream: _core.Stream, new: "ReadableBuffer | TLSEnable") -> None:
+        """Go on with other keys; see ``Socket.rekey``."""
+        session = self.session
+        if session is None:
+            raise OSError(errno.EINVAL, "there is no session to rekey; set TCP_TXTLS_ENABLE before")
         if session.tls_vminor != c.TLS_MINOR_VER_THREE:
             raise OSError(
                 errno.EBUSY,
                 f"TLS 1.{session.tls_vminor - 1} has no key update; make a new connection",
             )
-        old = (session.tls_vminor, session.cipher_algorithm, session.key_len)
-        new = (keys.tls_vminor, keys.cipher_algorithm, keys.key_len)
-        if old != new:
+        if isinstance(new, TLSEnable):
+            keys = _keys_of_the_same_suite(new, session)
+            stream.rekey(keys, new.sequence, **session.form)
+            return
+        secret = _core.Secret("TRAFFIC_SECRET", new)
+        expected = params.traffic_secret_len(session.cipher_algorithm, session.key_len)
+        if len(secret) != expected:
             raise OSError(
                 errno.EINVAL,
-                f"the session is {params.suite_name(*old)}, the keys are for"
-                f" {params.suite_name(*new)}; a key update keeps version and cipher",
+                f"the traffic secret has {len(secret)} bytes; that of {session} has {expected}",
             )
-        stream.install(keys, 0, provider=session.provider, max_frame_len=session.max_frame_len)
+        keys = secret.keys(session.cipher_algorithm, session.key_len)
+        stream.rekey(keys, 0, message=KEY_UPDATE, secret=secret, **session.form)
 
     def _admit(self) -> None:
         """Rows 4 to 9."""
@@ -146,6 +181,7 @@ class Slot:
         keys: _core.Keys,
         sequence: int,
         explicit_nonce: int | None,
+        secret: _core.Secret | None,
         *,
         listening: bool,
     ) -> None:
@@ -157,11 +193,7 @@ class Slot:
         with _filling:
             self._require_empty()
             stream.install(
-                keys,
-                sequence,
-                explicit_nonce=explicit_nonce,
-                provider=session.provider,
-                max_frame_len=session.max_frame_len,
+                keys, sequence, explicit_nonce=explicit_nonce, secret=secret, **session.form
             )
             self.session = session
         sysctl.count(PREFIX + "stats.offload_total")
@@ -183,8 +215,23 @@ def _create(
         backend.name,
         provider,
         policy.max_frame_len(limit),
+        policy.record_limit(cipher_algorithm),
         fragment,
     )
+
+
+def _keys_of_the_same_suite(en: TLSEnable, session: Session) -> _core.Keys:
+    params.check_lengths(en)
+    params.check(en)
+    old = (session.tls_vminor, session.cipher_algorithm, session.key_len)
+    new = (en.tls_vminor, en.cipher_algorithm, len(en.cipher_key))
+    if old != new:
+        raise OSError(
+            errno.EINVAL,
+            f"the session is {params.suite_name(*old)}, the keys are for"
+            f" {params.suite_name(*new)}; a new key keeps version and cipher",
+        )
+    return _core.Keys(en.tls_vminor, en.cipher_algorithm, en.cipher_key, en.iv)
 
 
 def _chains(tls_vminor: int, cipher_algorithm: int) -> bool:

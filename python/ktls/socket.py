@@ -126,10 +126,30 @@ class Socket(Addressing):
         if session is not None and session.fragment is not Fragment.NONE:
             self._stream = Fragmenting(self._engine, self._sock, session.fragment)
 
+    def rekey(self, keys: ReadableBuffer | TLSEnable, /) -> None:
+        """Seal everything accepted from now on with other keys; TLS 1.3 only.
+
+        Bytes are the next traffic secret (RFC 8446 7.2): a KeyUpdate that asks for none leaves
+        under the old keys, and the new ones begin at record 0. From then on the secret is known,
+        and the connection rekeys by itself at ``kern.ipc.tls.records_per_key``. A ``TLSEnable``
+        is a change of keys without a word: the program has told the peer. What was accepted
+        before, by any thread, keeps its keys. Never waits.
+
+        Raises OSError, and nothing has changed then: EINVAL without a session, for another version
+        or cipher, a secret of the wrong length, keys that were used here before; EBUSY before TLS
+        1.3; EPIPE and the like as ``send``.
+        """
+        self._slot.rekey(self._engine, keys)
+
     # -- the hand-over's way in --------------------------------------------------------------------
 
     def _install(
-        self, keys: _core.Keys, sequence: int, explicit_nonce: int | None, max_frame_len: int
+        self,
+        keys: _core.Keys,
+        sequence: int,
+        explicit_nonce: int | None,
+        max_frame_len: int,
+        secret: _core.Secret | None = None,
     ) -> None:
         """TCP_TXTLS_ENABLE with keys that the engine holds already.  OSError as there."""
         self._slot.install(
@@ -138,13 +158,18 @@ class Socket(Addressing):
             sequence,
             explicit_nonce,
             max_frame_len,
+            secret,
             listening=self._listening(),
         )
         self._fragment()
 
-    def _rekey(self, keys: _core.Keys) -> None:
-        """The next generation's keys, from record 0 on (TLS 1.3)."""
-        self._slot.rekey(self._engine, keys)
+    def _replace(self, keys: _core.Keys, secret: _core.Secret | None) -> None:
+        """Other keys, before the first ones have sealed anything."""
+        self._slot.replace(self._engine, keys, secret)
+
+    def _update_key(self, message: bytes) -> None:
+        """The KeyUpdate `message`, and from then on the keys after those in use (TLS 1.3)."""
+        self._engine.update_key(message)
 
     def _release(self) -> socket.socket:
         """Give the kernel socket back when all was sent that was accepted; closes this object."""

@@ -1,19 +1,20 @@
 """KeyUpdate: ours, the peer's, and what our stream says meanwhile."""
 
+import errno
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from handover.openssl import OpenSSLClient, OpenSSLServer
-from handover.pairs import assert_ours, exchange, pair, receive, sequence
-from ktls import KTLSError
-from ktls.handover import TLSSocket
+from handover.pairs import assert_ours, end, exchange, pair, receive, sequence
+from ktls import KTLSError, sysctl
 
 
-def generations(own: TLSSocket) -> int:
-    """How often our keys were renewed."""
-    return own._parts.writer._keys.generation
+def rekeys() -> int:
+    """How often keys were renewed, in all."""
+    return int(sysctl["kern.ipc.tls.stats.rekeys"])
 
 
 @pytest.fixture
@@ -41,35 +42,48 @@ def test_not_before_1_3(make_context) -> None:
         exchange(own, other, (10,))
 
 
-def test_at_the_limit_of_aes_gcm(make_context, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The library renews the key by itself before it has sealed too much."""
-    monkeypatch.setattr("ktls.handover.writer.RECORDS_PER_KEY", 10)
-    ours = make_context(True, version="1.3", prepared=True)
-    with pair(ours, make_context(False), server_side=True) as (own, other):
-        data = os.urandom(5 * 16384)
-        for _ in range(6):
-            own.sendall(data)
-            assert receive(other, len(data)) == data
-            assert sequence(own) < 10 + 5
-        assert generations(own) == 2
+@pytest.fixture
+def ten_records() -> None:
+    """A key seals ten records."""
+    sysctl["kern.ipc.tls.records_per_key"] = 10
 
 
-def test_at_the_limit_in_1_2(make_context, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ktls.handover.writer.RECORDS_PER_KEY", 10)
+def test_at_the_limit(make_context, ten_records: None, server_side: bool) -> None:
+    """The library renews the key by itself before it has sealed too much, inside of writes too."""
+    ours = make_context(server_side, version="1.3", prepared=True)
+    before = rekeys()
+    with pair(ours, make_context(not server_side), server_side=server_side) as (own, other):
+        for records in (5, 5, 5, 100):
+            data = os.urandom(records * 16384)
+            with ThreadPoolExecutor(1) as pool:
+                received = pool.submit(receive, other, len(data))
+                own.sendall(data)
+                assert received.result(20) == data
+            # The handshake sealed two tickets with the first key.
+            assert sequence(own) <= 12
+        assert rekeys() - before == 11
+        exchange(own, other)
+
+
+def test_at_the_limit_in_1_2(make_context, ten_records: None) -> None:
     ours = make_context(True, version="1.2", ciphers="ECDHE+AESGCM", prepared=True)
     with pair(ours, make_context(False), server_side=True) as (own, other):
         data = os.urandom(10 * 16384)
         own.sendall(data)
         assert receive(other, len(data)) == data
         for _ in range(2):
-            with pytest.raises(OSError, match=r"10 records .* make a new connection"):
+            with pytest.raises(OSError, match=r"10 records .* open a new connection") as caught:
                 own.send(b"x")
+            assert caught.value.errno == errno.EKEYEXPIRED
+        # The end can still be said.
+        end(own, other)
 
 
 @pytest.mark.parametrize("kind", ["K", "k"])
 def test_peer_client_while_data_flows(make_context, kind: str) -> None:
     """`openssl s_client` updates its keys while our server sends; K asks for the same."""
     context = make_context(True, version="1.3", prepared=True)
+    before = rekeys()
     with OpenSSLClient(context, "-tls1_3") as (own, client):
         assert_ours(own)
         blocks = [f"block {n} {os.urandom(5000).hex()}\n".encode() for n in range(60)]
@@ -86,12 +100,13 @@ def test_peer_client_while_data_flows(make_context, kind: str) -> None:
         sent = b"".join(blocks)
         assert sent in client.output.replace(b"KEYUPDATE\n", b"")
         # Requests that come while nothing is written may be answered together (RFC 8446 §4.6.3).
-        assert generations(own) in (range(1, 5) if kind == "K" else [0])
+        assert rekeys() - before in (range(1, 5) if kind == "K" else [0])
 
 
 @pytest.mark.parametrize("kind", ["K", "k"])
 def test_peer_server_while_data_flows(make_context, openssl_server, kind: str) -> None:
     client = make_context(False, version="1.3", prepared=True)
+    before = rekeys()
     with openssl_server.connect(client) as own:
         assert_ours(own)
         for number in range(4):
@@ -101,4 +116,4 @@ def test_peer_server_while_data_flows(make_context, openssl_server, kind: str) -
             assert receive(own, len(line)) == line
             own.sendall(f"echo {number}\n".encode())
             openssl_server.read_until(f"echo {number}\n".encode())
-        assert generations(own) == (4 if kind == "K" else 0)
+        assert rekeys() - before == (4 if kind == "K" else 0)

@@ -127,7 +127,7 @@ def test_no_key_in_any_repr(make_context, version: str) -> None:
         shown = repr(own)
         assert "mode=SW" in shown
         assert "TLSv" in shown
-        keys = own._parts.writer._keys
+        keys = own._parts.handshake._follower._write_keys
         for text in (shown, repr(keys), repr(keys.keys), repr(vars(keys))):
             assert len(text) < 600
             assert not any(len(word) > 60 for word in text.split())

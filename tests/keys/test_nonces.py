@@ -16,13 +16,11 @@ from contextlib import suppress
 
 import pytest
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 import ktls
 from keyed_link import connected, parameters
-from ktls import _core
 from record_reader import CHACHA20_POLY1305, SUITES, RecordReader, Secrets, Suite, raw_records
+from traffic_secrets import KEY_UPDATE, TrafficSecret
 
 TLS13 = [suite for suite in SUITES if suite.tls_vminor == 4]
 TIMEOUT = 20
@@ -78,27 +76,6 @@ class Wire(threading.Thread):
             self.payload_len += len(payload)
 
 
-def expanded(secret: bytes, label: bytes, length: int, hash_: hashes.HashAlgorithm) -> bytes:
-    """HKDF-Expand-Label with an empty context (RFC 8446 §7.1)."""
-    label = b"tls13 " + label
-    info = length.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0"
-    return HKDFExpand(hash_, length, info).derive(secret)
-
-
-def generations(suite: Suite, secret: bytes, count: int) -> list[Secrets]:
-    """The keys of `count` traffic secrets in a row (RFC 8446 §7.2), each from number 0."""
-    hash_ = hashes.SHA384() if len(secret) == 48 else hashes.SHA256()
-    made = []
-    for _ in range(count):
-        secrets = Secrets(suite)
-        secrets.key = expanded(secret, b"key", suite.key_len, hash_)
-        secrets.iv = expanded(secret, b"iv", 12, hash_)
-        secrets.sequence = 0
-        made.append(secrets)
-        secret = expanded(secret, b"traffic upd", len(secret), hash_)
-    return made
-
-
 def run_in_child(work: Callable[[], None]) -> None:
     pid = os.fork()
     if not pid:
@@ -127,7 +104,7 @@ def try_everything(sock: ktls.Socket) -> None:
             lambda: sock.setsockopt(
                 ktls.IPPROTO_TCP, ktls.TCP_TXTLS_ENABLE, parameters(Secrets(SUITES[3]))
             ),
-            lambda: sock._rekey(_core.Keys(4, 25, bytes(16), bytes(12))),
+            lambda: sock.rekey(bytes(32)),
             lambda: sock.flush(1),
             lambda: sock.detach(),
         ):
@@ -165,14 +142,13 @@ def test_key_updates_forks_and_mode_switches_while_threads_write(
     ktls.sysctl["kern.ipc.tls.backend"] = backend
     ktls.sysctl["kern.ipc.tls.debug.seal_delay_us"] = 200
     near, far = connected()
-    first = os.urandom(48 if suite.name == "tls13-aes256-gcm" else 32)
     updates = 40
-    wire = Wire(far, generations(suite, first, updates + 1))
-    secret = _core.Secret("SERVER_TRAFFIC_SECRET_0", first)
+    secrets = TrafficSecret(suite).row(updates + 1)
+    wire = Wire(far, [secret.secrets() for secret in secrets])
     sent = [0, 0, 0]
     stop = threading.Event()
     with ktls.Socket(near) as sock, far:
-        sock._install(secret.keys(suite.cipher_algorithm, suite.key_len), 0, None, 16384)
+        sock.setsockopt(ktls.IPPROTO_TCP, ktls.TCP_TXTLS_ENABLE, parameters(secrets[0].secrets()))
 
         def write(index: int) -> None:
             while not stop.is_set():
@@ -184,16 +160,14 @@ def test_key_updates_forks_and_mode_switches_while_threads_write(
         for thread in threads:
             thread.start()
         try:
-            for update in range(updates):
-                # A record of this generation before the next one begins: none is skipped.
-                sock.sendall(b"x")
-                secret = secret.next()
-                sock._rekey(secret.keys(suite.cipher_algorithm, suite.key_len))
+            for update, secret in enumerate(secrets[1:]):
+                sock.rekey(secret.value)
                 sock.setsockopt(ktls.IPPROTO_TCP, ktls.TCP_TXTLS_MODE, ktls.Mode.SW)
                 with pytest.raises(OSError, match="no interface"):
                     sock.setsockopt(ktls.IPPROTO_TCP, ktls.TCP_TXTLS_MODE, ktls.Mode.IFNET)
                 if update % 10 == 5:
                     run_in_child(lambda: try_everything(sock))
+            # A record of the last generation.
             sock.sendall(b"x")
         finally:
             stop.set()
@@ -201,7 +175,7 @@ def test_key_updates_forks_and_mode_switches_while_threads_write(
                 thread.join(TIMEOUT)
         sock.close()
         wire.finished()
-    assert wire.payload_len == sum(sent) + updates + 1
+    assert wire.payload_len == sum(sent) + updates * len(KEY_UPDATE) + 1
     assert wire.present == updates
     assert len(wire.nonces) == len(wire.pairs)
 

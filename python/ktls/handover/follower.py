@@ -56,16 +56,16 @@ class WriteKeys:
         self.suite = suite
         self.keys = keys
         self.generation = generation
-        self._secret = secret
+        self.secret = secret
 
     def next_generation(self) -> "WriteKeys":
         """Return the keys after a KeyUpdate (RFC 8446 §7.2); their first record has number 0.
 
         HandoverError before TLS 1.3, which has none.
         """
-        if self._secret is None:
+        if self.secret is None:
             raise HandoverError("only TLS 1.3 has a next generation of keys")
-        secret = self._secret.next()
+        secret = self.secret.next()
         keys = secret.keys(self.suite.cipher_algorithm, self.suite.key_len)
         return WriteKeys(self.suite, keys, secret, self.generation + 1)
 

@@ -142,10 +142,10 @@ class Handshake:
         self._install(first, frame_len)
         proven = probe(self._shadow, candidates)
         if proven.write_keys is not first.write_keys:
-            self._socket._rekey(proven.write_keys.keys)
+            self._socket._replace(proven.write_keys.keys, proven.write_keys.secret)
         self._follower = Follower(proven.write_keys, proven.opener)
         self._shadow.interpret = self._translate
-        self._writer.take_over(proven.write_keys, frame_len)
+        self._writer.take_over(tls13=proven.write_keys.suite.tls13)
 
     def _install(self, candidate: Candidate, frame_len: int) -> None:
         try:
@@ -154,6 +154,7 @@ class Handshake:
                 candidate.opener.sequence,
                 candidate.explicit_nonce,
                 frame_len,
+                candidate.write_keys.secret,
             )
         except OSError as error:
             if error.errno in _REFUSALS:

@@ -15,11 +15,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
-from ktls.constants import CRYPTO_AES_NIST_GCM_16
 from ktls.errors import KTLSError
 from ktls.socket import Socket
 
-from .follower import HANDSHAKE, Message, WriteKeys
+from .follower import HANDSHAKE, Message
 from .shadow import Shadow
 
 if TYPE_CHECKING:
@@ -29,9 +28,6 @@ __all__ = ["WantWriteError", "Writer"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-RECORDS_PER_KEY: Final = 1 << 24
-"""AES-GCM: the limit is 2^24.5 full records (RFC 8446 §5.5); the rest is room for one long call."""
 
 _OFFER_MAX: Final = 65536
 """Bytes: while more is waiting, the thread that reads sends nothing, or it might have to wait."""
@@ -60,12 +56,9 @@ class Writer:
         self._outbox = shadow.outbox
         self._lock = threading.Lock()
         self._pid = os.getpid()
-        self._keys: WriteKeys | None = None
+        # The keys are ours.
+        self._seals = False
         self._tls13 = False
-        self._frame_len = 16384
-        self._limit: float = math.inf
-        # Records that the key may still seal, at least; looked up again when it falls below 0.
-        self._left: float = math.inf
         # Something is to be done before the next byte of the user's.
         self._attention = True
         self._answer_due = False
@@ -84,11 +77,7 @@ class Writer:
             if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
                 # As in ssl: the stream would make a record of it.
                 return 0
-            count = self._socket.send(data, flags) if flags else self._stream.send(data)
-            self._left -= 1 + count // self._frame_len
-            if self._left < 0:
-                self._attention = True
-            return count
+            return self._socket.send(data, flags) if flags else self._stream.send(data)
         except BlockingIOError:
             raise WantWriteError from None
         finally:
@@ -99,10 +88,9 @@ class Writer:
 
     def sendall(self, data: "ReadableBuffer") -> None:
         """Send all of `data`; when an error is raised perhaps only a part."""
-        if self._keys is None:
+        if not self._seals:
             self._pass_all_through(memoryview(data).cast("B"))
             return
-        size = len(data) if type(data) is bytes else memoryview(data).nbytes
         if not self._lock.acquire(False):
             self._wait_for_lock()
         try:
@@ -112,9 +100,6 @@ class Writer:
         except BlockingIOError:
             raise WantWriteError from None
         finally:
-            self._left -= 1 + size // self._frame_len
-            if self._left < 0:
-                self._attention = True
             self._lock.release()
             if self._outbox:
                 self.offer()
@@ -129,7 +114,7 @@ class Writer:
 
         EOPNOTSUPP for a control message while OpenSSL writes.
         """
-        if self._keys is not None:
+        if self._seals:
             return self._sealed(self._socket.sendmsg, buffers, ancdata, flags)
         if ancdata:
             raise OSError(
@@ -140,7 +125,7 @@ class Writer:
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
         """Send at most `count` bytes of a regular file; returns what was accepted, 0 at its end."""
-        if self._keys is not None:
+        if self._seals:
             return self._sealed(self._stream.sendfile, fd, offset, min(count, _SENDFILE_STEP))
         data = os.pread(fd, min(count, _PASS_THROUGH_LEN), offset)
         return self.send(data)
@@ -150,7 +135,7 @@ class Writer:
 
         KTLSError when the keys are not ours, or before TLS 1.3.
         """
-        if self._keys is None or not self._tls13:
+        if not self._seals or not self._tls13:
             raise KTLSError(
                 "a KeyUpdate needs TLS 1.3 and a connection that was taken over (see mode and why)"
             )
@@ -158,16 +143,12 @@ class Writer:
 
     # -- what OpenSSL has to say -------------------------------------------------------------------
 
-    def take_over(self, keys: WriteKeys, frame_len: int) -> None:
-        """From here on the user's data is sealed by the stream, in records of this length."""
-        self._keys = keys
+    def take_over(self, *, tls13: bool) -> None:
+        """From here on the user's data is sealed by the stream."""
+        self._seals = True
         # In TLS 1.0 the socket may put something before the data of a write now.
         self._stream = self._socket._stream
-        self._tls13 = keys.suite.tls13
-        self._frame_len = frame_len
-        if keys.suite.cipher_algorithm == CRYPTO_AES_NIST_GCM_16:
-            self._limit = RECORDS_PER_KEY
-            self._left = -1
+        self._tls13 = tls13
 
     def emit(self) -> None:
         """Send the outbox, waiting for room as the socket's time-out says."""
@@ -229,10 +210,6 @@ class Writer:
         except BlockingIOError:
             raise WantWriteError from None
         finally:
-            # How many records it made is not known here.
-            if self._limit is not math.inf:
-                self._left = -1
-                self._attention = True
             self._lock.release()
             if self._outbox:
                 self.offer()
@@ -245,7 +222,7 @@ class Writer:
                 failure, self._failure = self._failure, None
                 raise failure
             self._empty_outbox()
-            if self._keys is None:
+            if not self._seals:
                 self._attention = True
                 return False
             if self._ended is not None:
@@ -255,8 +232,6 @@ class Writer:
                 # Writing nothing makes no record, but OpenSSL answers a KeyUpdate first.
                 self._shadow.call(self._shadow.ssl_object.write, b"")
                 self._empty_outbox()
-            if self._left < 0:
-                self._renew_key()
         except BaseException:
             self._attention = True
             raise
@@ -276,24 +251,13 @@ class Writer:
             del outbox[0]
 
     def _say(self, message: Message) -> None:
-        self._stream.sendmsg([message.payload], message.content_type, atomic=True)
-        if message.ends_generation and self._keys is not None:
-            self._keys = self._keys.next_generation()
-            self._socket._rekey(self._keys.keys)
+        if message.ends_generation:
+            self._socket._update_key(message.payload)
+        else:
+            self._stream.sendmsg([message.payload], message.content_type, atomic=True)
         if message.ends_writing(self._tls13):
             self._ended = _protocol_is_shutdown
             self._attention = True
-
-    def _renew_key(self) -> None:
-        """See whether the key has sealed as much as it may."""
-        self._left = self._limit - self._stream.sequence
-        if self._left > 0:
-            return
-        if not self._tls13:
-            self._ended = _key_is_used_up
-            raise self._ended()
-        self._say(_key_update(request=False))
-        self._left = self._limit
 
     def _pass_through(self, data: "ReadableBuffer", flags: int) -> int:
         if flags:
@@ -333,14 +297,6 @@ class Writer:
 
 def _key_update(request: bool) -> Message:
     return Message(HANDSHAKE, bytes([24, 0, 0, 1, request]), ends_generation=True)
-
-
-def _key_is_used_up() -> OSError:
-    return OSError(
-        errno.EMSGSIZE,
-        f"{RECORDS_PER_KEY} records were sealed with one AES-GCM key, and TLS 1.2 has no key "
-        "update: make a new connection",
-    )
 
 
 def _protocol_is_shutdown() -> ssl.SSLError:

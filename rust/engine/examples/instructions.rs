@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ktls_engine::{Data, Output, Patience, Pool, Stream};
+use ktls_engine::{Data, NewKey, Output, Patience, Pool, Stream};
 use ktls_record::{Algorithm, Frame, Keys, MAX_FRAME_LEN, Suite, Version, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -84,7 +84,8 @@ fn send_once(name: &str, len: usize) -> Result<(), Anything> {
         never: rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
     };
     let stream = Stream::new(Box::new(output), Arc::new(Pool::new()));
-    stream.install(provider::sealer(name, &keys()?, 0)?, 0, MAX_FRAME_LEN)?;
+    let seal = provider::sealer(name, &keys()?, 0)?;
+    stream.install(NewKey::new(seal, 0, MAX_FRAME_LEN))?;
     let payload: Arc<Vec<u8>> = Arc::new(vec![0x5a; len]);
     let mut patience = Patience {
         may_wait: true,

@@ -45,6 +45,7 @@ counters! {
     BYTES = "stats.bytes";
     UNITS_INLINE = "stats.units_inline";
     UNITS_POOL = "stats.units_pool";
+    REKEYS = "stats.rekeys";
     COLD_READS = "stats.cold_reads";
     SW_CBC = "sw.cbc";
     SW_GCM = "sw.gcm";

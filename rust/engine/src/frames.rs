@@ -10,6 +10,9 @@ use ktls_record::{Frame, Seal, Suite};
 
 use crate::counters::{self, Counter};
 
+/// The content type of application data (RFC 8446 §5.1).
+pub(crate) const APPLICATION_DATA: u8 = 23;
+
 /// Bytes that outlive the call that brought them.
 pub type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 

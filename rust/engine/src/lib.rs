@@ -24,6 +24,7 @@ mod stream;
     reason = "system calls that have no safe form; each block has its SAFETY note"
 )]
 mod sys;
+mod transmit;
 mod tunables;
 mod worker;
 mod workers;
@@ -36,5 +37,6 @@ pub use output::{HostSocket, Output};
 pub use receive::{ready_records_size, take_records};
 pub use stream::{Data, Patience, Stream};
 pub use sys::{discard, duplicate, with_descriptor};
+pub use transmit::{NewKey, Renewal};
 pub use tunables::{SetError, set as set_tunable};
 pub use workers::Pool;

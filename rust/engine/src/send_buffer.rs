@@ -12,8 +12,9 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::frames::{Framing, Run, WriteKey};
+use crate::frames::{Framing, Run};
 use crate::pages::Pages;
+use crate::transmit::{Fingerprint, NewKey, Transmit};
 
 /// Sealed bytes and how far they have been sent.
 #[derive(Debug)]
@@ -52,12 +53,6 @@ pub(crate) struct Claim {
     pub(crate) wire_size: usize,
 }
 
-/// What the next record is written with.
-pub(crate) struct Transmit {
-    pub(crate) key: Arc<WriteKey>,
-    pub(crate) sequence: u64,
-}
-
 /// See the head of this file.
 #[derive(Default)]
 pub(crate) struct SendBuffer {
@@ -74,6 +69,8 @@ pub(crate) struct SendBuffer {
     /// File runs not yet read: queued or being sealed.
     pub(crate) files_unread: usize,
     pub(crate) transmit: Option<Transmit>,
+    /// The keys that were given from outside: none comes again, since its numbers would.
+    used_keys: Vec<Fingerprint>,
 }
 
 impl SendBuffer {
@@ -81,23 +78,33 @@ impl SendBuffer {
         self.held == 0 && self.runs.is_empty() && self.units.is_empty()
     }
 
+    /// Frames with this key from now on.
+    pub(crate) fn set_key(&mut self, new: NewKey) {
+        self.used_keys.extend(new.fingerprint);
+        self.transmit = Some(Transmit::new(new));
+    }
+
+    /// EINVAL for a key that was installed before.
+    pub(crate) fn check_unused(&self, new: &NewKey) -> Result<()> {
+        if new
+            .fingerprint
+            .is_some_and(|fingerprint| self.used_keys.contains(&fingerprint))
+        {
+            return Err(Error::new(
+                Errno::INVAL,
+                "this key was used on this connection before, and a key seals a number once; give the next one",
+            ));
+        }
+        Ok(())
+    }
+
     /// Fixes type, number and key of the frames that `len` bytes make.
     pub(crate) fn frame(&mut self, len: u64, content_type: u8) -> Result<Framing> {
         let Some(transmit) = &mut self.transmit else {
             return Ok(Framing::Plain);
         };
-        let sequence = transmit.sequence;
         let count = transmit.key.record_count(len);
-        // The last number is never used, so that the next one always exists (RFC 8446 §5.3).
-        let Some(next) = sequence.checked_add(count) else {
-            return Err(Error::new(
-                Errno::BADMSG,
-                format!(
-                    "sequence number {sequence} leaves no room for {count} more records; rekey or open a new connection"
-                ),
-            ));
-        };
-        transmit.sequence = next;
+        let sequence = transmit.take_numbers(count, content_type)?;
         Ok(Framing::Records {
             key: Arc::clone(&transmit.key),
             content_type,

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ktls_engine::{Data, Error, Output, Patience, Pool, Stream};
-use ktls_record::{Algorithm, Keys, Suite, Version, provider};
+use ktls_engine::{Data, Error, NewKey, Output, Patience, Pool, Stream};
+use ktls_record::{Algorithm, Keys, Seal, Suite, Version, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 
@@ -87,14 +87,14 @@ fn keys() -> Keys {
     Keys::new(suite, &[3; 16], &[5; 12]).unwrap()
 }
 
+fn sealer() -> Box<dyn Seal> {
+    provider::sealer("ring", &keys(), 0).unwrap()
+}
+
 fn stream(tight: &Arc<Tight>, sequence: u64) -> Arc<Stream> {
     let stream = Stream::new(Box::new(Shared(Arc::clone(tight))), Arc::new(Pool::new()));
     stream
-        .install(
-            provider::sealer("ring", &keys(), 0).unwrap(),
-            sequence,
-            16384,
-        )
+        .install(NewKey::new(sealer(), sequence, 16384))
         .unwrap();
     stream
 }
@@ -352,9 +352,7 @@ fn bytes_before_the_key_go_out_as_they_are_and_in_order() {
     let tight = Tight::new(500, usize::MAX);
     let stream = Stream::new(Box::new(Shared(Arc::clone(&tight))), Arc::new(Pool::new()));
     patiently(|p| stream.send(&shared(&payload(100_000)), 23, false, p)).unwrap();
-    stream
-        .install(provider::sealer("ring", &keys(), 0).unwrap(), 9, 16384)
-        .unwrap();
+    stream.install(NewKey::new(sealer(), 9, 16384)).unwrap();
     patiently(|p| stream.send(&shared(&payload(100_000)), 23, false, p)).unwrap();
     patiently(|p| stream.flush(p)).unwrap();
     let taken = tight.taken.lock().unwrap();
@@ -458,9 +456,7 @@ fn a_flush_waits_for_bytes_that_another_thread_is_sending() {
         writable: rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
     });
     let stream = Stream::new(Box::new(Way(Arc::clone(&held))), Arc::new(Pool::new()));
-    stream
-        .install(provider::sealer("ring", &keys(), 0).unwrap(), 0, 16384)
-        .unwrap();
+    stream.install(NewKey::new(sealer(), 0, 16384)).unwrap();
     let writer = {
         let stream = Arc::clone(&stream);
         thread::spawn(move || patiently(|p| stream.send(&Data::Borrowed(b"x"), 23, false, p)))

@@ -21,6 +21,10 @@ impl Secret {
     pub(crate) fn from_parts(label: String, value: Zeroizing<Vec<u8>>) -> Self {
         Self { label, value }
     }
+
+    pub(crate) fn value(&self) -> Zeroizing<Vec<u8>> {
+        self.value.clone()
+    }
 }
 
 #[pymethods]

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ktls_engine::{Data, Error, HostSocket, Owner, Patience, Stream as Engine};
+use ktls_engine::{Data, Error, HostSocket, NewKey, Owner, Patience, Renewal, Stream as Engine};
+use ktls_record::Seal;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 
@@ -15,6 +16,7 @@ use crate::buffer::{self, Input};
 use crate::errors::os_error;
 use crate::keys::Keys;
 use crate::limit::{self, Limit, run};
+use crate::secret::Secret;
 use crate::{pool, sealer};
 
 /// The flag of send(2): more follows at once.
@@ -60,7 +62,11 @@ impl Stream {
         })
     }
 
-    #[pyo3(signature = (keys, sequence, *, explicit_nonce=None, provider=None, max_frame_len=16384))]
+    #[pyo3(signature = (keys, sequence, *, explicit_nonce=None, provider=None, max_frame_len=16384, record_limit=None, secret=None))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of a key, named by the caller"
+    )]
     fn install(
         &self,
         py: Python<'_>,
@@ -69,21 +75,50 @@ impl Stream {
         explicit_nonce: Option<u64>,
         provider: Option<&str>,
         max_frame_len: usize,
+        record_limit: Option<u64>,
+        secret: Option<&Secret>,
     ) -> PyResult<()> {
-        if !(1..=ktls_record::MAX_FRAME_LEN).contains(&max_frame_len) {
-            return Err(PyValueError::new_err(format!(
-                "max_frame_len {max_frame_len} is outside 1..=16384"
-            )));
-        }
+        let origin = Origin { provider, secret };
         let seal = sealer::seal(keys, sequence, explicit_nonce, provider)?;
+        let new = new_key(keys, seal, sequence, max_frame_len, record_limit, origin)?;
         let engine = self.engine()?;
-        py.detach(|| engine.install(seal, sequence, max_frame_len))
+        py.detach(|| engine.install(new))
             .map_err(|error| os_error(&error))?;
         *self
             .provider
             .write()
             .unwrap_or_else(PoisonError::into_inner) = Some(provider.unwrap_or("ring").to_owned());
         Ok(())
+    }
+
+    #[pyo3(signature = (keys, sequence=0, *, message=None, provider=None, max_frame_len=16384, record_limit=None, secret=None))]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that is known of a key, named by the caller"
+    )]
+    fn rekey(
+        &self,
+        py: Python<'_>,
+        keys: &Keys,
+        sequence: u64,
+        message: Option<&[u8]>,
+        provider: Option<&str>,
+        max_frame_len: usize,
+        record_limit: Option<u64>,
+        secret: Option<&Secret>,
+    ) -> PyResult<()> {
+        let origin = Origin { provider, secret };
+        let seal = sealer::seal(keys, sequence, None, provider)?;
+        let new = new_key(keys, seal, sequence, max_frame_len, record_limit, origin)?;
+        let engine = self.engine()?;
+        py.detach(|| engine.rekey(message.unwrap_or_default(), new))
+            .map_err(|error| os_error(&error))
+    }
+
+    fn update_key(&self, py: Python<'_>, message: &[u8]) -> PyResult<()> {
+        let engine = self.engine()?;
+        py.detach(|| engine.update_key(message))
+            .map_err(|error| os_error(&error))
     }
 
     #[getter]
@@ -281,6 +316,37 @@ impl Drop for Stream {
     fn drop(&mut self) {
         Python::attach(|py| self.close(py));
     }
+}
+
+/// Where a key comes from, and so the one after it.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    provider: Option<&'a str>,
+    secret: Option<&'a Secret>,
+}
+
+fn new_key(
+    keys: &Keys,
+    seal: Box<dyn Seal>,
+    sequence: u64,
+    max_frame_len: usize,
+    record_limit: Option<u64>,
+    origin: Origin<'_>,
+) -> PyResult<NewKey> {
+    if !(1..=ktls_record::MAX_FRAME_LEN).contains(&max_frame_len) {
+        return Err(PyValueError::new_err(format!(
+            "max_frame_len {max_frame_len} is outside 1..=16384"
+        )));
+    }
+    let mut new = NewKey::new(seal, sequence, max_frame_len).known_as(&keys.0);
+    if let Some(limit) = record_limit {
+        new = new.limited_to(limit);
+    }
+    if let Some(secret) = origin.secret {
+        let provider = origin.provider.unwrap_or("ring");
+        new = new.renewed_by(Renewal::new(keys.0.suite(), secret.value(), provider));
+    }
+    Ok(new)
 }
 
 /// Goes on until everything is accepted.

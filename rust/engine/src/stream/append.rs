@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::pump::{Role, Step};
 use super::state::State;
-use super::{Data, Patience, Stream};
+use super::{Data, Guard, Patience, Stream};
 use crate::error::{Error, Result};
 use crate::frames::{Payload, Run};
 use crate::seal;
@@ -106,14 +106,20 @@ impl Stream {
             Ok(false) => return None,
             Err(error) => return Some(Err(error)),
         }
+        self.help_along(state);
+        Some(Ok(()))
+    }
+
+    /// After something short was put into the buffer: sends it unless somebody else will.
+    pub(super) fn help_along<'a>(self: &'a Arc<Self>, mut state: Guard<'a>) {
         if state.is_cared_for() {
             self.note_change(&state);
-            return Some(Ok(()));
+            return;
         }
         if self.rhythm.is_stream() && self.pool.has_workers() {
             drop(state);
             self.pool.schedule(self);
-            return Some(Ok(()));
+            return;
         }
         loop {
             let (guard, step) = self.step(state, Role::Caller);
@@ -125,12 +131,21 @@ impl Stream {
         if !state.buffer.is_empty() || state.shut {
             self.settle_locked(state);
         }
-        Some(Ok(()))
     }
 
-    /// Puts a whole write for which there is room into the buffer: sealed if it is short and its turn has come, else as a
-    /// reference. False: it is too long to be copied and there is no owner.
+    /// Puts a whole write for which there is room into the buffer, after a change of the key where it is due. False: it
+    /// has to go in pieces.
     fn place(&self, state: &mut State, data: &Data<'_>, content_type: u8) -> Result<bool> {
+        let len = data.as_slice().len();
+        if self.admit(state, len, content_type)? < len {
+            return Ok(false);
+        }
+        self.put(state, data, content_type)
+    }
+
+    /// Puts a whole write into the buffer: sealed if it is short and its turn has come, else as a reference. False: it is
+    /// too long to be copied and there is no owner.
+    pub(super) fn put(&self, state: &mut State, data: &Data<'_>, content_type: u8) -> Result<bool> {
         let bytes = data.as_slice();
         if bytes.len() <= tunables::gather_max::get() && self.gather(state, bytes, content_type)? {
             return Ok(true);
@@ -266,6 +281,7 @@ impl Stream {
             let cut = take - take % frame_len;
             take = if cut > 0 { cut } else { take };
         }
+        take = self.admit(&mut state, take, content_type)?;
         let framing = state.buffer.frame(take as u64, content_type)?;
         counters::BYTES.add(take as u64);
         state.buffer.append(Run {

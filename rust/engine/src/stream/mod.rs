@@ -3,10 +3,12 @@
 //! Any thread may help a stream along: it takes the ready head and sends it, or claims the next unit and seals it, one
 //! step at a time (`pump.rs`). One thread sends at once, so the order is the buffer's; several may seal. Whoever leaves a
 //! stream that still holds bytes sees to it that somebody goes on: another thread that is inside, the poller that waits
-//! for writability, or a turn at its worker. Writes are `append.rs`, waiting is `wait.rs`, what is known is `state.rs`.
+//! for writability, or a turn at its worker. Writes are `append.rs`, new keys `rekey.rs`,
+//! waiting is `wait.rs`, what is known is `state.rs`.
 
 mod append;
 mod pump;
+mod rekey;
 mod rhythm;
 mod state;
 mod wait;
@@ -17,21 +19,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use ktls_record::Seal;
-
 use self::rhythm::Rhythm;
 use self::state::State;
 pub use self::wait::Patience;
 use crate::error::{Error, Result};
-use crate::frames::{Owner, Payload, WriteKey};
+use crate::frames::{APPLICATION_DATA, Owner, Payload};
 use crate::output::Output;
 use crate::readiness::Readiness;
-use crate::send_buffer::Transmit;
+use crate::transmit::NewKey;
 use crate::workers::Pool;
 use crate::{counters, gate, sys, tunables};
-
-/// The content type of application data (RFC 8446 §5.1).
-const APPLICATION_DATA: u8 = 23;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -98,20 +95,20 @@ impl Stream {
         })
     }
 
-    /// Frames everything accepted from now on with this key, from this number on.
+    /// Frames everything accepted from now on with this key: the first, or another before it has sealed anything.
     ///
     /// # Errors
-    /// What an earlier failure left.
-    pub fn install(&self, seal: Box<dyn Seal>, sequence: u64, max_frame_len: usize) -> Result<()> {
+    /// What an earlier failure left; EINVAL for a key that was used here before.
+    pub fn install(&self, new: NewKey) -> Result<()> {
         self.check_process()?;
         let _pass = gate::enter();
         let mut state = self.lock();
         state.check()?;
+        state.buffer.check_unused(&new)?;
         if state.buffer.transmit.is_none() {
             counters::ACTIVE.add(1);
         }
-        let key = Arc::new(WriteKey::new(seal, max_frame_len));
-        state.buffer.transmit = Some(Transmit { key, sequence });
+        state.buffer.set_key(new);
         Ok(())
     }
 
