@@ -6,15 +6,19 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use ktls_engine::{Data, NewKey, Output, Patience, Pool, Stream};
-use ktls_record::{Keys, provider};
+use ktls_engine::{Data, NewKey, Output, Patience, Pool, Renewal, Stream};
+use ktls_record::{Keys, provider, schedule};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
+use zeroize::Zeroizing;
 
 use crate::suites;
 
 /// Longer than anything here takes, so that a wait that never ends is found.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// KeyUpdate, `update_not_requested` (RFC 8446 §4.6.3).
+const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 
 #[derive(Arbitrary, Debug)]
 enum Call {
@@ -34,6 +38,12 @@ enum Call {
         suite: u8,
         sequence: u64,
         max_frame_len: u16,
+        limit: u16,
+    },
+    Rekey {
+        suite: u8,
+        limit: u16,
+        silent: bool,
     },
     Flush,
 }
@@ -93,7 +103,7 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             let content_type = content_type.max(1);
             if let Ok(count) = stream.send(&data, content_type, whole, &mut patience(wait)) {
                 assert!(count <= bytes.len());
-                assert!(!(whole || wait) || count == bytes.len());
+                assert!(!(whole || wait) || count == bytes.len() || model.is_limited);
                 model.accepted(content_type, &bytes[..count]);
             }
         }
@@ -116,17 +126,50 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             suite,
             sequence,
             max_frame_len,
+            limit,
         } => {
             let keys = suites::keys(suites::suite(suite), u8::try_from(number).unwrap_or(0));
             let name = provider::names()[number % provider::names().len()];
             let sealer = provider::sealer(name, &keys, sequence).expect("the key fits");
             let sequence = sequence >> 1;
             let max_frame_len = usize::from(max_frame_len % 16384) + 1;
-            if stream
-                .install(NewKey::new(sealer, sequence, max_frame_len))
-                .is_ok()
-            {
-                model.keys = Some((keys, sequence));
+            let new = NewKey::new(sealer, sequence, max_frame_len).known_as(&keys);
+            if stream.install(limited(new, limit)).is_ok() {
+                let secret = None;
+                let session = Session {
+                    keys,
+                    sequence,
+                    secret,
+                };
+                model.install(session, limit > 0);
+            }
+        }
+        Call::Rekey {
+            suite,
+            limit,
+            silent,
+        } => {
+            let suite = suites::suite(suite);
+            let secret = Zeroizing::new(vec![u8::try_from(number).unwrap_or(0); 32]);
+            let Ok(keys) = schedule::traffic_keys(suite, &secret) else {
+                return;
+            };
+            let name = provider::names()[number % provider::names().len()];
+            let sealer = provider::sealer(name, &keys, 0).expect("the key fits");
+            let message: &[u8] = if silent { &[] } else { &KEY_UPDATE };
+            let new = NewKey::new(sealer, 0, 16384)
+                .known_as(&keys)
+                .renewed_by(Renewal::new(suite, secret.clone(), name));
+            if stream.rekey(message, limited(new, limit)).is_ok() {
+                if !silent {
+                    model.accepted(22, &KEY_UPDATE);
+                }
+                let session = Session {
+                    keys,
+                    sequence: 0,
+                    secret: Some(secret),
+                };
+                model.install(session, false);
             }
         }
         Call::Flush => {
@@ -135,28 +178,60 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
     }
 }
 
+fn limited(new: NewKey, limit: u16) -> NewKey {
+    if limit == 0 {
+        new
+    } else {
+        new.limited_to(u64::from(limit % 50))
+    }
+}
+
 /// Writes in order, and what they were sealed with.
 #[derive(Default)]
 struct Model {
-    keys: Option<(Keys, u64)>,
+    sessions: Vec<Session>,
     writes: Vec<Write>,
+    /// A write may be cut short by what the key may seal.
+    is_limited: bool,
+}
+
+/// Keys from a number on, and the secret that they came from.
+#[derive(Clone)]
+struct Session {
+    keys: Keys,
+    sequence: u64,
+    secret: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Session {
+    /// The keys after a KeyUpdate that the stream sent by itself.
+    fn renewed(&self) -> Self {
+        let secret = self.secret.as_ref().expect("a secret was given");
+        let secret = schedule::next_traffic_secret(secret).expect("it has a hash's length");
+        Self {
+            keys: schedule::traffic_keys(self.keys.suite(), &secret).expect("a suite of 1.3"),
+            sequence: 0,
+            secret: Some(secret),
+        }
+    }
 }
 
 struct Write {
-    /// The keys, and the number if this is the first write under them.
-    keys: Option<(Keys, Option<u64>)>,
+    /// How many sessions there were.
+    session: usize,
     content_type: u8,
     bytes: Vec<u8>,
 }
 
 impl Model {
+    fn install(&mut self, session: Session, is_limited: bool) {
+        self.sessions.push(session);
+        self.is_limited = is_limited;
+    }
+
     fn accepted(&mut self, content_type: u8, bytes: &[u8]) {
-        let first = self.keys.as_mut().map(|(keys, number)| {
-            let begins = core::mem::replace(number, u64::MAX);
-            (keys.clone(), (begins != u64::MAX).then_some(begins))
-        });
         self.writes.push(Write {
-            keys: first,
+            session: self.sessions.len(),
             content_type,
             bytes: bytes.to_vec(),
         });
@@ -166,9 +241,14 @@ impl Model {
     fn check(&self, wire: &[u8], broken: bool) {
         let mut wire = wire.to_vec();
         let mut rest = &mut wire[..];
-        let mut sequence = 0;
+        let mut number = 0;
+        let mut session: Option<Session> = None;
         for write in &self.writes {
-            let Some((keys, begins)) = &write.keys else {
+            if write.session != number {
+                number = write.session;
+                session = self.sessions.get(number - 1).cloned();
+            }
+            let Some(session) = &mut session else {
                 let count = rest.len().min(write.bytes.len());
                 assert!(broken || count == write.bytes.len());
                 let (plain, after) = rest.split_at_mut(count);
@@ -176,8 +256,6 @@ impl Model {
                 rest = after;
                 continue;
             };
-            sequence = begins.unwrap_or(sequence);
-            let opener = provider::opener("ring", keys).expect("the key fits");
             let mut left = &write.bytes[..];
             loop {
                 let size = rest
@@ -188,16 +266,22 @@ impl Model {
                     return;
                 };
                 let (record, after) = rest.split_at_mut(size);
+                let opener = provider::opener("ring", &session.keys).expect("the key fits");
                 let opened = opener
-                    .open_in_place(sequence, record)
+                    .open_in_place(session.sequence, record)
                     .expect("the next record");
+                session.sequence += 1;
+                rest = after;
+                if opened.content_type == 22 && *opened.payload == KEY_UPDATE && *left != KEY_UPDATE
+                {
+                    *session = session.renewed();
+                    continue;
+                }
                 assert_eq!(opened.content_type, write.content_type);
                 let (expected, more) = left
                     .split_at_checked(opened.payload.len())
                     .expect("writes were joined");
                 assert!(*opened.payload == *expected, "the payload differs");
-                sequence += 1;
-                rest = after;
                 left = more;
                 if left.is_empty() {
                     break;

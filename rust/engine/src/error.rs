@@ -57,6 +57,12 @@ impl Error {
         self.errno == Errno::INTR
     }
 
+    /// Whether a key has sealed as much as it may.
+    #[must_use]
+    pub fn is_key_expired(&self) -> bool {
+        self.errno == Errno::KEYEXPIRED
+    }
+
     pub(crate) fn would_block() -> Self {
         Self::new(
             Errno::WOULDBLOCK,

@@ -139,6 +139,11 @@ impl Transmit {
         self.end.saturating_sub(self.sequence)
     }
 
+    /// Whether the key may seal a write of so many bytes whole.
+    pub(crate) fn may_seal(&self, len: usize) -> bool {
+        self.records_left() >= self.key.record_count(len as u64)
+    }
+
     /// Whether a key may ever seal so many.
     pub(crate) fn is_within_limit(&self, records: u64) -> bool {
         records <= self.record_limit
@@ -162,6 +167,7 @@ impl Transmit {
     }
 
     /// The error of a write for which the key may seal nothing more.
+    #[cold]
     pub(crate) fn used_up(&self) -> Error {
         if self.end == u64::MAX {
             return Error::new(

@@ -228,7 +228,12 @@ impl Stream {
                 Ok(added) => accepted += added,
                 Err(error) => {
                     self.settle();
-                    return Err(error);
+                    // The next call says so again; this one must say what was accepted.
+                    return if accepted > 0 && error.is_key_expired() {
+                        Ok(accepted)
+                    } else {
+                        Err(error)
+                    };
                 }
             }
             if accepted == len || (accepted > 0 && !patience.may_wait) {

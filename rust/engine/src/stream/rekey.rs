@@ -55,14 +55,17 @@ impl Stream {
     /// # Errors
     /// EKEYEXPIRED when the key may seal nothing more and no other can be made.
     pub(super) fn admit(&self, state: &mut State, len: usize, content_type: u8) -> Result<usize> {
-        let Some(transmit) = &state.buffer.transmit else {
-            return Ok(len);
-        };
+        match &state.buffer.transmit {
+            Some(transmit) if !transmit.may_seal(len) => self.admit_some(state, len, content_type),
+            _ => Ok(len),
+        }
+    }
+
+    #[cold]
+    fn admit_some(&self, state: &mut State, len: usize, content_type: u8) -> Result<usize> {
+        let transmit = state.buffer.transmit.as_ref().ok_or_else(no_key)?;
         let wanted = transmit.key.record_count(len as u64);
         let left = transmit.records_left();
-        if left >= wanted {
-            return Ok(len);
-        }
         if transmit.is_renewable() && (left == 0 || transmit.is_within_limit(wanted)) {
             self.renew(state, &KEY_UPDATE)?;
             return self.admit(state, len, content_type);
