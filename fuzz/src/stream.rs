@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use ktls_engine::{Data, NewKey, Output, Patience, Pool, Renewal, Stream};
+use ktls_engine::{Data, Manner, NewKey, Output, Patience, Pool, Renewal, Stream};
 use ktls_record::{Keys, provider, schedule};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -101,7 +101,12 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             };
             // Type 0 does not exist in TLS 1.3; the Python side refuses it.
             let content_type = content_type.max(1);
-            if let Ok(count) = stream.send(&data, content_type, whole, &mut patience(wait)) {
+            let manner = Manner {
+                content_type,
+                whole,
+                more: false,
+            };
+            if let Ok(count) = stream.send(&data, manner, &mut patience(wait)) {
                 assert!(count <= bytes.len());
                 assert!(!(whole || wait) || count == bytes.len() || model.is_limited);
                 model.accepted(content_type, &bytes[..count]);

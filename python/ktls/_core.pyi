@@ -308,9 +308,10 @@ class Stream:
     def send(self, data: ReadableBuffer, content_type: int = 23, flags: int = 0) -> int:
         """Accept as much as there is room for, all of it when blocking.
 
-        Returns the bytes accepted, for good.
+        Returns the bytes accepted, for good. MSG_MORE leaves the last record of application data
+        open.
         """
-    def sendall(self, data: ReadableBuffer) -> None: ...
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None: ...
     def sendmsg(
         self,
         buffers: Sequence[ReadableBuffer],
@@ -321,8 +322,14 @@ class Stream:
     ) -> int:
         """The concatenation of `buffers`, framed as one write.
 
-        `atomic`: all or nothing (EMSGSIZE, EWOULDBLOCK).
+        `atomic`: all or nothing (EMSGSIZE, EWOULDBLOCK), in records of its own.
         """
+    def cork(self) -> None:
+        """Every write of application data leaves its last record open, until `uncork`.  Counted."""
+    def uncork(self) -> None:
+        """Close the open record and send it; never waits, never raises."""
+    @property
+    def has_open_record(self) -> bool: ...
     def sendfile(self, fd: int, offset: int, count: int) -> int:
         """Send `count` bytes of a regular file from `offset`.
 

@@ -71,13 +71,13 @@ class Fragmenting:
                 return self._stream.send(data, content_type, flags)
             return self._send(view, flags)
 
-    def sendall(self, data: ReadableBuffer) -> None:
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """As the stream's."""
-        with self._alone(), self._together():
+        with self._alone(flags), self._together():
             view = memoryview(data).cast("B")
-            rest = view[self._precede(view, 0) :]
+            rest = view[self._precede(view, flags) :]
             if rest:
-                self._stream.sendall(rest)
+                self._stream.sendall(rest, flags)
             self._preceded = False
 
     def sendmsg(
@@ -128,15 +128,19 @@ class Fragmenting:
 
     def _precede(self, view: memoryview, flags: int) -> int:
         """Send what precedes `view`; returns how many of its bytes that were."""
+        if self._stream.has_open_record:
+            # What joins it comes behind bytes that were chosen before its IV was known.
+            return 0
+        flags &= ~socket.MSG_MORE
         if self._split:
             # A record of its own: nothing may join it.
-            return self._stream.send(view[:1], TLS_RLTYPE_APP, flags & ~socket.MSG_MORE)
+            return self._stream.sendmsg([view[:1]], TLS_RLTYPE_APP, flags, atomic=True)
         self._precede_empty(flags)
         return 0
 
     def _precede_empty(self, flags: int) -> None:
         if not self._preceded:
-            self._stream.send(b"", TLS_RLTYPE_APP, flags & ~socket.MSG_MORE)
+            self._stream.send(b"", TLS_RLTYPE_APP, flags)
             self._preceded = True
 
     @contextmanager

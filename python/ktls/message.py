@@ -38,7 +38,9 @@ def checked_flags(flags: int) -> int:
     return flags & ~socket.MSG_NOSIGNAL
 
 
-def record_type(controls: list[tuple[int, int, ReadableBuffer]], session: Session | None) -> int:
+def record_type(
+    controls: list[tuple[int, int, ReadableBuffer]], flags: int, session: Session | None
+) -> int:
     """The content type that the one control message asks for.  Raises OSError EINVAL."""
     if len(controls) != 1:
         raise OSError(
@@ -61,4 +63,10 @@ def record_type(controls: list[tuple[int, int, ReadableBuffer]], session: Sessio
     if value[0] == 0 and session.tls_vminor == c.TLS_MINOR_VER_THREE:
         # RFC 8446 §5.4: a zero inner type is padding; the end of the data could not be found.
         raise OSError(errno.EINVAL, "record type 0 does not exist in TLS 1.3; use 1 to 255")
+    if flags & socket.MSG_MORE:
+        raise OSError(
+            errno.EINVAL,
+            f"MSG_MORE with record type {value[0]}: only application data joins a record; leave it"
+            " out",
+        )
     return value[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from ktls import _core, filesend, message, tcp, workers
@@ -23,7 +24,7 @@ from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from types import TracebackType
 
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -187,8 +188,9 @@ class Socket(Addressing):
 
         What was accepted is never asked for again.
         Blocking, that is all of it; with a timeout or MSG_DONTWAIT perhaps less.  ``bytes`` are
-        referenced, any other buffer is copied.  Empty data: 0, as Python's sockets do (upstream
-        says EINVAL); in TLS 1.0 with AES-CBC a record without data, as upstream.
+        referenced, any other buffer is copied.  MSG_MORE leaves the last record open for the next
+        write of data (see ``cork``).  Empty data: 0, as Python's sockets do (upstream says EINVAL);
+        in TLS 1.0 with AES-CBC a record without data, as upstream.
 
         Raises BlockingIOError or TimeoutError when nothing was accepted, OSError EPIPE after
         ``shutdown``, EINVAL for MSG_EOR, EOPNOTSUPP for flags other than MSG_MORE, MSG_DONTWAIT and
@@ -226,12 +228,7 @@ class Socket(Addressing):
             flags = message.checked_flags(flags)
             if self._is_nothing(data):
                 return
-        if not flags:
-            self._stream.sendall(data)
-            return
-        view = memoryview(data).cast("B")
-        while view:
-            view = view[self._stream.send(view, c.TLS_RLTYPE_APP, flags) :]
+        self._stream.sendall(data, flags)
 
     def _is_nothing(self, *parts: ReadableBuffer) -> bool:
         """Whether there is nothing to send.  The engine would make an empty record of it."""
@@ -259,8 +256,8 @@ class Socket(Addressing):
         (16384 bytes).
 
         Raises OSError as ``send``; EINVAL for any other control message (its level counts, unlike
-        upstream) and for a record type without a session, or without data but in TLS 1.0 with
-        AES-CBC; EMSGSIZE for a message with a record type that can never fit
+        upstream), for MSG_MORE with one, and for a record type without a session, or without data
+        but in TLS 1.0 with AES-CBC; EMSGSIZE for a message with a record type that can never fit
         (kern.ipc.tls.sendspace).
         """
         flags = message.checked_flags(flags)
@@ -270,12 +267,30 @@ class Socket(Addressing):
             if self._is_nothing(*parts) and not self._permits_empty_frames():
                 return 0
             return self._stream.sendmsg(parts, c.TLS_RLTYPE_APP, flags)
-        content_type = message.record_type(controls, self._slot.session)
+        content_type = message.record_type(controls, flags, self._slot.session)
         if self._is_nothing(*parts) and not self._permits_empty_frames():
             raise OSError(
                 errno.EINVAL, f"a message of record type {content_type} needs data; it has none"
             )
         return self._stream.sendmsg(parts, content_type, flags, atomic=True)
+
+    @contextmanager
+    def cork(self) -> Iterator[None]:
+        """Let small writes share records: each inside the ``with`` is made as with MSG_MORE.
+
+        The record that they fill leaves when it is full. It is closed before its time by what
+        cannot join it (a message with a record type, ``sendfile``, new keys), when a writer would
+        have to wait for room, by ``flush``, ``shutdown`` and ``close``, and by the end of the
+        outermost ``with``, which raises nothing: what has happened to the connection is said by the
+        next call. For all threads at once.
+
+        Raises OSError as ``send``.
+        """
+        self._stream.cork()
+        try:
+            yield
+        finally:
+            self._stream.uncork()
 
     def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
         """Send a file from `offset` on, `count` bytes or up to its end; returns what was accepted.

@@ -8,6 +8,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from ktls import filesend
@@ -224,11 +225,10 @@ class TLSSocket(Agreed, SocketFace):
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """As `ktls.Socket.sendall`."""
-        _no_flags(flags, "sendall")
         writer = self._writer or self._ready().writer
         if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
             return
-        writer.sendall(data)
+        writer.sendall(data, flags)
 
     def write(self, data: "ReadableBuffer") -> int:
         """As `send`."""
@@ -248,6 +248,10 @@ class TLSSocket(Agreed, SocketFace):
         parts = self._ready()
         blocking = parts.socket.gettimeout() != 0
         return filesend.send_file(parts.writer, file, offset, count, blocking=blocking)
+
+    def cork(self) -> AbstractContextManager[None]:
+        """As `ktls.Socket.cork`; while OpenSSL writes it does nothing."""
+        return self._ready().writer.cork()
 
     def key_update(self, request: bool = False) -> None:
         """Seal what follows with the next keys, and tell the peer; `request` asks it for the same.

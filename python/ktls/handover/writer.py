@@ -12,10 +12,11 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from ktls.errors import KTLSError
+from ktls.message import checked_flags
 from ktls.socket import Socket
 
 from .follower import HANDSHAKE, Message
@@ -86,9 +87,12 @@ class Writer:
             if self._outbox:
                 self.offer()
 
-    def sendall(self, data: "ReadableBuffer") -> None:
+    def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """Send all of `data`; when an error is raised perhaps only a part."""
+        if flags:
+            flags = checked_flags(flags)
         if not self._seals:
+            _refuse_flags(flags)
             self._pass_all_through(memoryview(data).cast("B"))
             return
         if not self._lock.acquire(False):
@@ -96,7 +100,7 @@ class Writer:
         try:
             if self._attention:
                 self._attend()
-            self._stream.sendall(data)
+            self._stream.sendall(data, flags)
         except BlockingIOError:
             raise WantWriteError from None
         finally:
@@ -129,6 +133,10 @@ class Writer:
             return self._sealed(self._stream.sendfile, fd, offset, min(count, _SENDFILE_STEP))
         data = os.pread(fd, min(count, _PASS_THROUGH_LEN), offset)
         return self.send(data)
+
+    def cork(self) -> AbstractContextManager[None]:
+        """As `ktls.Socket.cork`; nothing while OpenSSL writes, which makes a record of each write."""
+        return self._socket.cork() if self._seals else nullcontext()
 
     def key_update(self, *, request: bool) -> None:
         """Say KeyUpdate and go on with the next keys (RFC 8446 §4.6.3); `request` asks for one.
@@ -260,8 +268,7 @@ class Writer:
             self._attention = True
 
     def _pass_through(self, data: "ReadableBuffer", flags: int) -> int:
-        if flags:
-            raise ValueError(f"OpenSSL writes on this connection and takes no flags: {flags:#x}")
+        _refuse_flags(flags)
         view = memoryview(data).cast("B")
         if not view:
             return 0
@@ -293,6 +300,11 @@ class Writer:
             if timeout == 0:
                 raise WantWriteError
             raise TimeoutError("The write operation timed out")
+
+
+def _refuse_flags(flags: int) -> None:
+    if flags:
+        raise ValueError(f"OpenSSL writes on this connection and takes no flags: {flags:#x}")
 
 
 def _key_update(request: bool) -> Message:

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ktls_engine::{Data, NewKey, Output, Patience, Pool, Stream};
+use ktls_engine::{Data, Manner, NewKey, Output, Patience, Pool, Stream};
 use ktls_record::{Algorithm, Frame, Keys, MAX_FRAME_LEN, Suite, Version, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -94,7 +94,7 @@ fn send_once(name: &str, len: usize) -> Result<(), Anything> {
     };
     twice(&mut || {
         let data = Data::Shared(Arc::clone(&payload) as _);
-        let accepted = stream.send(&data, 23, false, &mut patience)?;
+        let accepted = stream.send(&data, Manner::DATA, &mut patience)?;
         if accepted != len || stream.pending() != 0 {
             return Err(format!("{accepted} of {len} bytes were accepted and sent").into());
         }

@@ -13,6 +13,9 @@ use crate::counters::{self, Counter};
 /// The content type of application data (RFC 8446 §5.1).
 pub(crate) const APPLICATION_DATA: u8 = 23;
 
+/// Bytes that go out at once where there are no records.
+pub(crate) const PLAIN_FRAME_LEN: usize = 16 << 10;
+
 /// Bytes that outlive the call that brought them.
 pub type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
@@ -21,6 +24,16 @@ pub type Owner = Arc<dyn AsRef<[u8]> + Send + Sync>;
 pub(crate) enum Payload {
     Bytes { owner: Owner, start: usize },
     File { file: Arc<OwnedFd>, offset: u64 },
+}
+
+impl Payload {
+    /// Its first `len` bytes, if they are in memory.
+    pub(crate) fn bytes(&self, len: usize) -> Option<&[u8]> {
+        match self {
+            Self::Bytes { owner, start } => (**owner).as_ref().get(*start..*start + len),
+            Self::File { .. } => None,
+        }
+    }
 }
 
 /// A key that records are sealed with, and the longest payload of a record. It belongs to the records framed
@@ -101,7 +114,7 @@ impl Run {
     /// Bytes that go out at once per frame, for cutting.
     fn frame_len(&self) -> usize {
         match &self.framing {
-            Framing::Plain => 16 << 10,
+            Framing::Plain => PLAIN_FRAME_LEN,
             Framing::Records { key, .. } => key.max_frame_len,
         }
     }

@@ -35,7 +35,7 @@ pub use frames::Owner;
 pub use gate::{after_fork_in_child, after_fork_in_parent, before_fork};
 pub use output::{HostSocket, Output};
 pub use receive::{ready_records_size, take_records};
-pub use stream::{Data, Patience, Stream};
+pub use stream::{Data, Manner, Patience, Stream};
 pub use sys::{discard, duplicate, with_descriptor};
 pub use transmit::{NewKey, Renewal};
 pub use tunables::{SetError, set as set_tunable};

@@ -3,6 +3,8 @@
 //!
 //! ```text
 //! accepted -> runs (not claimed) -> units (sealing | ready) -> taken by the sender -> gone
+//!   |          ^
+//!   +-- open record (MSG_MORE), closed before anything else is framed
 //! ```
 //! Units leave in the order in which they were claimed, whatever order their sealing ends in.
 
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::frames::{Framing, Run};
+use crate::frames::{APPLICATION_DATA, Framing, PLAIN_FRAME_LEN, Payload, Run};
 use crate::pages::Pages;
 use crate::transmit::{Fingerprint, NewKey, Transmit};
 
@@ -53,9 +55,17 @@ pub(crate) struct Claim {
     pub(crate) wire_size: usize,
 }
 
+/// A record that more data will join: its number and key are fixed, its length is not.
+struct OpenRecord {
+    framing: Framing,
+    payload: Vec<u8>,
+    capacity: usize,
+}
+
 /// See the head of this file.
 #[derive(Default)]
 pub(crate) struct SendBuffer {
+    open: Option<OpenRecord>,
     runs: VecDeque<Run>,
     units: VecDeque<Unit>,
     sealing: usize,
@@ -74,8 +84,14 @@ pub(crate) struct SendBuffer {
 }
 
 impl SendBuffer {
+    /// Whether TCP has everything.
     pub(crate) fn is_empty(&self) -> bool {
-        self.held == 0 && self.runs.is_empty() && self.units.is_empty()
+        self.held == 0 && !self.has_work()
+    }
+
+    /// Whether there is anything to be sealed, being sealed, or ready; an open record is none of it.
+    pub(crate) fn has_work(&self) -> bool {
+        !self.runs.is_empty() || !self.units.is_empty()
     }
 
     /// Frames with this key from now on.
@@ -110,6 +126,61 @@ impl SendBuffer {
             content_type,
             sequence,
         })
+    }
+
+    /// Whether a record is held open.
+    pub(crate) fn has_open_record(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Payload bytes that the record which comes next, or is open, may carry in all.
+    pub(crate) fn frame_len(&self) -> usize {
+        match (&self.open, &self.transmit) {
+            (Some(open), _) => open.capacity,
+            (None, Some(transmit)) => transmit.key.max_frame_len,
+            (None, None) => PLAIN_FRAME_LEN,
+        }
+    }
+
+    /// Puts as many of the bytes as fit into the open record, after opening one where there is none; returns how
+    /// many. A full record is closed.
+    pub(crate) fn hold(&mut self, bytes: &[u8]) -> Result<usize> {
+        let capacity = self.frame_len();
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => OpenRecord {
+                framing: self.frame(1, APPLICATION_DATA)?,
+                payload: Vec::new(),
+                capacity,
+            },
+        };
+        let count = bytes.len().min(capacity - open.payload.len());
+        open.payload.extend_from_slice(&bytes[..count]);
+        self.held += count;
+        let full = open.payload.len() == capacity;
+        self.open = Some(open);
+        if full {
+            self.close_record();
+        }
+        Ok(count)
+    }
+
+    /// Closes the open record, if there is one: nothing joins it any more.
+    pub(crate) fn close_record(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let len = open.payload.len();
+        // It is counted among what is held already.
+        self.held -= len;
+        self.append(Run {
+            framing: open.framing,
+            payload: Payload::Bytes {
+                owner: Arc::new(open.payload),
+                start: 0,
+            },
+            len: len as u64,
+        });
     }
 
     pub(crate) fn append(&mut self, run: Run) {
@@ -259,11 +330,12 @@ impl SendBuffer {
 
     /// Whether more than the unit just taken is on its way.
     pub(crate) fn has_more(&self) -> bool {
-        !self.units.is_empty() || !self.runs.is_empty()
+        self.has_work() || self.open.is_some()
     }
 
     /// Drops everything: the connection has failed.
     pub(crate) fn clear(&mut self) {
+        self.open = None;
         self.runs.clear();
         self.units.clear();
         self.sealing = 0;

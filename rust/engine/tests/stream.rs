@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ktls_engine::{Data, Error, NewKey, Output, Patience, Pool, Stream};
+use ktls_engine::{Data, Error, Manner, NewKey, Output, Patience, Pool, Stream};
 use ktls_record::{Algorithm, Keys, Seal, Suite, Version, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -116,6 +116,20 @@ fn at_once<T>(call: impl FnOnce(&mut Patience<'_>) -> T) -> T {
     })
 }
 
+fn typed(content_type: u8) -> Manner {
+    Manner {
+        content_type,
+        ..Manner::DATA
+    }
+}
+
+fn whole(content_type: u8) -> Manner {
+    Manner {
+        whole: true,
+        ..typed(content_type)
+    }
+}
+
 fn shared(bytes: &[u8]) -> Data<'static> {
     Data::Shared(Arc::new(bytes.to_vec()))
 }
@@ -169,7 +183,7 @@ fn writes_of_every_size_arrive_in_order() {
             shared(piece)
         };
         assert_eq!(
-            patiently(|p| stream.send(&data, 23, false, p)).unwrap(),
+            patiently(|p| stream.send(&data, Manner::DATA, p)).unwrap(),
             len
         );
         from += len;
@@ -189,7 +203,7 @@ fn files_are_framed_like_anything_else() {
     file.write_all(&data).unwrap();
     let tight = Tight::new(100_000, usize::MAX);
     let stream = stream(&tight, 0);
-    patiently(|p| stream.send(&Data::Borrowed(b"head"), 23, false, p)).unwrap();
+    patiently(|p| stream.send(&Data::Borrowed(b"head"), Manner::DATA, p)).unwrap();
     let file = OwnedFd::from(file);
     let sent = patiently(|p| stream.send_file(file.try_clone().unwrap(), 3, u64::MAX, p)).unwrap();
     assert_eq!(sent, 2_000_000);
@@ -197,7 +211,7 @@ fn files_are_framed_like_anything_else() {
         patiently(|p| stream.send_file(file, 3_000_000, 10, p)).unwrap(),
         0
     );
-    patiently(|p| stream.send(&Data::Borrowed(b"tail"), 23, false, p)).unwrap();
+    patiently(|p| stream.send(&Data::Borrowed(b"tail"), Manner::DATA, p)).unwrap();
     patiently(|p| stream.flush(p)).unwrap();
     let wire = join(&open_all(&tight.taken.lock().unwrap(), 0));
     assert_eq!(&wire[..4], b"head");
@@ -217,7 +231,7 @@ fn a_file_that_shrinks_is_an_error_and_the_connection_ends() {
     assert_eq!(error.errno(), Errno::IO.raw_os_error());
     assert!(error.to_string().contains("it shrank"), "{error}");
     assert!(*tight.aborted.lock().unwrap());
-    let error = patiently(|p| stream.send(&Data::Borrowed(b"x"), 23, false, p)).unwrap_err();
+    let error = patiently(|p| stream.send(&Data::Borrowed(b"x"), Manner::DATA, p)).unwrap_err();
     assert_eq!(error.errno(), Errno::PIPE.raw_os_error());
 }
 
@@ -228,7 +242,7 @@ fn an_error_found_later_is_raised_once() {
     let mut errors = Vec::new();
     let deadline = Instant::now() + Duration::from_secs(30);
     while errors.len() < 2 && Instant::now() < deadline {
-        if let Err(error) = at_once(|p| stream.send(&shared(&payload(5000)), 23, false, p))
+        if let Err(error) = at_once(|p| stream.send(&shared(&payload(5000)), Manner::DATA, p))
             && !error.is_would_block()
         {
             errors.push(error.errno());
@@ -246,10 +260,10 @@ fn accepted_bytes_drain_after_close() {
     let tight = Tight::new(4000, usize::MAX);
     let data = payload(700_000);
     let stream = stream(&tight, 0);
-    let accepted = at_once(|p| stream.send(&shared(&data), 23, false, p)).unwrap();
+    let accepted = at_once(|p| stream.send(&shared(&data), Manner::DATA, p)).unwrap();
     stream.close();
     assert_eq!(
-        at_once(|p| stream.send(&shared(&data), 23, false, p))
+        at_once(|p| stream.send(&shared(&data), Manner::DATA, p))
             .unwrap_err()
             .errno(),
         Errno::BADF.raw_os_error()
@@ -277,7 +291,7 @@ fn records_of_several_threads_do_not_mix() {
                 for round in 0..40usize {
                     let len = 1 + (round * 7919 * usize::from(name)) % 50_000;
                     let sent =
-                        patiently(|p| stream.send(&shared(&vec![name; len]), name, false, p));
+                        patiently(|p| stream.send(&shared(&vec![name; len]), typed(name), p));
                     assert_eq!(sent.unwrap(), len);
                 }
             })
@@ -309,12 +323,12 @@ fn a_write_that_must_be_whole_is_all_or_nothing() {
     let tight = Tight::new(2000, usize::MAX);
     let stream = stream(&tight, 0);
     let too_long = shared(&payload(2 << 20));
-    let error = patiently(|p| stream.send(&too_long, 21, true, p)).unwrap_err();
+    let error = patiently(|p| stream.send(&too_long, whole(21), p)).unwrap_err();
     assert_eq!(error.errno(), Errno::MSGSIZE.raw_os_error());
     let half = shared(&payload(600_000));
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..50 {
-        match at_once(|p| stream.send(&half, 23, true, p)) {
+        match at_once(|p| stream.send(&half, whole(23), p)) {
             Ok(count) => {
                 assert_eq!(count, 600_000);
                 accepted += 1;
@@ -339,11 +353,11 @@ fn the_last_sequence_number_is_not_used() {
     let tight = Tight::new(100_000, usize::MAX);
     let stream = stream(&tight, u64::MAX - 1);
     assert_eq!(
-        patiently(|p| stream.send(&Data::Borrowed(b"one"), 23, false, p)).unwrap(),
+        patiently(|p| stream.send(&Data::Borrowed(b"one"), Manner::DATA, p)).unwrap(),
         3
     );
     let error: Error =
-        patiently(|p| stream.send(&Data::Borrowed(b"two"), 23, false, p)).unwrap_err();
+        patiently(|p| stream.send(&Data::Borrowed(b"two"), Manner::DATA, p)).unwrap_err();
     assert_eq!(error.errno(), Errno::BADMSG.raw_os_error());
 }
 
@@ -351,9 +365,9 @@ fn the_last_sequence_number_is_not_used() {
 fn bytes_before_the_key_go_out_as_they_are_and_in_order() {
     let tight = Tight::new(500, usize::MAX);
     let stream = Stream::new(Box::new(Shared(Arc::clone(&tight))), Arc::new(Pool::new()));
-    patiently(|p| stream.send(&shared(&payload(100_000)), 23, false, p)).unwrap();
+    patiently(|p| stream.send(&shared(&payload(100_000)), Manner::DATA, p)).unwrap();
     stream.install(NewKey::new(sealer(), 9, 16384)).unwrap();
-    patiently(|p| stream.send(&shared(&payload(100_000)), 23, false, p)).unwrap();
+    patiently(|p| stream.send(&shared(&payload(100_000)), Manner::DATA, p)).unwrap();
     patiently(|p| stream.flush(p)).unwrap();
     let taken = tight.taken.lock().unwrap();
     assert_eq!(taken[..100_000], payload(100_000));
@@ -389,7 +403,7 @@ fn a_wait_ends_when_a_signal_handler_says_so_or_time_is_over() {
         interrupted: &mut || false,
     };
     let error = full
-        .send(&shared(&payload(3 << 20)), 23, true, &mut patience)
+        .send(&shared(&payload(3 << 20)), whole(23), &mut patience)
         .unwrap_err();
     assert_eq!(error.errno(), Errno::MSGSIZE.raw_os_error());
     let deadline = Some(Instant::now() + Duration::from_millis(30));
@@ -399,7 +413,7 @@ fn a_wait_ends_when_a_signal_handler_says_so_or_time_is_over() {
         interrupted: &mut || false,
     };
     assert!(
-        full.send(&shared(&payload(3 << 20)), 23, false, &mut patience)
+        full.send(&shared(&payload(3 << 20)), Manner::DATA, &mut patience)
             .unwrap()
             <= 1 << 20
     );
@@ -459,7 +473,7 @@ fn a_flush_waits_for_bytes_that_another_thread_is_sending() {
     stream.install(NewKey::new(sealer(), 0, 16384)).unwrap();
     let writer = {
         let stream = Arc::clone(&stream);
-        thread::spawn(move || patiently(|p| stream.send(&Data::Borrowed(b"x"), 23, false, p)))
+        thread::spawn(move || patiently(|p| stream.send(&Data::Borrowed(b"x"), Manner::DATA, p)))
     };
     held.entered.wait();
     // One byte of the record is on its way, which rounds to no byte of the payload.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ktls_engine::{Data, Error, HostSocket, NewKey, Owner, Patience, Renewal, Stream as Engine};
+use ktls_engine::{
+    Data, Error, HostSocket, Manner, NewKey, Owner, Patience, Renewal, Stream as Engine,
+};
 use ktls_record::Seal;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -21,9 +23,6 @@ use crate::{pool, sealer};
 
 /// The flag of send(2): more follows at once.
 pub(crate) const MSG_MORE: u32 = 0x8000;
-
-/// The content type of application data (RFC 8446 §5.1).
-const APPLICATION_DATA: u8 = 23;
 
 /// The errno of a closed descriptor.
 const EBADF: i32 = 9;
@@ -167,30 +166,35 @@ impl Stream {
         content_type: u8,
         flags: u32,
     ) -> PyResult<usize> {
-        let _more = flags & MSG_MORE != 0;
+        let manner = Manner {
+            content_type,
+            ..manner(flags)
+        };
         let engine = self.engine()?;
         buffer::with_data(data, |data| {
-            if let Some(count) = engine.try_send(&data, content_type) {
+            if let Some(count) = engine.try_send(&data, manner) {
                 engine.note_write_end();
                 return Ok(count);
             }
             let sent = run(py, self.limit(flags), |patience| {
-                engine.send(&data, content_type, false, patience)
+                engine.send(&data, manner, patience)
             });
             engine.note_write_end();
             sent
         })?
     }
 
-    fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+    #[pyo3(signature = (data, flags=0))]
+    fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>, flags: u32) -> PyResult<()> {
+        let manner = manner(flags);
         let engine = self.engine()?;
         buffer::with_data(data, |data| {
-            if engine.try_send(&data, APPLICATION_DATA).is_some() {
+            if engine.try_send(&data, manner).is_some() {
                 engine.note_write_end();
                 return Ok(());
             }
-            let sent = run(py, self.limit(0), |patience| {
-                send_all(&engine, &data, patience)
+            let sent = run(py, self.limit(flags), |patience| {
+                send_all(&engine, &data, manner, patience)
             });
             engine.note_write_end();
             sent
@@ -206,7 +210,11 @@ impl Stream {
         flags: u32,
         atomic: bool,
     ) -> PyResult<usize> {
-        let _more = flags & MSG_MORE != 0;
+        let manner = Manner {
+            content_type,
+            whole: atomic,
+            ..manner(flags)
+        };
         let engine = self.engine()?;
         let limit = self.limit(flags);
         let mut whole = Vec::new();
@@ -214,9 +222,25 @@ impl Stream {
             whole.extend_from_slice(Input::new(buffer)?.as_slice());
         }
         let data = Data::Shared(Arc::new(whole));
-        run(py, limit, |patience| {
-            engine.send(&data, content_type, atomic, patience)
-        })
+        run(py, limit, |patience| engine.send(&data, manner, patience))
+    }
+
+    fn cork(&self, py: Python<'_>) -> PyResult<()> {
+        let engine = self.engine()?;
+        py.detach(|| engine.cork())
+            .map_err(|error| os_error(&error))
+    }
+
+    fn uncork(&self, py: Python<'_>) {
+        if let Ok(engine) = self.engine() {
+            py.detach(|| engine.uncork());
+        }
+    }
+
+    #[getter]
+    fn has_open_record(&self, py: Python<'_>) -> bool {
+        self.engine()
+            .is_ok_and(|engine| py.detach(|| engine.has_open_record()))
     }
 
     fn sendfile(&self, py: Python<'_>, fd: i32, offset: u64, count: u64) -> PyResult<u64> {
@@ -318,6 +342,14 @@ impl Drop for Stream {
     }
 }
 
+/// How flags of send(2) want application data framed.
+fn manner(flags: u32) -> Manner {
+    Manner {
+        more: flags & MSG_MORE != 0,
+        ..Manner::DATA
+    }
+}
+
 /// Where a key comes from, and so the one after it.
 #[derive(Clone, Copy)]
 struct Origin<'a> {
@@ -353,10 +385,11 @@ fn new_key(
 fn send_all(
     engine: &Arc<Engine>,
     data: &Data<'_>,
+    manner: Manner,
     patience: &mut Patience<'_>,
 ) -> Result<(), Error> {
     let len = data.as_slice().len();
-    let mut sent = engine.send(data, APPLICATION_DATA, false, patience)?;
+    let mut sent = engine.send(data, manner, patience)?;
     while sent < len {
         // A wait that a signal handler ended returns what was accepted before.
         if (patience.interrupted)() {
@@ -366,7 +399,7 @@ fn send_all(
             Data::Borrowed(bytes) => Data::Borrowed(&bytes[sent..]),
             Data::Shared(owner) => Data::Shared(Arc::new(Tail(Arc::clone(owner), sent))),
         };
-        sent += engine.send(&rest, APPLICATION_DATA, false, patience)?;
+        sent += engine.send(&rest, manner, patience)?;
     }
     Ok(())
 }

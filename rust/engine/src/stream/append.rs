@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::pump::{Role, Step};
 use super::state::State;
-use super::{Data, Guard, Patience, Stream};
+use super::{Data, Guard, Manner, Patience, Stream};
 use crate::error::{Error, Result};
 use crate::frames::{Payload, Run};
 use crate::seal;
@@ -18,7 +18,7 @@ impl Stream {
     /// Accepts a write whole, without a system call but waking a worker; so it may be called with the interpreter held.
     /// None: the write needs [`Stream::send`], because the caller should send it, there is no room, somebody forks, or
     /// something is wrong.
-    pub fn try_send(self: &Arc<Self>, data: &Data<'_>, content_type: u8) -> Option<usize> {
+    pub fn try_send(self: &Arc<Self>, data: &Data<'_>, manner: Manner) -> Option<usize> {
         self.rhythm.begin();
         if self.is_stale() {
             return None;
@@ -34,14 +34,15 @@ impl Stream {
         let fit = state.error.is_none() && !state.shut && !state.writing && state.room() >= len;
         if !fit
             || !self
-                .place(&mut state, data, content_type)
+                .place(&mut state, data, manner)
                 .is_ok_and(|placed| placed)
         {
             return None;
         }
         self.note_change(&state);
+        let idle = !cared_for && state.buffer.has_work();
         drop(state);
-        if !cared_for {
+        if idle {
             self.pool.schedule(self);
         }
         Some(len)
@@ -54,26 +55,24 @@ impl Stream {
 
     /// Accepts bytes: all of them when it may wait, else what there is room for.
     ///
-    /// `whole`: all at once or nothing (EMSGSIZE when it can never fit).
-    ///
     /// # Errors
-    /// EAGAIN, ETIMEDOUT or EINTR when nothing was accepted; whatever ended the connection.
+    /// EMSGSIZE when it is to go whole and can never fit; EAGAIN, ETIMEDOUT or EINTR when nothing was accepted;
+    /// whatever ended the connection.
     pub fn send(
         self: &Arc<Self>,
         data: &Data<'_>,
-        content_type: u8,
-        whole: bool,
+        manner: Manner,
         patience: &mut Patience<'_>,
     ) -> Result<usize> {
         self.check_process()?;
         let len = data.as_slice().len();
         if len <= tunables::gather_max::get()
-            && let Some(done) = self.send_short(data, content_type)
+            && let Some(done) = self.send_short(data, manner)
         {
             return done.map(|()| len);
         }
         let sendspace = self.lock().space;
-        if whole && len > sendspace {
+        if manner.whole && len > sendspace {
             return Err(Error::new(
                 Errno::MSGSIZE,
                 format!(
@@ -87,12 +86,11 @@ impl Stream {
             owner: Arc::clone(&owner),
             start: position,
         };
-        let least = if whole { len } else { 1 };
-        self.write_pieces(len, content_type, least, source, patience)
+        self.write_pieces(len, manner, source, patience)
     }
 
     /// Seals a short write at once behind what is ready, and sends it unless somebody else will. None: it has to queue.
-    fn send_short(self: &Arc<Self>, data: &Data<'_>, content_type: u8) -> Option<Result<()>> {
+    fn send_short(self: &Arc<Self>, data: &Data<'_>, manner: Manner) -> Option<Result<()>> {
         let _pass = gate::enter();
         let mut state = self.lock();
         if let Err(error) = state.check() {
@@ -101,7 +99,7 @@ impl Stream {
         if state.writing || state.room() < data.as_slice().len() {
             return None;
         }
-        match self.place(&mut state, data, content_type) {
+        match self.place(&mut state, data, manner) {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) => return Some(Err(error)),
@@ -116,6 +114,9 @@ impl Stream {
             self.note_change(&state);
             return;
         }
+        if !state.buffer.has_work() {
+            return;
+        }
         if self.rhythm.is_stream() && self.pool.has_workers() {
             drop(state);
             self.pool.schedule(self);
@@ -124,23 +125,51 @@ impl Stream {
         loop {
             let (guard, step) = self.step(state, Role::Caller);
             state = guard;
-            if step != Step::Progress || state.buffer.is_empty() {
+            if step != Step::Progress || !state.buffer.has_work() {
                 break;
             }
         }
-        if !state.buffer.is_empty() || state.shut {
+        if state.buffer.has_work() || state.shut {
             self.settle_locked(state);
         }
     }
 
     /// Puts a whole write for which there is room into the buffer, after a change of the key where it is due. False: it
     /// has to go in pieces.
-    fn place(&self, state: &mut State, data: &Data<'_>, content_type: u8) -> Result<bool> {
+    fn place(&self, state: &mut State, data: &Data<'_>, manner: Manner) -> Result<bool> {
         let len = data.as_slice().len();
-        if self.admit(state, len, content_type)? < len {
+        if self.admit(state, len, manner.content_type)? < len {
             return Ok(false);
         }
-        self.put(state, data, content_type)
+        if state.buffer.has_open_record() || state.leaves_open(manner) {
+            return self.place_beside(state, data.as_slice(), manner);
+        }
+        self.put(state, data, manner.content_type)
+    }
+
+    /// The same where a record is open, or will be.
+    #[cold]
+    fn place_beside(&self, state: &mut State, bytes: &[u8], manner: Manner) -> Result<bool> {
+        if bytes.len() > tunables::gather_max::get() {
+            return Ok(false);
+        }
+        let rest = &bytes[self.join(state, bytes, manner)?..];
+        if rest.is_empty() && !bytes.is_empty() {
+            return Ok(true);
+        }
+        let open_len = if state.leaves_open(manner) {
+            rest.len() % state.buffer.frame_len()
+        } else {
+            0
+        };
+        let (full, last) = rest.split_at(rest.len() - open_len);
+        if !full.is_empty() || bytes.is_empty() {
+            self.put(state, &Data::Borrowed(full), manner.content_type)?;
+        }
+        if !last.is_empty() {
+            self.join(state, last, manner)?;
+        }
+        Ok(true)
     }
 
     /// Puts a whole write into the buffer: sealed if it is short and its turn has come, else as a reference. False: it is
@@ -208,15 +237,15 @@ impl Stream {
         Ok(true)
     }
 
-    /// Appends `len` bytes piece by piece as room appears, at least `least` at a time, and helps them along.
+    /// Appends `len` bytes piece by piece as room appears, and helps them along.
     pub(super) fn write_pieces(
         self: &Arc<Self>,
         len: usize,
-        content_type: u8,
-        least: usize,
+        manner: Manner,
         source: impl Fn(usize) -> Payload,
         patience: &mut Patience<'_>,
     ) -> Result<usize> {
+        let least = if manner.whole { len } else { 1 };
         let mut accepted = 0;
         loop {
             let piece = Piece {
@@ -224,7 +253,7 @@ impl Stream {
                 least,
                 unhurried: patience.may_wait && patience.deadline.is_none(),
             };
-            match self.append_piece(piece, content_type, source(accepted)) {
+            match self.append_piece(piece, manner, source(accepted)) {
                 Ok(added) => accepted += added,
                 Err(error) => {
                     self.settle();
@@ -241,6 +270,7 @@ impl Stream {
                 return Ok(accepted);
             }
             let enough = self.enough_room(len - accepted).max(least);
+            self.let_record_go();
             if let Err(error) = self.drive(|state| state.room_now() >= enough, patience) {
                 if error.is_would_block() {
                     self.refuse();
@@ -262,7 +292,7 @@ impl Stream {
         left.min(space.saturating_sub(tunables::sendlowat::get()).max(1))
     }
 
-    fn append_piece(&self, piece: Piece, content_type: u8, payload: Payload) -> Result<usize> {
+    fn append_piece(&self, piece: Piece, manner: Manner, payload: Payload) -> Result<usize> {
         let Piece { wanted, least, .. } = piece;
         let _pass = gate::enter();
         let mut state = self.lock();
@@ -279,15 +309,19 @@ impl Stream {
         if take < least.min(wanted) {
             return Ok(0);
         }
-        if take < wanted && least <= 1 {
+        let bytes = payload.bytes(take);
+        let joined = self.join(&mut state, bytes.unwrap_or_default(), manner)?;
+        if joined > 0 {
+            return Ok(joined);
+        }
+        let stays_open = bytes.is_some() && state.leaves_open(manner);
+        if take < wanted && least <= 1 || stays_open {
             // Full records inside a write: only its last one may be short.
-            let transmit = state.buffer.transmit.as_ref();
-            let frame_len = transmit.map_or(1, |transmit| transmit.key.max_frame_len);
-            let cut = take - take % frame_len;
+            let cut = take - take % state.buffer.frame_len();
             take = if cut > 0 { cut } else { take };
         }
-        take = self.admit(&mut state, take, content_type)?;
-        let framing = state.buffer.frame(take as u64, content_type)?;
+        take = self.admit(&mut state, take, manner.content_type)?;
+        let framing = state.buffer.frame(take as u64, manner.content_type)?;
         counters::BYTES.add(take as u64);
         state.buffer.append(Run {
             framing,

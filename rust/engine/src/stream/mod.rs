@@ -3,10 +3,11 @@
 //! Any thread may help a stream along: it takes the ready head and sends it, or claims the next unit and seals it, one
 //! step at a time (`pump.rs`). One thread sends at once, so the order is the buffer's; several may seal. Whoever leaves a
 //! stream that still holds bytes sees to it that somebody goes on: another thread that is inside, the poller that waits
-//! for writability, or a turn at its worker. Writes are `append.rs`, new keys `rekey.rs`,
-//! waiting is `wait.rs`, what is known is `state.rs`.
+//! for writability, or a turn at its worker. Writes are `append.rs`, records held open `open_record.rs`, new keys
+//! `rekey.rs`, waiting is `wait.rs`, what is known is `state.rs`.
 
 mod append;
+mod open_record;
 mod pump;
 mod rekey;
 mod rhythm;
@@ -58,6 +59,31 @@ impl Data<'_> {
     }
 }
 
+/// How a write is framed.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// The content type of its records.
+    pub content_type: u8,
+    /// All of it at once or nothing, in records of its own.
+    pub whole: bool,
+    /// More data follows: the last record stays open for it.
+    pub more: bool,
+}
+
+impl Manner {
+    /// Application data, as much as there is room for.
+    pub const DATA: Self = Self {
+        content_type: APPLICATION_DATA,
+        whole: false,
+        more: false,
+    };
+
+    /// Whether it may share a record with another write.
+    fn may_join(self) -> bool {
+        self.content_type == APPLICATION_DATA && !self.whole
+    }
+}
+
 type Guard<'a> = MutexGuard<'a, State>;
 
 /// See the head of this file.
@@ -99,7 +125,7 @@ impl Stream {
     ///
     /// # Errors
     /// What an earlier failure left; EINVAL for a key that was used here before.
-    pub fn install(&self, new: NewKey) -> Result<()> {
+    pub fn install(self: &Arc<Self>, new: NewKey) -> Result<()> {
         self.check_process()?;
         let _pass = gate::enter();
         let mut state = self.lock();
@@ -108,7 +134,9 @@ impl Stream {
         if state.buffer.transmit.is_none() {
             counters::ACTIVE.add(1);
         }
+        state.buffer.close_record();
         state.buffer.set_key(new);
+        self.help_along(state);
         Ok(())
     }
 
@@ -158,7 +186,7 @@ impl Stream {
             offset: offset + position as u64,
         };
         let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let accepted = self.write_pieces(len, APPLICATION_DATA, 1, source, patience)?;
+        let accepted = self.write_pieces(len, Manner::DATA, source, patience)?;
         if patience.may_wait && accepted == len {
             let read = self.drive(|state| state.buffer.files_unread == 0, patience);
             self.settle();
@@ -180,6 +208,7 @@ impl Stream {
     /// ETIMEDOUT, EINTR, or whatever ended the connection.
     pub fn flush(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<()> {
         self.check_process()?;
+        self.let_record_go();
         let result = self.drive(|state| state.buffer.is_empty() && !state.sending, patience);
         self.settle();
         result
@@ -197,6 +226,7 @@ impl Stream {
             if !state.shut {
                 state.check()?;
             }
+            state.buffer.close_record();
             state.shut = true;
         }
         self.settle();
@@ -211,6 +241,7 @@ impl Stream {
         {
             let _pass = gate::enter();
             let mut state = self.lock();
+            state.buffer.close_record();
             state.shut = true;
             state.closed = true;
             self.note_change(&state);

@@ -68,7 +68,7 @@ impl Stream {
         }
         let step = if state.blocked {
             Step::Blocked
-        } else if state.buffer.is_empty() && !state.sending {
+        } else if !state.buffer.has_work() && !state.sending {
             Step::Empty
         } else {
             state.send_wanted = state.buffer.head_mut().is_some();
@@ -205,7 +205,7 @@ impl Stream {
             }
         }
         state.attended = false;
-        if used_up && !state.buffer.is_empty() {
+        if used_up && state.buffer.has_work() {
             // Even when others are at it: a stream of that much is worth two threads.
             drop(state);
             self.pool.schedule(self);
@@ -240,7 +240,7 @@ impl Stream {
     }
 
     pub(super) fn settle_locked<'a>(self: &'a Arc<Self>, mut state: Guard<'a>) {
-        if state.buffer.is_empty() || state.error.is_some() {
+        if !state.buffer.has_work() || state.error.is_some() {
             if state.shut && !state.finished && !state.sending {
                 state.finished = true;
                 if state.error.is_none() {

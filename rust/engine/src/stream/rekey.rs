@@ -99,8 +99,10 @@ impl Stream {
         state.buffer.check_unused(&new)?;
         if !message.is_empty() {
             let message = Data::Shared(Arc::new(message.to_vec()));
+            state.buffer.close_record();
             self.put(state, &message, HANDSHAKE)?;
         }
+        state.buffer.close_record();
         state.buffer.set_key(new);
         counters::REKEYS.add(1);
         Ok(())

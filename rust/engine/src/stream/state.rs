@@ -2,6 +2,7 @@
 
 use rustix::io::Errno;
 
+use super::Manner;
 use crate::error::{Error, Result};
 use crate::send_buffer::SendBuffer;
 use crate::tunables;
@@ -19,6 +20,8 @@ pub(super) struct State {
     pub(super) refused: bool,
     /// Somebody is in the middle of a write of several pieces.
     pub(super) writing: bool,
+    /// How many want every write to leave its last record open.
+    pub(super) corked: usize,
     pub(super) sending: bool,
     /// A thread has a unit ready and waits for its turn to send it.
     pub(super) send_wanted: bool,
@@ -46,6 +49,7 @@ impl Default for State {
             space: tunables::sendspace::get(),
             refused: false,
             writing: false,
+            corked: 0,
             sending: false,
             send_wanted: false,
             attended: false,
@@ -102,6 +106,11 @@ impl State {
     /// [`State::room`] as it is, for looking only.
     pub(super) fn room_now(&self) -> usize {
         self.space.saturating_sub(self.buffer.held)
+    }
+
+    /// Whether a write leaves its last record open.
+    pub(super) fn leaves_open(&self, manner: Manner) -> bool {
+        manner.may_join() && (manner.more || self.corked > 0)
     }
 
     /// Whether what lies ready will be sent without the one who put it there.
