@@ -25,12 +25,14 @@ __all__ = [
     "Stream",
     "after_fork_in_child",
     "after_fork_in_parent",
+    "aio_completions",
     "before_fork",
     "counters",
     "providers",
     "read_records",
     "set_tunable",
     "start_workers",
+    "stop_aio",
     "stop_workers",
 ]
 
@@ -324,6 +326,15 @@ class Stream:
 
         `atomic`: all or nothing (EMSGSIZE, EWOULDBLOCK), in records of its own.
         """
+    def aio_write(self, id: int, data: ReadableBuffer, lead: int | None = None) -> bool:
+        """Accept all of a write without waiting; True when TCP has taken it already.
+
+        Else `aio_completions` says when, under this `id`, which must be the process's only one.
+        `lead`: so many of the first bytes, perhaps none, go in a record of their own. Later writes
+        come after it.
+        """
+    def cancel_aio(self, id: int) -> bool:
+        """Take a write back of which nothing was framed.  False: too late."""
     def cork(self) -> None:
         """Every write of application data leaves its last record open, until `uncork`.  Counted."""
     def uncork(self) -> None:
@@ -377,6 +388,13 @@ def stop_workers(timeout: float) -> bool:
     False when data was left.
     """
 
+def aio_completions() -> list[tuple[int, int | OSError]]:
+    """Wait until asynchronous writes end; return the ids of all that have, with count or error.
+
+    Empty after `stop_aio`, when all was told.
+    """
+
+def stop_aio() -> None: ...
 def before_fork() -> None:
     """Let every worker come to rest; os.register_at_fork(before=)."""
 

@@ -95,6 +95,14 @@ class Fragmenting:
                 return self._stream.sendmsg(buffers, content_type, flags, atomic=atomic)
             return self._send(view, flags)
 
+    def aio_write(self, id: int, data: ReadableBuffer, lead: int | None = None) -> bool:
+        """As the stream's; waits while another thread writes, as long as the time-out says."""
+        with self._alone():
+            if memoryview(data).nbytes:
+                lead = 1 if self._split else 0
+                self._preceded = False
+            return self._stream.aio_write(id, data, lead)
+
     def sendfile(self, fd: int, offset: int, count: int) -> int:
         """As the stream's."""
         with self._alone(), self._together():

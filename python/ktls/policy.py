@@ -218,6 +218,7 @@ sysctl.add(
             ("stats.units_pool", "Flush units sealed and sent by worker threads"),
             ("stats.rekeys", "Keys of live connections exchanged for the next ones"),
             ("stats.cold_reads", "File reads that were not in memory and went to an I/O thread"),
+            ("stats.aio_writes", "Asynchronous writes accepted"),
         )
     ),
 )

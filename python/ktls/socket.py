@@ -1,9 +1,8 @@
 """``ktls.Socket``: the socket-like face of a session.
 
 It owns one TCP socket.  Everything written goes through the engine's stream, before and after the
-keys are there, so that order is kept and nothing overtakes.  What is read comes from the kernel as
-it is: opening the peer's records is the application's business.  How a file is sent is in
-``filesend``.
+keys are there, so that order is kept and nothing overtakes.  How a file is sent is in ``filesend``,
+how an asynchronous write ends in ``futures``.
 """
 
 from __future__ import annotations
@@ -13,24 +12,25 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from ktls import _core, filesend, message, tcp, workers
+from ktls import _core, filesend, futures, message, tcp, workers
 from ktls import constants as c
-from ktls.addressing import Addressing
 from ktls.constants import Mode
 from ktls.fragments import Fragment, Fragmenting
 from ktls.params import TLSEnable
+from ktls.receiving import Receiving
 from ktls.session import Slot
 from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:
     import builtins
     from collections.abc import Iterable, Iterator
+    from concurrent.futures import Future
     from types import TracebackType
 
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
 
-class Socket(Addressing):
+class Socket(Receiving):
     """Takes over a TCP socket, connected or fresh, and sends through KTLS once keys are installed.
 
     The object that was passed in is closed afterwards, so that no one writes clear text through it;
@@ -274,6 +274,21 @@ class Socket(Addressing):
             )
         return self._stream.sendmsg(parts, content_type, flags, atomic=True)
 
+    def aio_write(self, data: ReadableBuffer, /) -> Future[int]:
+        """Accept all of `data` at once, without waiting, also on a blocking socket.
+
+        The future ends with the number of bytes when TCP has taken the last one, or with the error
+        of the connection. ``bytes`` are referenced, any other buffer is copied now. What is beyond
+        ``kern.ipc.tls.sendspace`` waits in order; later writes come after it. ``cancel`` takes the
+        write back while nothing of it is framed, and returns False from then on. ``shutdown`` and
+        ``close`` let what was accepted drain. Callbacks run in the one thread that ends all
+        futures, or in this one.
+
+        Raises OSError as ``send``: EPIPE after ``shutdown``, EBADF when closed, an error found
+        since the last call; RuntimeError at the end of the interpreter.
+        """
+        return futures.write(self._stream, data)
+
     @contextmanager
     def cork(self) -> Iterator[None]:
         """Let small writes share records: each inside the ``with`` is made as with MSG_MORE.
@@ -326,34 +341,6 @@ class Socket(Addressing):
             raise OSError(
                 errno.EINVAL, f"how is {how}; it is SHUT_RD (0), SHUT_WR (1) or SHUT_RDWR (2)"
             )
-
-    # -- receiving: what the peer's TCP sent -------------------------------------------------------
-
-    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Raw bytes from the kernel, as ``socket.recv``."""
-        try:
-            return self._sock.recv(bufsize, flags)
-        finally:
-            if self._selectable:
-                self._stream.consumed(False)
-
-    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
-        """Raw bytes from the kernel, as ``socket.recv_into``."""
-        try:
-            return self._sock.recv_into(buffer, nbytes, flags)
-        finally:
-            if self._selectable:
-                self._stream.consumed(False)
-
-    def recvmsg(
-        self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
-        """Raw bytes from the kernel, as ``socket.recvmsg``."""
-        try:
-            return self._sock.recvmsg(bufsize, ancbufsize, flags)
-        finally:
-            if self._selectable:
-                self._stream.consumed(False)
 
     # -- the rest of a socket ----------------------------------------------------------------------
 

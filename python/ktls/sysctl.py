@@ -261,6 +261,13 @@ sysctl.add(
         help="Total active TLS sessions; a closed one counts until its data has been sent",
     ),
     Node(
+        name=PREFIX + "stats.aio_pending",
+        type="gauge",
+        flags="RD",
+        counted=True,
+        help="Asynchronous writes that have not ended",
+    ),
+    Node(
         name=PREFIX + "stats.failed_crypto",
         type="counter",
         flags="RD",

@@ -23,6 +23,8 @@ from .parts import Parts, check_arguments, has_peer
 from .socket_face import SocketFace
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from .reader import Reader
@@ -248,6 +250,10 @@ class TLSSocket(Agreed, SocketFace):
         parts = self._ready()
         blocking = parts.socket.gettimeout() != 0
         return filesend.send_file(parts.writer, file, offset, count, blocking=blocking)
+
+    def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
+        """As `ktls.Socket.aio_write`; cannot be cancelled while OpenSSL writes."""
+        return self._ready().writer.aio_write(data)
 
     def cork(self) -> AbstractContextManager[None]:
         """As `ktls.Socket.cork`; while OpenSSL writes it does nothing."""

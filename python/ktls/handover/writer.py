@@ -13,8 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
 
+from ktls import futures
 from ktls.errors import KTLSError
 from ktls.message import checked_flags
 from ktls.socket import Socket
@@ -23,6 +24,8 @@ from .follower import HANDSHAKE, Message
 from .shadow import Shadow
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from _typeshed import ReadableBuffer
 
 __all__ = ["WantWriteError", "Writer"]
@@ -108,6 +111,24 @@ class Writer:
             if self._outbox:
                 self.offer()
 
+    def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
+        """As `ktls.Socket.aio_write`; while OpenSSL writes, it seals here and now.
+
+        What OpenSSL has to say first (an alert, an answer) may make it wait for room.
+        """
+        if not self._lock.acquire(False):
+            self._wait_for_lock()
+        try:
+            if self._attention and not self._attend():
+                return self._aio_pass_through(memoryview(data).cast("B"))
+            return futures.write(self._stream, data)
+        except BlockingIOError:
+            raise WantWriteError from None
+        finally:
+            self._lock.release()
+            if self._outbox:
+                self.offer()
+
     def sendmsg(
         self,
         buffers: Sequence["ReadableBuffer"],
@@ -135,7 +156,7 @@ class Writer:
         return self.send(data)
 
     def cork(self) -> AbstractContextManager[None]:
-        """As `ktls.Socket.cork`; nothing while OpenSSL writes, which makes a record of each write."""
+        """As `ktls.Socket.cork`; while OpenSSL writes, each write is a record all the same."""
         return self._socket.cork() if self._seals else nullcontext()
 
     def key_update(self, *, request: bool) -> None:
@@ -277,6 +298,18 @@ class Writer:
         with suppress(BlockingIOError, TimeoutError):
             self._empty_outbox()
         return count
+
+    def _aio_pass_through(self, view: memoryview) -> "Future[int]":
+        count = len(view)
+        while view:
+            view = view[
+                self._shadow.call(self._shadow.ssl_object.write, view[:_PASS_THROUGH_LEN]) :
+            ]
+        ready = len(self._outbox)
+        records = b"".join(cast("list[bytes]", self._outbox[:ready]))
+        del self._outbox[:ready]
+        # OpenSSL has counted these records: none may be missing.
+        return futures.write(self._stream, records, count=count, cancellable=False)
 
     def _pass_all_through(self, view: memoryview) -> None:
         # The time-out is that of the whole call, as in ssl.

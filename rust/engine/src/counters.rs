@@ -47,6 +47,8 @@ counters! {
     UNITS_POOL = "stats.units_pool";
     REKEYS = "stats.rekeys";
     COLD_READS = "stats.cold_reads";
+    AIO_WRITES = "stats.aio_writes";
+    AIO_PENDING = "stats.aio_pending";
     SW_CBC = "sw.cbc";
     SW_GCM = "sw.gcm";
     SW_CHACHA20 = "sw.chacha20";

@@ -8,6 +8,7 @@
 //!
 //! It is not: TLS itself (that is `ktls-record`), policy, or anything that knows Python.
 
+mod completions;
 mod counters;
 mod error;
 mod frames;
@@ -29,6 +30,7 @@ mod tunables;
 mod worker;
 mod workers;
 
+pub use completions::Completion;
 pub use counters::snapshot as counters;
 pub use error::{Error, Result};
 pub use frames::Owner;

@@ -74,6 +74,8 @@ pub(crate) struct SendBuffer {
     pub(crate) held: usize,
     /// Payload bytes that TCP has taken.
     pub(crate) sent: u64,
+    /// Those of units that it has taken whole.
+    pub(crate) delivered: u64,
     /// Payload bytes in `runs`.
     pub(crate) queued: usize,
     /// File runs not yet read: queued or being sealed.
@@ -216,10 +218,18 @@ impl SendBuffer {
         }
     }
 
-    /// TCP took payload bytes.
-    pub(crate) fn taken(&mut self, plain: usize) {
+    /// Payload bytes accepted since the beginning.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.sent + self.held as u64
+    }
+
+    /// TCP took payload bytes; `whole`: the last of their unit.
+    pub(crate) fn taken(&mut self, plain: usize, whole: bool) {
         self.held -= plain;
         self.sent += plain as u64;
+        if whole {
+            self.delivered = self.sent;
+        }
     }
 
     /// Number of units claimed and not yet taken by the sender.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+use crate::completions::{Completion, Completions};
 use crate::error::{Error, Result};
 use crate::pages::{PagePool, Pages};
 use crate::readiness::Readiness;
@@ -35,6 +36,7 @@ struct Threads {
 /// See the head of this file.
 pub struct Pool {
     pub(crate) pages: PagePool,
+    pub(crate) completions: Completions,
     threads: OnceLock<Threads>,
     starting: Mutex<()>,
     pub(crate) stopping: AtomicBool,
@@ -59,6 +61,7 @@ impl Pool {
     pub fn new() -> Self {
         Self {
             pages: PagePool::default(),
+            completions: Completions::default(),
             threads: OnceLock::new(),
             starting: Mutex::new(()),
             stopping: AtomicBool::new(false),
@@ -169,6 +172,16 @@ impl Pool {
             }
         }
         drained
+    }
+
+    /// Waits for asynchronous writes to end, and tells of all that have; of none after [`Pool::stop_completions`].
+    pub fn completions(&self) -> Vec<Completion> {
+        self.completions.wait()
+    }
+
+    /// Lets whoever waits for completions go, once it has been told of what there is.
+    pub fn stop_completions(&self) {
+        self.completions.stop();
     }
 
     // -- for streams ----------------------------------------------------------------------------

@@ -32,8 +32,8 @@ mod _core {
     use crate::opener::Opener;
     #[pymodule_export]
     use crate::pool::{
-        after_fork_in_child, after_fork_in_parent, before_fork, counters, set_tunable,
-        start_workers, stop_workers,
+        after_fork_in_child, after_fork_in_parent, aio_completions, before_fork, counters,
+        set_tunable, start_workers, stop_aio, stop_workers,
     };
     #[pymodule_export]
     use crate::records::read_records;

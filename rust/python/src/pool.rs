@@ -38,6 +38,27 @@ pub(crate) fn stop_workers(py: Python<'_>, timeout: f64) -> PyResult<bool> {
 }
 
 #[pyfunction]
+pub(crate) fn aio_completions(py: Python<'_>) -> PyResult<Vec<(u64, Py<PyAny>)>> {
+    let pool = pool();
+    let ended = py.detach(|| pool.completions());
+    ended
+        .into_iter()
+        .map(|write| {
+            let result = match write.result {
+                Ok(count) => count.into_pyobject(py)?.into_any().unbind(),
+                Err(error) => os_error(&error).into_value(py).into_any(),
+            };
+            Ok((write.id, result))
+        })
+        .collect()
+}
+
+#[pyfunction]
+pub(crate) fn stop_aio() {
+    pool().stop_completions();
+}
+
+#[pyfunction]
 pub(crate) fn before_fork() {
     // With the interpreter held: nobody inside the engine waits for it. Nor does anybody wait for the engine with the
     // interpreter held, since a hook of somebody else may let it go before the fork is over.

@@ -225,6 +225,26 @@ impl Stream {
         run(py, limit, |patience| engine.send(&data, manner, patience))
     }
 
+    #[pyo3(signature = (id, data, lead=None))]
+    fn aio_write(
+        &self,
+        py: Python<'_>,
+        id: u64,
+        data: &Bound<'_, PyAny>,
+        lead: Option<usize>,
+    ) -> PyResult<bool> {
+        let engine = self.engine()?;
+        buffer::with_data(data, |data| {
+            py.detach(|| engine.aio_write(id, &data, lead))
+                .map_err(|error| os_error(&error))
+        })?
+    }
+
+    fn cancel_aio(&self, py: Python<'_>, id: u64) -> bool {
+        self.engine()
+            .is_ok_and(|engine| py.detach(|| engine.cancel_aio(id)))
+    }
+
     fn cork(&self, py: Python<'_>) -> PyResult<()> {
         let engine = self.engine()?;
         py.detach(|| engine.cork())

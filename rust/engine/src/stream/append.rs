@@ -31,7 +31,7 @@ impl Stream {
         if !cared_for && !self.rhythm.is_stream() {
             return None;
         }
-        let fit = state.error.is_none() && !state.shut && !state.writing && state.room() >= len;
+        let fit = state.error.is_none() && !state.shut && state.may_append() && state.room() >= len;
         if !fit
             || !self
                 .place(&mut state, data, manner)
@@ -96,7 +96,7 @@ impl Stream {
         if let Err(error) = state.check() {
             return Some(Err(error));
         }
-        if state.writing || state.room() < data.as_slice().len() {
+        if !state.may_append() || state.room() < data.as_slice().len() {
             return None;
         }
         match self.place(&mut state, data, manner) {
@@ -266,10 +266,10 @@ impl Stream {
                 }
             }
             if accepted == len || (accepted > 0 && !patience.may_wait) {
-                self.push_along(patience);
+                self.push_along(patience.may_wait);
                 return Ok(accepted);
             }
-            let enough = self.enough_room(len - accepted).max(least);
+            let enough = self.lock().enough_room(len - accepted).max(least);
             self.let_record_go();
             if let Err(error) = self.drive(|state| state.room_now() >= enough, patience) {
                 if error.is_would_block() {
@@ -286,17 +286,22 @@ impl Stream {
         }
     }
 
-    /// Room that is worth waking a writer for, which has `left` bytes more.
-    fn enough_room(&self, left: usize) -> usize {
-        let space = self.lock().space;
-        left.min(space.saturating_sub(tunables::sendlowat::get()).max(1))
-    }
-
     fn append_piece(&self, piece: Piece, manner: Manner, payload: Payload) -> Result<usize> {
-        let Piece { wanted, least, .. } = piece;
         let _pass = gate::enter();
         let mut state = self.lock();
         state.check()?;
+        self.append_to(&mut state, piece, manner, payload)
+    }
+
+    /// Appends as much of a write as there is room for.
+    pub(super) fn append_to(
+        &self,
+        state: &mut State,
+        piece: Piece,
+        manner: Manner,
+        payload: Payload,
+    ) -> Result<usize> {
+        let Piece { wanted, least, .. } = piece;
         let mut room = state.room();
         if room > 0 && piece.unhurried && matches!(payload, Payload::File { .. }) {
             // A reference to a file costs no memory, and whoever seals should not run out of it.
@@ -310,7 +315,7 @@ impl Stream {
             return Ok(0);
         }
         let bytes = payload.bytes(take);
-        let joined = self.join(&mut state, bytes.unwrap_or_default(), manner)?;
+        let joined = self.join(state, bytes.unwrap_or_default(), manner)?;
         if joined > 0 {
             return Ok(joined);
         }
@@ -320,7 +325,7 @@ impl Stream {
             let cut = take - take % state.buffer.frame_len();
             take = if cut > 0 { cut } else { take };
         }
-        take = self.admit(&mut state, take, manner.content_type)?;
+        take = self.admit(state, take, manner.content_type)?;
         let framing = state.buffer.frame(take as u64, manner.content_type)?;
         counters::BYTES.add(take as u64);
         state.buffer.append(Run {
@@ -332,18 +337,18 @@ impl Stream {
     }
 
     /// After a write: seals and sends what the caller should, and leaves the rest to others.
-    fn push_along(self: &Arc<Self>, patience: &Patience<'_>) {
+    pub(super) fn push_along(self: &Arc<Self>, may_wait: bool) {
         let _pass = gate::enter();
         let mut state = self.lock();
         let held = state.buffer.held;
         let cared_for = state.is_cared_for() || self.scheduled.load(Ordering::Acquire);
-        let leave = if patience.may_wait {
+        let leave = if may_wait {
             self.rhythm.is_stream() && self.pool.has_workers()
         } else {
             held > tunables::inline_max::get()
         };
         if !leave {
-            if patience.may_wait && !cared_for && held >= tunables::handoff_min::get() {
+            if may_wait && !cared_for && held >= tunables::handoff_min::get() {
                 self.pool.schedule(self);
             }
             loop {
@@ -361,7 +366,7 @@ impl Stream {
     fn refuse(&self) {
         let _pass = gate::enter();
         let mut state = self.lock();
-        if state.room() == 0
+        if (state.room() == 0 || !state.aio.is_framed())
             && let Some(readiness) = self.readiness().as_ref()
         {
             readiness.set_writable(false);
@@ -375,27 +380,28 @@ impl Stream {
                 let _pass = gate::enter();
                 let mut state = self.lock();
                 state.check()?;
-                if !state.writing {
+                if state.may_append() {
                     state.writing = true;
                     return Ok(Writer(Arc::clone(self)));
                 }
             }
             if !patience.may_wait {
+                self.refuse();
                 return Err(Error::would_block());
             }
-            self.wait_for_change(|state| state.writing, patience)?;
+            self.wait_for_change(|state| !state.may_append(), patience)?;
         }
     }
 }
 
 /// What is left of a write.
 #[derive(Clone, Copy)]
-struct Piece {
-    wanted: usize,
+pub(super) struct Piece {
+    pub(super) wanted: usize,
     /// Less than this is not worth appending.
-    least: usize,
+    pub(super) least: usize,
     /// The caller waits as long as it takes, so what is accepted need not be what will soon be sent.
-    unhurried: bool,
+    pub(super) unhurried: bool,
 }
 
 /// The right to append; given back when the write ends.
@@ -407,5 +413,9 @@ impl Drop for Writer {
         let mut state = self.0.lock();
         state.writing = false;
         self.0.note_change(&state);
+        if !state.aio.is_framed() {
+            self.0.frame_waiting(&mut state, false);
+            self.0.settle_locked(state);
+        }
     }
 }

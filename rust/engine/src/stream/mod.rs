@@ -3,9 +3,10 @@
 //! Any thread may help a stream along: it takes the ready head and sends it, or claims the next unit and seals it, one
 //! step at a time (`pump.rs`). One thread sends at once, so the order is the buffer's; several may seal. Whoever leaves a
 //! stream that still holds bytes sees to it that somebody goes on: another thread that is inside, the poller that waits
-//! for writability, or a turn at its worker. Writes are `append.rs`, records held open `open_record.rs`, new keys
-//! `rekey.rs`, waiting is `wait.rs`, what is known is `state.rs`.
+//! for writability, or a turn at its worker. Writes are `append.rs`, asynchronous ones `aio.rs`, records held
+//! open `open_record.rs`, new keys `rekey.rs`; waiting is `wait.rs`, what is known is `state.rs`.
 
+mod aio;
 mod append;
 mod open_record;
 mod pump;
@@ -209,7 +210,9 @@ impl Stream {
     pub fn flush(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<()> {
         self.check_process()?;
         self.let_record_go();
-        let result = self.drive(|state| state.buffer.is_empty() && !state.sending, patience);
+        let sent =
+            |state: &State| state.buffer.is_empty() && !state.sending && state.aio.is_framed();
+        let result = self.drive(sent, patience);
         self.settle();
         result
     }
@@ -260,7 +263,7 @@ impl Stream {
         self.check_process()?;
         let _pass = gate::enter();
         let mut state = self.lock();
-        if !state.buffer.is_empty() || state.sending {
+        if !state.buffer.is_empty() || state.sending || !state.aio.is_framed() {
             let held = state.buffer.held;
             let why =
                 format!("{held} bytes are still held; flush them before the socket is let go");
@@ -356,6 +359,7 @@ impl Stream {
 
     fn note_room(&self, state: &State) {
         if state.buffer.held <= tunables::sendlowat::get()
+            && state.aio.is_framed()
             && let Some(readiness) = self.readiness().as_ref()
         {
             readiness.set_writable(true);
@@ -365,6 +369,7 @@ impl Stream {
     /// Ends the connection: nothing held can be sent any more.
     fn fail(&self, state: &mut State, error: Error) {
         if state.error.is_none() {
+            self.fail_aio(state, &error);
             state.error = Some(error);
             state.buffer.clear();
             self.output.abort();

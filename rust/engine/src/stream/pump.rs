@@ -89,12 +89,15 @@ impl Stream {
         } else {
             match sent {
                 Ok(count) => {
-                    state.buffer.taken(sealed.advance(count));
-                    if sealed.start == sealed.end {
+                    let plain = sealed.advance(count);
+                    let whole = sealed.start == sealed.end;
+                    state.buffer.taken(plain, whole);
+                    if whole {
                         self.pool.pages.give_back(sealed.pages);
                     } else {
                         state.buffer.put_back(sealed);
                     }
+                    self.frame_waiting(&mut state, false);
                     self.note_room(&state);
                     Step::Progress
                 }
@@ -241,7 +244,7 @@ impl Stream {
 
     pub(super) fn settle_locked<'a>(self: &'a Arc<Self>, mut state: Guard<'a>) {
         if !state.buffer.has_work() || state.error.is_some() {
-            if state.shut && !state.finished && !state.sending {
+            if state.shut && !state.finished && !state.sending && state.aio.is_framed() {
                 state.finished = true;
                 if state.error.is_none() {
                     // A peer that has gone already is no news here.

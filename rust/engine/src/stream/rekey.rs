@@ -31,6 +31,7 @@ impl Stream {
         self.check_process()?;
         let _pass = gate::enter();
         let mut state = self.lock();
+        state.check()?;
         self.switch(&mut state, message, new)?;
         self.help_along(state);
         Ok(())
@@ -92,7 +93,6 @@ impl Stream {
     }
 
     fn switch(&self, state: &mut State, message: &[u8], new: NewKey) -> Result<()> {
-        state.check()?;
         if state.buffer.transmit.is_none() {
             return Err(no_key());
         }

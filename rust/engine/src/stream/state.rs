@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::Manner;
+use super::aio::AioQueue;
 use crate::error::{Error, Result};
 use crate::send_buffer::SendBuffer;
 use crate::tunables;
@@ -14,6 +15,7 @@ use crate::tunables;
 )]
 pub(super) struct State {
     pub(super) buffer: SendBuffer,
+    pub(super) aio: AioQueue,
     /// Payload bytes that may be held; grows while the connection runs dry, up to `kern.ipc.tls.sendspace_max`.
     pub(super) space: usize,
     /// A writer was made to wait, so that an empty buffer afterwards means that it was too small.
@@ -46,6 +48,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             buffer: SendBuffer::default(),
+            aio: AioQueue::default(),
             space: tunables::sendspace::get(),
             refused: false,
             writing: false,
@@ -106,6 +109,16 @@ impl State {
     /// [`State::room`] as it is, for looking only.
     pub(super) fn room_now(&self) -> usize {
         self.space.saturating_sub(self.buffer.held)
+    }
+
+    /// Room that is worth waking a writer for, which has `left` bytes more.
+    pub(super) fn enough_room(&self, left: usize) -> usize {
+        left.min(self.space.saturating_sub(tunables::sendlowat::get()).max(1))
+    }
+
+    /// Whether the next write may be framed: no other is in the middle, and none waits before it.
+    pub(super) fn may_append(&self) -> bool {
+        !self.writing && self.aio.is_framed()
     }
 
     /// Whether a write leaves its last record open.
