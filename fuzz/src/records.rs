@@ -66,6 +66,7 @@ pub fn forged_record(data: &[u8]) {
         content_type,
         sequence,
         payload_len: payload.len(),
+        padding_len: 0,
     };
     sealer
         .seal_from(frame, payload, &mut record)
@@ -119,6 +120,7 @@ pub fn seal_record(data: &[u8]) {
         content_type: plan.content_type,
         sequence: plan.sequence,
         payload_len,
+        padding_len: 0,
     };
     let payload = vec![plan.fill; plan.wrong_payload.map_or(payload_len, usize::from)];
     let size = plan

@@ -1,8 +1,10 @@
 //! The engine's send path over a transport that takes what a script says: any writes in any order, with any keys put
-//! in between, come out as a plain list of writes would have them.
+//! in between, come out as a plain list of writes would have them, and every asynchronous one ends.
 
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -17,6 +19,15 @@ use crate::suites;
 /// Longer than anything here takes, so that a wait that never ends is found.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Application data that shares no record with another write.
+const ALONE: Manner = Manner {
+    whole: true,
+    ..Manner::DATA
+};
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static ENDED: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
+
 /// KeyUpdate, `update_not_requested` (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 
@@ -27,8 +38,16 @@ enum Call {
         content_type: u8,
         shared: bool,
         whole: bool,
+        more: bool,
         wait: bool,
     },
+    Aio {
+        len: u32,
+        lead: Option<u8>,
+        cancel: bool,
+    },
+    Cork,
+    Uncork,
     File {
         offset: u16,
         count: u32,
@@ -38,7 +57,11 @@ enum Call {
         suite: u8,
         sequence: u64,
         max_frame_len: u16,
+        pad_to: u16,
         limit: u16,
+    },
+    Limit {
+        max_frame_len: u16,
     },
     Rekey {
         suite: u8,
@@ -68,6 +91,7 @@ pub fn stream(data: &[u8]) {
         carry_out(&stream, call, number, &mut model);
     }
     let flushed = stream.flush(&mut patience(true));
+    model.wait_for_ends();
     let _ = stream.shutdown_write();
     let wire = lock(&wire);
     match flushed {
@@ -91,6 +115,7 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             content_type,
             shared,
             whole,
+            more,
             wait,
         } => {
             let bytes = pattern(number, usize::try_from(len % 150_000).unwrap_or(0));
@@ -104,13 +129,45 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             let manner = Manner {
                 content_type,
                 whole,
-                more: false,
+                more,
             };
             if let Ok(count) = stream.send(&data, manner, &mut patience(wait)) {
                 assert!(count <= bytes.len());
                 assert!(!(whole || wait) || count == bytes.len() || model.is_limited);
-                model.accepted(content_type, &bytes[..count]);
+                model.accepted(manner, &bytes[..count]);
             }
+        }
+        Call::Aio { len, lead, cancel } => {
+            // How much an expired key would leave of a write cannot be known here.
+            if model.is_limited {
+                return;
+            }
+            let bytes = pattern(number, usize::try_from(len % 400_000).unwrap_or(0));
+            let lead = lead.map(|lead| usize::from(lead).min(bytes.len()));
+            let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+            let Ok(ended) = stream.aio_write(id, &Data::Borrowed(&bytes), lead) else {
+                return;
+            };
+            if cancel && stream.cancel_aio(id) {
+                assert!(!ended);
+                return;
+            }
+            if !ended {
+                model.unended.push(id);
+            }
+            let own = lead.map(|lead| &bytes[..lead]);
+            if let Some(own) = own {
+                model.accepted(ALONE, own);
+            }
+            let rest = &bytes[lead.unwrap_or(0)..];
+            if !rest.is_empty() {
+                model.accepted(Manner::DATA, rest);
+            }
+        }
+        Call::Cork => model.corked += usize::from(stream.cork().is_ok()),
+        Call::Uncork => {
+            stream.uncork();
+            model.corked = model.corked.saturating_sub(1);
         }
         Call::File {
             offset,
@@ -123,7 +180,7 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
                 let start = usize::from(u16::try_from(offset).unwrap_or(u16::MAX)).min(FILE_LEN);
                 let end = start + usize::try_from(accepted).unwrap_or(usize::MAX);
                 if accepted > 0 {
-                    model.accepted(23, &pattern(FILE_PATTERN, FILE_LEN)[start..end]);
+                    model.accepted(ALONE, &pattern(FILE_PATTERN, FILE_LEN)[start..end]);
                 }
             }
         }
@@ -131,14 +188,19 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             suite,
             sequence,
             max_frame_len,
+            pad_to,
             limit,
         } => {
+            // What waits is framed with the keys of that time.
+            let _ = stream.flush(&mut patience(true));
             let keys = suites::keys(suites::suite(suite), u8::try_from(number).unwrap_or(0));
             let name = provider::names()[number % provider::names().len()];
             let sealer = provider::sealer(name, &keys, sequence).expect("the key fits");
             let sequence = sequence >> 1;
             let max_frame_len = usize::from(max_frame_len % 16384) + 1;
-            let new = NewKey::new(sealer, sequence, max_frame_len).known_as(&keys);
+            let new = NewKey::new(sealer, sequence, max_frame_len)
+                .known_as(&keys)
+                .padded_to(usize::from(pad_to));
             if stream.install(limited(new, limit)).is_ok() {
                 let secret = None;
                 let session = Session {
@@ -154,6 +216,7 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             limit,
             silent,
         } => {
+            let _ = stream.flush(&mut patience(true));
             let suite = suites::suite(suite);
             let secret = Zeroizing::new(vec![u8::try_from(number).unwrap_or(0); 32]);
             let Ok(keys) = schedule::traffic_keys(suite, &secret) else {
@@ -167,7 +230,11 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
                 .renewed_by(Renewal::new(suite, secret.clone(), name));
             if stream.rekey(message, limited(new, limit)).is_ok() {
                 if !silent {
-                    model.accepted(22, &KEY_UPDATE);
+                    let manner = Manner {
+                        content_type: 22,
+                        ..ALONE
+                    };
+                    model.accepted(manner, &KEY_UPDATE);
                 }
                 let session = Session {
                     keys,
@@ -176,6 +243,9 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
                 };
                 model.install(session, false);
             }
+        }
+        Call::Limit { max_frame_len } => {
+            let _ = stream.set_max_frame_len(usize::from(max_frame_len % 16384) + 1);
         }
         Call::Flush => {
             let _ = stream.flush(&mut patience(true));
@@ -198,6 +268,9 @@ struct Model {
     writes: Vec<Write>,
     /// A write may be cut short by what the key may seal.
     is_limited: bool,
+    corked: usize,
+    /// Asynchronous writes that the calls did not say the end of.
+    unended: Vec<u64>,
 }
 
 /// Keys from a number on, and the secret that they came from.
@@ -226,6 +299,8 @@ struct Write {
     session: usize,
     content_type: u8,
     bytes: Vec<u8>,
+    /// The next write of data may join its last record.
+    is_open: bool,
 }
 
 impl Model {
@@ -234,12 +309,36 @@ impl Model {
         self.is_limited = is_limited;
     }
 
-    fn accepted(&mut self, content_type: u8, bytes: &[u8]) {
+    fn accepted(&mut self, manner: Manner, bytes: &[u8]) {
+        let session = self.sessions.len();
+        let may_join = manner.content_type == 23 && !manner.whole && !bytes.is_empty();
+        let is_open = may_join && (manner.more || self.corked > 0);
+        if let Some(last) = self.writes.last_mut()
+            && may_join
+            && last.is_open
+            && last.session == session
+        {
+            last.bytes.extend_from_slice(bytes);
+            last.is_open = is_open;
+            return;
+        }
         self.writes.push(Write {
-            session: self.sessions.len(),
-            content_type,
+            session,
+            content_type: manner.content_type,
             bytes: bytes.to_vec(),
+            is_open,
         });
+    }
+
+    /// Whether every asynchronous write has ended.
+    fn wait_for_ends(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        for id in &self.unended {
+            while !lock(&ENDED).contains(id) {
+                assert!(Instant::now() < deadline, "write {id} does not end");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     /// The wire holds the writes, none joined with another; `broken`: as far as it got.
@@ -387,6 +486,13 @@ fn pool() -> &'static Arc<Pool> {
     POOL.get_or_init(|| {
         let pool = Arc::new(Pool::new());
         pool.start(1, false).expect("a thread is free");
+        let ends = Arc::clone(&pool);
+        std::thread::spawn(move || {
+            loop {
+                let ended = ends.completions();
+                lock(&ENDED).extend(ended.into_iter().map(|write| write.id));
+            }
+        });
         pool
     })
 }

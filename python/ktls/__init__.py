@@ -12,6 +12,7 @@ from ktls.constants import (
     CRYPTO_SHA2_256_HMAC,
     CRYPTO_SHA2_384_HMAC,
     IPPROTO_TCP,
+    SOL_TLS,
     TCP_RXTLS_ENABLE,
     TCP_RXTLS_MODE,
     TCP_TXTLS_ENABLE,
@@ -25,6 +26,7 @@ from ktls.constants import (
     TLS_RLTYPE_APP,
     TLS_RLTYPE_HANDSHAKE,
     TLS_SET_RECORD_TYPE,
+    TLS_TX_MAX_PAYLOAD_LEN,
     Mode,
 )
 from ktls.errors import BadRecord, HandoverError, KTLSError
@@ -45,6 +47,7 @@ __all__ = [
     "CRYPTO_SHA2_256_HMAC",
     "CRYPTO_SHA2_384_HMAC",
     "IPPROTO_TCP",
+    "SOL_TLS",
     "TCP_RXTLS_ENABLE",
     "TCP_RXTLS_MODE",
     "TCP_TXTLS_ENABLE",
@@ -58,6 +61,7 @@ __all__ = [
     "TLS_RLTYPE_APP",
     "TLS_RLTYPE_HANDSHAKE",
     "TLS_SET_RECORD_TYPE",
+    "TLS_TX_MAX_PAYLOAD_LEN",
     "BadRecord",
     "HandoverError",
     "KTLSError",

@@ -269,14 +269,16 @@ class Stream:
         explicit_nonce: int | None = None,
         provider: str | None = None,
         max_frame_len: int = 16384,
+        pad_to: int = 0,
         record_limit: int | None = None,
         secret: Secret | None = None,
     ) -> None:
         """From the next byte on, write records sealed with `keys`.
 
-        Before it, bytes go out as they are. The key seals at most `record_limit` records of
-        application data; then the next one is made from `secret`, its TLS 1.3 traffic secret, or
-        writes are EKEYEXPIRED. EINVAL for keys that were used here before.
+        Before it, bytes go out as they are. A record carries at most `max_frame_len` bytes; in TLS
+        1.3 zeros bring it to a multiple of `pad_to`, as far as that allows. The key seals at most
+        `record_limit` records of application data; then the next one is made from `secret`, its TLS
+        1.3 traffic secret, or writes are EKEYEXPIRED. EINVAL for keys that were used here before.
         """
     def rekey(
         self,
@@ -286,6 +288,7 @@ class Stream:
         message: bytes | None = None,
         provider: str | None = None,
         max_frame_len: int = 16384,
+        pad_to: int = 0,
         record_limit: int | None = None,
         secret: Secret | None = None,
     ) -> None:
@@ -295,6 +298,8 @@ class Stream:
         """
     def update_key(self, message: bytes) -> None:
         """The same with the keys after those in use. EINVAL when their secret is not known."""
+    def set_max_frame_len(self, max_frame_len: int) -> None:
+        """Cut what is framed from now on so.  ENOTCONN without keys, EBUSY while one is open."""
     @property
     def installed(self) -> bool: ...
     @property

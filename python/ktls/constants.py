@@ -1,8 +1,8 @@
 """Option numbers, modes, algorithms and record types: FreeBSD's names and values.
 
-Where Linux gives a number another meaning (its TCP options 39 to 42 are TCP-AO's), ``ktls.Socket``
-follows FreeBSD.  Names and values are those of ``ktls(4)``, ``sys/ktls.h`` and
-``crypto/cryptodev.h``.
+What FreeBSD lacks has Linux's (``linux/tls.h``). Where Linux gives a number another meaning (its
+TCP options 39 to 42 are TCP-AO's), ``ktls.Socket`` follows FreeBSD.  Names and values are those of
+``ktls(4)``, ``sys/ktls.h`` and ``crypto/cryptodev.h``.
 """
 
 from enum import IntEnum, unique
@@ -15,6 +15,10 @@ TCP_TXTLS_ENABLE: Final = 39
 TCP_TXTLS_MODE: Final = 40
 TCP_RXTLS_ENABLE: Final = 41
 TCP_RXTLS_MODE: Final = 42
+
+# Linux's option of level SOL_TLS.
+SOL_TLS: Final = 282
+TLS_TX_MAX_PAYLOAD_LEN: Final = 5
 
 # Control messages of level IPPROTO_TCP.
 TLS_SET_RECORD_TYPE: Final = 1

@@ -9,7 +9,7 @@ import errno
 import os
 from typing import Final
 
-from ktls.constants import CRYPTO_AES_NIST_GCM_16
+from ktls.constants import CRYPTO_AES_NIST_GCM_16, TLS_MINOR_VER_THREE
 from ktls.fragments import Fragment
 from ktls.sysctl import PREFIX, Node, sysctl
 
@@ -65,6 +65,16 @@ sysctl.add(
         " 0: as many as the cipher allows (AES-GCM 16777216, the others no limit). At the limit a"
         " TLS 1.3 connection whose traffic secret is known changes its key, any other one fails"
         " with EKEYEXPIRED. To be lowered, above all for tests",
+    ),
+    Node(
+        name=PREFIX + "pad_to",
+        type="uint",
+        flags="RW",
+        default=0,
+        high=16384,
+        help="Zeros bring the payload of a TLS 1.3 record to a multiple of this many bytes, or to"
+        " its largest, for sessions set up from now on, so that the length says less of what is"
+        " sent (RFC 8446 5.4); 0: none, as upstream. They cost what data of their length costs",
     ),
     Node(
         name=PREFIX + "workers",
@@ -232,6 +242,11 @@ def worker_count() -> int:
 def max_frame_len(limit: int) -> int:
     """Payload bytes of a record, where the peer allows at most `limit` (RFC 6066, RFC 8449)."""
     return min(limit, sysctl.number(PREFIX + "maxlen"))
+
+
+def pad_to(tls_vminor: int) -> int:
+    """What the payload of a record is padded to a multiple of; 0: not at all (RFC 8446 5.4)."""
+    return sysctl.number(PREFIX + "pad_to") if tls_vminor == TLS_MINOR_VER_THREE else 0
 
 
 def record_limit(cipher_algorithm: int) -> int | None:

@@ -8,7 +8,7 @@ in its order.
 import errno
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypedDict
 
 from ktls import _core, backends, params, policy
@@ -29,19 +29,26 @@ KEY_UPDATE: Final = bytes([24, 0, 0, 1, 0])
 class _Form(TypedDict):
     provider: str
     max_frame_len: int
+    pad_to: int
     record_limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What one direction of one connection agreed on when its keys were installed."""
+    """What one direction of one connection agreed on when its keys were installed.
+
+    Lengths are payload bytes of a record: `max_frame_len` those in force, at most
+    `frame_len_limit`, which the peer and ``kern.ipc.tls.maxlen`` allow.
+    """
 
     tls_vminor: int
     cipher_algorithm: int
     key_len: int
     backend: str
     provider: str
+    frame_len_limit: int
     max_frame_len: int
+    pad_to: int = 0
     record_limit: int | None = None
     fragment: Fragment = Fragment.NONE
     mode: Mode = Mode.SW
@@ -52,6 +59,7 @@ class Session:
         return {
             "provider": self.provider,
             "max_frame_len": self.max_frame_len,
+            "pad_to": self.pad_to,
             "record_limit": self.record_limit,
         }
 
@@ -133,16 +141,32 @@ class Slot:
 
     def replace(self, stream: _core.Stream, keys: _core.Keys, secret: _core.Secret | None) -> None:
         """Other keys from record 0, before the first ones have sealed anything."""
-        session = self.session
-        if session is None:
-            raise OSError(errno.EINVAL, "there is no session; install keys first")
+        session = self._present("replace the keys of")
         stream.install(keys, 0, secret=secret, **session.form)
+
+    def limit_frames(self, stream: _core.Stream, max_frame_len: int) -> None:
+        """TLS_TX_MAX_PAYLOAD_LEN.  Raises OSError: EINVAL, EBUSY while a record is open."""
+        session = self._present("limit its records")
+        # One less in TLS 1.3, whose inner content type counts for the peer (RFC 8449 4).
+        least = 64 - (session.tls_vminor == c.TLS_MINOR_VER_THREE)
+        if not least <= max_frame_len <= session.frame_len_limit:
+            raise OSError(
+                errno.EINVAL,
+                f"a payload of {max_frame_len} bytes is outside {least} to"
+                f" {session.frame_len_limit}, which the version, kern.ipc.tls.maxlen and the peer"
+                " allow",
+            )
+        with _filling:
+            stream.set_max_frame_len(max_frame_len)
+            self.session = replace(session, max_frame_len=max_frame_len)
+
+    def frame_limit(self) -> int:
+        """The payload bytes of a record at most.  Raises OSError EINVAL."""
+        return self._present("ask for its records' length").max_frame_len
 
     def rekey(self, stream: _core.Stream, new: "ReadableBuffer | TLSEnable") -> None:
         """Go on with other keys; see ``Socket.rekey``."""
-        session = self.session
-        if session is None:
-            raise OSError(errno.EINVAL, "there is no session to rekey; set TCP_TXTLS_ENABLE before")
+        session = self._present("rekey")
         if session.tls_vminor != c.TLS_MINOR_VER_THREE:
             raise OSError(
                 errno.EBUSY,
@@ -167,6 +191,13 @@ class Slot:
         policy.admit()
         self._require_empty()
         policy.require_ext_pgs()
+
+    def _present(self, purpose: str) -> Session:
+        if self.session is None:
+            raise OSError(
+                errno.EINVAL, f"there is no session to {purpose}; set TCP_TXTLS_ENABLE before"
+            )
+        return self.session
 
     def _require_empty(self) -> None:
         if self.session is not None:
@@ -214,9 +245,11 @@ def _create(
         key_len,
         backend.name,
         provider,
-        policy.max_frame_len(limit),
-        policy.record_limit(cipher_algorithm),
-        fragment,
+        frame_len_limit=policy.max_frame_len(limit),
+        max_frame_len=policy.max_frame_len(limit),
+        pad_to=policy.pad_to(tls_vminor),
+        record_limit=policy.record_limit(cipher_algorithm),
+        fragment=fragment,
     )
 
 

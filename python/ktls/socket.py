@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import socket
 from contextlib import contextmanager
+from operator import index
 from typing import TYPE_CHECKING, Any, Self
 
 from ktls import _core, filesend, futures, message, tcp, workers
@@ -64,13 +65,20 @@ class Socket(Receiving):
     def setsockopt(
         self, level: int, optname: int, value: Any, optlen: int | None = None, /
     ) -> None:
-        """As ``socket.setsockopt``, and the two options of KTLS.
+        """As ``socket.setsockopt``, and the options of KTLS.
 
         TCP_TXTLS_ENABLE takes a ``TLSEnable``, TCP_TXTLS_MODE a ``Mode``.  Errors of the two are
         OSError with upstream's errno, in upstream's order: for ENABLE EINVAL, EOPNOTSUPP (switched
         off), EALREADY, ENXIO, EPROTONOSUPPORT, ENOTCONN; for MODE EINVAL and ENXIO. Setting a mode
         without a session does nothing, as upstream.
+
+        ``(SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN)``, Linux's, takes the most payload bytes of the records
+        to come: 64 (63 in TLS 1.3) to what the peer allows, else EINVAL; EBUSY while a record is
+        open.
         """
+        if (level, optname) == (c.SOL_TLS, c.TLS_TX_MAX_PAYLOAD_LEN):
+            self._slot.limit_frames(self._engine, index(value))
+            return
         if level != c.IPPROTO_TCP or not c.TCP_TXTLS_ENABLE <= optname <= c.TCP_RXTLS_MODE:
             if optlen is None:
                 self._sock.setsockopt(level, optname, value)
@@ -92,6 +100,8 @@ class Socket(Receiving):
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
         """As ``socket.getsockopt``; TCP_TXTLS_MODE answers a ``Mode``, listening EINVAL."""
+        if (level, optname) == (c.SOL_TLS, c.TLS_TX_MAX_PAYLOAD_LEN):
+            return self._slot.frame_limit()
         if level != c.IPPROTO_TCP or not c.TCP_TXTLS_ENABLE <= optname <= c.TCP_RXTLS_MODE:
             return self._sock.getsockopt(level, optname, buflen)
         if optname != c.TCP_TXTLS_MODE:

@@ -63,6 +63,7 @@ fn seal_script(name: &str) -> Result<(), Anything> {
                     content_type: 23,
                     sequence,
                     payload_len,
+                    padding_len: 0,
                 };
                 if in_place {
                     sealer.seal_in_place(frame, record)?;

@@ -36,16 +36,72 @@ impl Payload {
     }
 }
 
-/// A key that records are sealed with, and the longest payload of a record. It belongs to the records framed
-/// while it was installed, not to the connection.
+/// How payload is cut into records.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// The most payload bytes of a record, padding included.
+    pub(crate) max_frame_len: usize,
+    /// Zeros bring the payload of a record to a multiple of this, as far as there is room (RFC 8446 §5.4); 0: none.
+    pub(crate) pad_to: usize,
+}
+
+impl Layout {
+    /// The frames of so many payload bytes in order, the first with this number.
+    pub(crate) fn frames(
+        self,
+        content_type: u8,
+        first: u64,
+        len: usize,
+    ) -> impl Iterator<Item = Frame> {
+        let count = self.record_count(len as u64);
+        (0..count).map(move |index| {
+            let before = usize::try_from(index).unwrap_or(usize::MAX) * self.max_frame_len;
+            let payload_len = self.max_frame_len.min(len - before);
+            Frame {
+                content_type,
+                sequence: first + index,
+                payload_len,
+                padding_len: self.padding_len(payload_len),
+            }
+        })
+    }
+
+    fn padding_len(self, payload_len: usize) -> usize {
+        match payload_len.checked_next_multiple_of(self.pad_to) {
+            Some(padded) => padded.min(self.max_frame_len).saturating_sub(payload_len),
+            None => 0,
+        }
+    }
+
+    /// Records that `len` bytes take; no bytes are one empty record.
+    pub(crate) fn record_count(self, len: u64) -> u64 {
+        len.div_ceil(self.max_frame_len as u64).max(1)
+    }
+
+    fn record_size(self, suite: Suite, payload_len: usize) -> usize {
+        suite.record_size(payload_len) + self.padding_len(payload_len)
+    }
+
+    /// Bytes on the wire of `len` payload bytes.
+    pub(crate) fn wire_size(self, suite: Suite, len: usize) -> usize {
+        let (full, rest) = (len / self.max_frame_len, len % self.max_frame_len);
+        let last = if rest > 0 || len == 0 {
+            self.record_size(suite, rest)
+        } else {
+            0
+        };
+        full * suite.record_size(self.max_frame_len) + last
+    }
+}
+
+/// A key that records are sealed with. It belongs to the records framed while it was installed, not to the connection.
 pub(crate) struct WriteKey {
     pub(crate) seal: Box<dyn Seal>,
-    pub(crate) max_frame_len: usize,
     gauge: &'static Counter,
 }
 
 impl WriteKey {
-    pub(crate) fn new(seal: Box<dyn Seal>, max_frame_len: usize) -> Self {
+    pub(crate) fn new(seal: Box<dyn Seal>) -> Self {
         use ktls_record::Algorithm;
         let gauge = match seal.suite().algorithm() {
             Algorithm::ChaCha20Poly1305 => &counters::SW_CHACHA20,
@@ -54,32 +110,11 @@ impl WriteKey {
             other => unreachable!("no gauge for {other}"),
         };
         gauge.add(1);
-        Self {
-            seal,
-            max_frame_len,
-            gauge,
-        }
+        Self { seal, gauge }
     }
 
     pub(crate) fn suite(&self) -> Suite {
         self.seal.suite()
-    }
-
-    /// Records that `len` bytes take; no bytes are one empty record.
-    pub(crate) fn record_count(&self, len: u64) -> u64 {
-        len.div_ceil(self.max_frame_len as u64).max(1)
-    }
-
-    /// Bytes on the wire of `len` payload bytes.
-    pub(crate) fn wire_size(&self, len: usize) -> usize {
-        let suite = self.suite();
-        let (full, rest) = (len / self.max_frame_len, len % self.max_frame_len);
-        let last = if rest > 0 || len == 0 {
-            suite.record_size(rest)
-        } else {
-            0
-        };
-        full * suite.record_size(self.max_frame_len) + last
     }
 }
 
@@ -97,9 +132,20 @@ pub(crate) enum Framing {
     /// In records, the first of them with this number.
     Records {
         key: Arc<WriteKey>,
+        layout: Layout,
         content_type: u8,
         sequence: u64,
     },
+}
+
+impl Framing {
+    /// Bytes on the wire of `len` payload bytes.
+    pub(crate) fn wire_size(&self, len: usize) -> usize {
+        match self {
+            Self::Plain => len,
+            Self::Records { key, layout, .. } => layout.wire_size(key.suite(), len),
+        }
+    }
 }
 
 /// Consecutive frames of one write.
@@ -115,16 +161,13 @@ impl Run {
     fn frame_len(&self) -> usize {
         match &self.framing {
             Framing::Plain => PLAIN_FRAME_LEN,
-            Framing::Records { key, .. } => key.max_frame_len,
+            Framing::Records { layout, .. } => layout.max_frame_len,
         }
     }
 
     pub(crate) fn wire_size(&self) -> usize {
-        let len = usize::try_from(self.len).unwrap_or(usize::MAX);
-        match &self.framing {
-            Framing::Plain => len,
-            Framing::Records { key, .. } => key.wire_size(len),
-        }
+        self.framing
+            .wire_size(usize::try_from(self.len).unwrap_or(usize::MAX))
     }
 
     /// Whether the payload is a file's.
@@ -177,32 +220,5 @@ impl Run {
         if let Framing::Records { sequence, .. } = &mut self.framing {
             *sequence += frames;
         }
-    }
-
-    /// The frames of this run in order, each with its payload's position in the run.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = (usize, Frame)> {
-        let frame_len = self.frame_len();
-        let total = usize::try_from(self.len).unwrap_or(usize::MAX);
-        let (content_type, first) = match self.framing {
-            Framing::Plain => (0, 0),
-            Framing::Records {
-                content_type,
-                sequence,
-                ..
-            } => (content_type, sequence),
-        };
-        let count = total.div_ceil(frame_len).max(1);
-        (0..count).map(move |index| {
-            let position = index * frame_len;
-            let payload_len = frame_len.min(total - position);
-            (
-                position,
-                Frame {
-                    content_type,
-                    sequence: first + index as u64,
-                    payload_len,
-                },
-            )
-        })
     }
 }

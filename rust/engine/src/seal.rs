@@ -4,7 +4,7 @@ use std::io::IoSliceMut;
 
 use rustix::io::Errno;
 
-use ktls_record::MAX_FRAME_LEN;
+use ktls_record::{Frame, MAX_FRAME_LEN};
 
 use crate::counters;
 use crate::error::{Error, Result};
@@ -53,9 +53,13 @@ pub(crate) fn seal_now(framing: &Framing, data: &[u8], out: &mut [u8]) -> Result
         }
         Framing::Records {
             key,
+            layout,
             content_type,
             sequence,
-        } => seal_slice(key, *content_type, *sequence, data, out),
+        } => {
+            let frames = layout.frames(*content_type, *sequence, data.len());
+            seal_slice(key, frames, data, out)
+        }
     }
 }
 
@@ -71,11 +75,20 @@ fn seal_part(part: &Run, out: &mut [u8]) -> Result<()> {
             seal_now(framing, slice, out)
         }
         (Framing::Plain, Payload::File { .. }) => Ok(()),
-        (Framing::Records { key, .. }, Payload::File { .. }) => {
+        (
+            Framing::Records {
+                key,
+                layout,
+                content_type,
+                sequence,
+            },
+            Payload::File { .. },
+        ) => {
             let suite = key.suite();
+            let len = usize::try_from(part.len).unwrap_or(usize::MAX);
             let mut rest = out;
-            for (_, frame) in part.frames() {
-                let (record, after) = rest.split_at_mut(suite.record_size(frame.payload_len));
+            for frame in layout.frames(*content_type, *sequence, len) {
+                let (record, after) = rest.split_at_mut(frame.record_size(suite));
                 key.seal
                     .seal_in_place(frame, record)
                     .map_err(|error| crypto_failed(&error))?;
@@ -89,34 +102,24 @@ fn seal_part(part: &Run, out: &mut [u8]) -> Result<()> {
 
 fn seal_slice(
     key: &WriteKey,
-    content_type: u8,
-    sequence: u64,
+    frames: impl Iterator<Item = Frame>,
     data: &[u8],
     out: &mut [u8],
 ) -> Result<()> {
     let suite = key.suite();
     let mut rest = out;
-    let mut sequence = sequence;
     let mut data = data;
-    loop {
-        let (payload, after) = data.split_at(data.len().min(key.max_frame_len));
-        let frame = ktls_record::Frame {
-            content_type,
-            sequence,
-            payload_len: payload.len(),
-        };
-        let (record, remaining) = rest.split_at_mut(suite.record_size(payload.len()));
+    for frame in frames {
+        let (payload, after) = data.split_at(frame.payload_len);
+        let (record, remaining) = rest.split_at_mut(frame.record_size(suite));
         key.seal
             .seal_from(frame, payload, record)
             .map_err(|error| crypto_failed(&error))?;
         counters::RECORDS.add(1);
-        if after.is_empty() {
-            return Ok(());
-        }
         data = after;
         rest = remaining;
-        sequence += 1;
     }
+    Ok(())
 }
 
 /// Reads a file run into the payload gaps of its records; false when that would have to wait.
@@ -127,11 +130,17 @@ fn read_part(part: &Run, out: &mut [u8], cached_only: bool) -> Result<bool> {
     let mut gaps: Vec<IoSliceMut<'_>> = Vec::new();
     match &part.framing {
         Framing::Plain => gaps.push(IoSliceMut::new(out)),
-        Framing::Records { key, .. } => {
+        Framing::Records {
+            key,
+            layout,
+            content_type,
+            sequence,
+        } => {
             let suite = key.suite();
+            let len = usize::try_from(part.len).unwrap_or(usize::MAX);
             let mut rest = out;
-            for (_, frame) in part.frames() {
-                let (record, after) = rest.split_at_mut(suite.record_size(frame.payload_len));
+            for frame in layout.frames(*content_type, *sequence, len) {
+                let (record, after) = rest.split_at_mut(frame.record_size(suite));
                 let gap = record
                     .get_mut(suite.header_size()..)
                     .and_then(|r| r.get_mut(..frame.payload_len));

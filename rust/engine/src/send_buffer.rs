@@ -121,10 +121,11 @@ impl SendBuffer {
         let Some(transmit) = &mut self.transmit else {
             return Ok(Framing::Plain);
         };
-        let count = transmit.key.record_count(len);
+        let count = transmit.layout.record_count(len);
         let sequence = transmit.take_numbers(count, content_type)?;
         Ok(Framing::Records {
             key: Arc::clone(&transmit.key),
+            layout: transmit.layout,
             content_type,
             sequence,
         })
@@ -139,7 +140,7 @@ impl SendBuffer {
     pub(crate) fn frame_len(&self) -> usize {
         match (&self.open, &self.transmit) {
             (Some(open), _) => open.capacity,
-            (None, Some(transmit)) => transmit.key.max_frame_len,
+            (None, Some(transmit)) => transmit.layout.max_frame_len,
             (None, None) => PLAIN_FRAME_LEN,
         }
     }

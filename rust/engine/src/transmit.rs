@@ -12,7 +12,7 @@ use ktls_record::schedule::{self, Hash, Prf};
 use ktls_record::{Keys, Seal, Suite, Version, provider};
 
 use crate::error::{Error, Result};
-use crate::frames::{APPLICATION_DATA, WriteKey};
+use crate::frames::{APPLICATION_DATA, Layout, WriteKey};
 
 /// Records beyond the limit for what must be said even then: alerts, a KeyUpdate.
 const SPARE: u64 = 1024;
@@ -24,7 +24,7 @@ pub(crate) type Fingerprint = [u8; 16];
 pub struct NewKey {
     seal: Box<dyn Seal>,
     sequence: u64,
-    max_frame_len: usize,
+    layout: Layout,
     record_limit: u64,
     renewal: Option<Renewal>,
     pub(crate) fingerprint: Option<Fingerprint>,
@@ -37,11 +37,23 @@ impl NewKey {
         Self {
             seal,
             sequence,
-            max_frame_len,
+            layout: Layout {
+                max_frame_len,
+                pad_to: 0,
+            },
             record_limit: u64::MAX,
             renewal: None,
             fingerprint: None,
         }
+    }
+
+    /// Pads records to a multiple of so many payload bytes, where the version knows padding (RFC 8446 §5.4).
+    #[must_use]
+    pub fn padded_to(mut self, multiple: usize) -> Self {
+        if self.seal.suite().version() == Version::Tls13 {
+            self.layout.pad_to = multiple;
+        }
+        self
     }
 
     /// Records of application data that it may seal (RFC 8446 §5.5), at least one, and each key after it.
@@ -96,6 +108,7 @@ impl Renewal {
 /// See the head of this file.
 pub(crate) struct Transmit {
     pub(crate) key: Arc<WriteKey>,
+    pub(crate) layout: Layout,
     pub(crate) sequence: u64,
     /// The first number that application data may not have; the last of all is never used, so that the next one always
     /// exists (RFC 8446 §5.3).
@@ -107,7 +120,8 @@ pub(crate) struct Transmit {
 impl Transmit {
     pub(crate) fn new(new: NewKey) -> Self {
         Self {
-            key: Arc::new(WriteKey::new(new.seal, new.max_frame_len)),
+            key: Arc::new(WriteKey::new(new.seal)),
+            layout: new.layout,
             sequence: new.sequence,
             end: new.sequence.saturating_add(new.record_limit),
             record_limit: new.record_limit,
@@ -119,7 +133,8 @@ impl Transmit {
     pub(crate) fn next(&self) -> Option<Result<NewKey>> {
         let made = self.renewal.as_ref()?.next();
         Some(match made {
-            Ok((seal, renewal)) => Ok(NewKey::new(seal, 0, self.key.max_frame_len)
+            Ok((seal, renewal)) => Ok(NewKey::new(seal, 0, self.layout.max_frame_len)
+                .padded_to(self.layout.pad_to)
                 .limited_to(self.record_limit)
                 .renewed_by(renewal)),
             Err(error) => {
@@ -141,7 +156,12 @@ impl Transmit {
 
     /// Whether the key may seal a write of so many bytes whole.
     pub(crate) fn may_seal(&self, len: usize) -> bool {
-        self.records_left() >= self.key.record_count(len as u64)
+        self.records_left() >= self.layout.record_count(len as u64)
+    }
+
+    /// Bytes on the wire of a write of so many bytes.
+    pub(crate) fn wire_size(&self, len: usize) -> usize {
+        self.layout.wire_size(self.key.suite(), len)
     }
 
     /// Whether a key may ever seal so many.

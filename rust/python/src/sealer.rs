@@ -102,6 +102,7 @@ impl Sealer {
                 content_type,
                 sequence: *sequence,
                 payload_len: payload.len(),
+                padding_len: 0,
             };
             self.seal
                 .seal_from(frame, payload, record)

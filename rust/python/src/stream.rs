@@ -61,7 +61,7 @@ impl Stream {
         })
     }
 
-    #[pyo3(signature = (keys, sequence, *, explicit_nonce=None, provider=None, max_frame_len=16384, record_limit=None, secret=None))]
+    #[pyo3(signature = (keys, sequence, *, explicit_nonce=None, provider=None, max_frame_len=16384, pad_to=0, record_limit=None, secret=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "all that is known of a key, named by the caller"
@@ -74,12 +74,14 @@ impl Stream {
         explicit_nonce: Option<u64>,
         provider: Option<&str>,
         max_frame_len: usize,
+        pad_to: usize,
         record_limit: Option<u64>,
         secret: Option<&Secret>,
     ) -> PyResult<()> {
         let origin = Origin { provider, secret };
         let seal = sealer::seal(keys, sequence, explicit_nonce, provider)?;
-        let new = new_key(keys, seal, sequence, max_frame_len, record_limit, origin)?;
+        let new =
+            new_key(keys, seal, sequence, max_frame_len, record_limit, origin)?.padded_to(pad_to);
         let engine = self.engine()?;
         py.detach(|| engine.install(new))
             .map_err(|error| os_error(&error))?;
@@ -90,7 +92,7 @@ impl Stream {
         Ok(())
     }
 
-    #[pyo3(signature = (keys, sequence=0, *, message=None, provider=None, max_frame_len=16384, record_limit=None, secret=None))]
+    #[pyo3(signature = (keys, sequence=0, *, message=None, provider=None, max_frame_len=16384, pad_to=0, record_limit=None, secret=None))]
     #[expect(
         clippy::too_many_arguments,
         reason = "all that is known of a key, named by the caller"
@@ -103,12 +105,14 @@ impl Stream {
         message: Option<&[u8]>,
         provider: Option<&str>,
         max_frame_len: usize,
+        pad_to: usize,
         record_limit: Option<u64>,
         secret: Option<&Secret>,
     ) -> PyResult<()> {
         let origin = Origin { provider, secret };
         let seal = sealer::seal(keys, sequence, None, provider)?;
-        let new = new_key(keys, seal, sequence, max_frame_len, record_limit, origin)?;
+        let new =
+            new_key(keys, seal, sequence, max_frame_len, record_limit, origin)?.padded_to(pad_to);
         let engine = self.engine()?;
         py.detach(|| engine.rekey(message.unwrap_or_default(), new))
             .map_err(|error| os_error(&error))
@@ -117,6 +121,13 @@ impl Stream {
     fn update_key(&self, py: Python<'_>, message: &[u8]) -> PyResult<()> {
         let engine = self.engine()?;
         py.detach(|| engine.update_key(message))
+            .map_err(|error| os_error(&error))
+    }
+
+    fn set_max_frame_len(&self, py: Python<'_>, max_frame_len: usize) -> PyResult<()> {
+        check_frame_len(max_frame_len)?;
+        let engine = self.engine()?;
+        py.detach(|| engine.set_max_frame_len(max_frame_len))
             .map_err(|error| os_error(&error))
     }
 
@@ -385,11 +396,7 @@ fn new_key(
     record_limit: Option<u64>,
     origin: Origin<'_>,
 ) -> PyResult<NewKey> {
-    if !(1..=ktls_record::MAX_FRAME_LEN).contains(&max_frame_len) {
-        return Err(PyValueError::new_err(format!(
-            "max_frame_len {max_frame_len} is outside 1..=16384"
-        )));
-    }
+    check_frame_len(max_frame_len)?;
     let mut new = NewKey::new(seal, sequence, max_frame_len).known_as(&keys.0);
     if let Some(limit) = record_limit {
         new = new.limited_to(limit);
@@ -399,6 +406,15 @@ fn new_key(
         new = new.renewed_by(Renewal::new(keys.0.suite(), secret.value(), provider));
     }
     Ok(new)
+}
+
+fn check_frame_len(max_frame_len: usize) -> PyResult<()> {
+    if (1..=ktls_record::MAX_FRAME_LEN).contains(&max_frame_len) {
+        return Ok(());
+    }
+    Err(PyValueError::new_err(format!(
+        "max_frame_len {max_frame_len} is outside 1..=16384"
+    )))
 }
 
 /// Goes on until everything is accepted.

@@ -46,6 +46,7 @@ fn nanoseconds_per_record(
                 content_type: 23,
                 sequence,
                 payload_len,
+                padding_len: 0,
             };
             sealer.seal_from(frame, black_box(&payload), black_box(&mut record))?;
             sequence += 1;

@@ -114,6 +114,14 @@ pub enum Error {
         /// Payload bytes that were given.
         len: usize,
     },
+    /// Padding where there is none, or more than fits beside the payload (RFC 8446 §5.4).
+    #[error(
+        "{len} bytes of padding: TLS 1.3 alone has any, up to {MAX_FRAME_LEN} with the payload"
+    )]
+    PaddingLen {
+        /// Padding bytes that were asked for.
+        len: usize,
+    },
     /// A payload that is not as long as its frame says.
     #[error("the frame says {expected} payload bytes, the payload has {actual}")]
     PayloadMismatch {

@@ -24,9 +24,21 @@ pub struct Frame {
     pub sequence: u64,
     /// Payload bytes, at most [`MAX_FRAME_LEN`].
     pub payload_len: usize,
+    /// Zeros after the inner content type (RFC 8446 §5.4), in TLS 1.3 only; with the payload at most
+    /// [`MAX_FRAME_LEN`].
+    pub padding_len: usize,
 }
 
 impl Frame {
+    /// Bytes of the record on the wire.
+    ///
+    /// # Panics
+    /// When the sum overflows.
+    #[must_use]
+    pub const fn record_size(self, suite: Suite) -> usize {
+        suite.record_size(self.payload_len) + self.padding_len
+    }
+
     /// Check the frame and the size of the buffer that its record is to fill.
     pub(crate) fn check(self, suite: Suite, record_size: usize) -> Result<(), Error> {
         if self.payload_len > MAX_FRAME_LEN {
@@ -34,9 +46,17 @@ impl Frame {
                 len: self.payload_len,
             });
         }
-        if record_size != suite.record_size(self.payload_len) {
+        let is_padded = self.padding_len > 0;
+        if is_padded && suite.version() != Version::Tls13
+            || self.padding_len > MAX_FRAME_LEN - self.payload_len
+        {
+            return Err(Error::PaddingLen {
+                len: self.padding_len,
+            });
+        }
+        if record_size != self.record_size(suite) {
             return Err(Error::RecordSize {
-                expected: suite.record_size(self.payload_len),
+                expected: self.record_size(suite),
                 actual: record_size,
             });
         }
@@ -53,7 +73,7 @@ impl Frame {
             Version::Tls10 | Version::Tls11 | Version::Tls12 => self.content_type,
         };
         let [major, minor] = suite.version().wire();
-        let [high, low] = low_bytes(suite.record_size(self.payload_len) - HEADER_LEN);
+        let [high, low] = low_bytes(self.record_size(suite) - HEADER_LEN);
         [content_type, major, minor, high, low]
     }
 }

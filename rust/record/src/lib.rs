@@ -13,7 +13,7 @@
 //! let keys = Keys::new(suite, &[1; 16], &[2; 12])?;
 //! let payload = b"hello";
 //!
-//! let frame = Frame { content_type: 23, sequence: 0, payload_len: payload.len() };
+//! let frame = Frame { content_type: 23, sequence: 0, payload_len: payload.len(), padding_len: 0 };
 //! let mut record = vec![0; suite.record_size(payload.len())];
 //! provider::sealer("ring", &keys, 0)?.seal_from(frame, payload, &mut record)?;
 //!

@@ -204,7 +204,7 @@ impl Stream {
         }
         let size = match &state.buffer.transmit {
             None => data.len(),
-            Some(transmit) => transmit.key.wire_size(data.len()),
+            Some(transmit) => transmit.wire_size(data.len()),
         };
         if state.buffer.gathering(size, limit).is_none() {
             if state.buffer.units() >= tunables::pipeline_depth::get() {

@@ -51,6 +51,24 @@ impl Stream {
         Ok(())
     }
 
+    /// Cuts what is framed from now on into records of at most so many payload bytes.
+    ///
+    /// # Errors
+    /// EBUSY while a record is open, ENOTCONN without a key, or what [`Stream::send`] raises.
+    pub fn set_max_frame_len(&self, max_frame_len: usize) -> Result<()> {
+        self.check_process()?;
+        let _pass = gate::enter();
+        let mut state = self.lock();
+        state.check()?;
+        if state.buffer.has_open_record() {
+            let why = "a record is held open (MSG_MORE); close it with a flush before";
+            return Err(Error::new(Errno::BUSY, why));
+        }
+        let transmit = state.buffer.transmit.as_mut().ok_or_else(no_key)?;
+        transmit.layout.max_frame_len = max_frame_len;
+        Ok(())
+    }
+
     /// How many of the `len` bytes of a write may be framed now, after a change of the key if it is due.
     ///
     /// # Errors
@@ -65,7 +83,7 @@ impl Stream {
     #[cold]
     fn admit_some(&self, state: &mut State, len: usize, content_type: u8) -> Result<usize> {
         let transmit = state.buffer.transmit.as_ref().ok_or_else(no_key)?;
-        let wanted = transmit.key.record_count(len as u64);
+        let wanted = transmit.layout.record_count(len as u64);
         let left = transmit.records_left();
         if transmit.is_renewable() && (left == 0 || transmit.is_within_limit(wanted)) {
             self.renew(state, &KEY_UPDATE)?;
@@ -79,7 +97,8 @@ impl Stream {
             return Err(transmit.used_up());
         }
         let left = usize::try_from(left).unwrap_or(usize::MAX);
-        Ok(transmit.key.max_frame_len.saturating_mul(left).min(len))
+        let max_frame_len = transmit.layout.max_frame_len;
+        Ok(max_frame_len.saturating_mul(left).min(len))
     }
 
     fn renew(&self, state: &mut State, message: &[u8]) -> Result<()> {

@@ -92,10 +92,12 @@ impl<C: Aead> Seal for AeadSealer<C> {
 
     fn seal_in_place(&self, frame: Frame, record: &mut [u8]) -> Result<(), Error> {
         let (nonce, aad, rest) = self.begin(frame, record)?;
-        if self.suite.version() == Version::Tls13 {
-            rest[frame.payload_len] = frame.content_type;
+        let text_len = frame.payload_len + self.suite.inner_type_len() + frame.padding_len;
+        let (text, tag) = rest.split_at_mut(text_len);
+        if let Some((inner_type, padding)) = text[frame.payload_len..].split_first_mut() {
+            *inner_type = frame.content_type;
+            padding.fill(0);
         }
-        let (text, tag) = rest.split_at_mut(frame.payload_len + self.suite.inner_type_len());
         let sealed = self.cipher.seal_in_place(nonce, aad.as_ref(), text, tag);
         wipe_working_copies(self.suite);
         wiped_on_error(sealed, record)
@@ -107,6 +109,12 @@ impl<C: Aead> Seal for AeadSealer<C> {
                 expected: frame.payload_len,
                 actual: payload.len(),
             });
+        }
+        if frame.padding_len > 0 {
+            // What follows the payload in one pass is at most a byte.
+            frame.check(self.suite, record.len())?;
+            record[self.suite.header_size()..][..payload.len()].copy_from_slice(payload);
+            return self.seal_in_place(frame, record);
         }
         let (nonce, aad, rest) = self.begin(frame, record)?;
         let inner_type: &[u8] = match self.suite.version() {

@@ -60,6 +60,7 @@ fn sealed_records_are_those_of_cryptography() -> Result<(), Error> {
             content_type: record[0],
             sequence: sequence.expect("a number"),
             payload_len: payload.len(),
+            padding_len: 0,
         };
         let sealed = match mac {
             Mac::HmacSha1 => written::<HmacSha1>(&keys, frame, &payload, iv)?,

@@ -27,11 +27,11 @@ pub trait Seal: Send + Sync {
 
     /// Seal a record whose payload already lies in its place.
     ///
-    /// `record` has exactly `record_size(payload_len)` bytes, the payload at `record[header_size..][..payload_len]`.
+    /// `record` has exactly the bytes that the frame takes ([`Frame::record_size`]), the payload at `record[header_size..][..payload_len]`.
     /// Header and trailer are written, the payload is encrypted. On an error after the checks `record` is zeros.
     ///
     /// # Errors
-    /// [`Error::PayloadLen`], [`Error::RecordSize`], [`Error::ContentType`], [`Error::SequenceExhausted`],
+    /// [`Error::PayloadLen`], [`Error::PaddingLen`], [`Error::RecordSize`], [`Error::ContentType`], [`Error::SequenceExhausted`],
     /// [`Error::OutOfOrder`], or [`Error::Provider`].
     fn seal_in_place(&self, frame: Frame, record: &mut [u8]) -> Result<(), Error>;
 

@@ -62,6 +62,7 @@ fn in_place_and_from_elsewhere_give_the_same_bytes() -> Result<(), Error> {
                 content_type: APPLICATION_DATA,
                 sequence: 7,
                 payload_len: len,
+                padding_len: 0,
             };
             let mut record = vec![0xee; suite.record_size(len)];
             record[suite.header_size()..][..len].copy_from_slice(&payload(len));
@@ -78,6 +79,7 @@ fn in_place_and_from_elsewhere_give_the_same_bytes() -> Result<(), Error> {
             content_type: 21,
             sequence: 3,
             payload_len: 2,
+            padding_len: 0,
         };
         let mut record = vec![0xee; suite.record_size(2)];
         record[suite.header_size()..][..2].copy_from_slice(&[1, 0]);
@@ -162,6 +164,7 @@ fn chained_records_have_an_order() -> Result<(), Error> {
             content_type: 23,
             sequence: 4,
             payload_len: 1,
+            padding_len: 0,
         };
         let mut untouched = vec![0xee; suite.record_size(1)];
         sealer

@@ -315,6 +315,7 @@ fn frames_that_do_not_fit_are_refused_untouched() {
             content_type: 23,
             sequence,
             payload_len,
+            padding_len: 0,
         };
         let size = suite.record_size(10);
         let mut record = vec![0xee; size - 1];

@@ -81,6 +81,7 @@ fn records_of_cryptography() -> Result<(), Error> {
                 content_type: content_type(&case),
                 sequence,
                 payload_len: payload.len(),
+                padding_len: 0,
             };
             let mut sealed = vec![0; record.len()];
             provider::sealer("ring", &keys, 0)?.seal_from(frame, &payload, &mut sealed)?;
@@ -148,6 +149,7 @@ fn records_of_openssl() -> Result<(), Error> {
                 content_type: content_type(&case),
                 sequence,
                 payload_len: payload.len(),
+                padding_len: 0,
             };
             let mut sealed = vec![0; record.len()];
             let sealer = provider::sealer("ring", &keys.with_iv(&iv)?, 0)?;

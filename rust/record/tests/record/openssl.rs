@@ -25,6 +25,7 @@ fn check(case: &Case, keys: &Keys) -> Result<(), Error> {
             content_type,
             sequence,
             payload_len: payload.len(),
+            padding_len: 0,
         };
         let mut sealed = vec![0; record.len()];
         let sealer = provider::sealer(name, keys, explicit.wrapping_sub(sequence))?;

@@ -259,6 +259,7 @@ fn frames_that_do_not_fit_are_refused_untouched() {
             content_type: 23,
             sequence: 0,
             payload_len,
+            padding_len: 0,
         };
         let size = suite.record_size(10);
         for actual in [0, 5, size - 1, size + 1] {
@@ -282,7 +283,32 @@ fn frames_that_do_not_fit_are_refused_untouched() {
             let refused = Err(Error::PayloadLen { len });
             assert_eq!(sealer.seal_in_place(frame(len), &mut record), refused);
         }
+        let padded = Frame {
+            padding_len: 16375,
+            ..frame(10)
+        };
+        let refused = Err(Error::PaddingLen { len: 16375 });
+        assert_eq!(sealer.seal_in_place(padded, &mut record), refused);
         assert_eq!(record, vec![0xee; size]);
+    }
+}
+
+#[test]
+fn padding_exists_in_tls_1_3_only() {
+    for suite in suites() {
+        let frame = Frame {
+            content_type: 23,
+            sequence: 0,
+            payload_len: 1,
+            padding_len: 4,
+        };
+        let mut record = vec![0; frame.record_size(suite)];
+        let sealed = sealer("ring", suite).seal_from(frame, b"x", &mut record);
+        let expected = match suite.version() {
+            Version::Tls13 => Ok(()),
+            _ => Err(Error::PaddingLen { len: 4 }),
+        };
+        assert_eq!(sealed, expected);
     }
 }
 
@@ -293,6 +319,7 @@ fn content_type_zero_is_padding_in_tls_1_3() {
             content_type: 0,
             sequence: 0,
             payload_len: 1,
+            padding_len: 0,
         };
         let mut record = vec![0; suite.record_size(1)];
         let sealed = sealer("ring", suite).seal_from(frame, b"x", &mut record);

@@ -56,6 +56,7 @@ fn records() -> Result<(), Error> {
                 content_type,
                 sequence,
                 payload_len: payload.len(),
+                padding_len: 0,
             };
             let mut record = vec![0; expected.len()];
             provider::sealer(name, &keys, 0)?.seal_from(frame, &payload, &mut record)?;

@@ -42,11 +42,43 @@ fn all_ways_of_sealing_give_the_same_bytes() -> Result<(), Error> {
                     content_type: APPLICATION_DATA,
                     sequence: 7,
                     payload_len: len,
+                    padding_len: 0,
                 };
                 let mut record = vec![0xee; suite.record_size(len)];
                 record[suite.header_size()..][..len].copy_from_slice(&payload(len));
                 sealer.seal_in_place(frame, &mut record)?;
                 assert_eq!(record, expected, "{name} {suite:?} in place");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn padding_is_sealed_and_left_out() -> Result<(), Error> {
+    for suite in suites() {
+        if suite.version() != Version::Tls13 {
+            continue;
+        }
+        for &name in provider::names() {
+            for (payload_len, padding_len) in [(0, 1), (1, 15), (100, 4000), (16000, 384)] {
+                let frame = Frame {
+                    content_type: 22,
+                    sequence: 9,
+                    payload_len,
+                    padding_len,
+                };
+                let sealer = sealer(name, suite);
+                let mut record = vec![0xee; suite.record_size(payload_len + padding_len)];
+                sealer.seal_from(frame, &payload(payload_len), &mut record)?;
+                let mut in_place = vec![0xee; record.len()];
+                in_place[suite.header_size()..][..payload_len]
+                    .copy_from_slice(&payload(payload_len));
+                sealer.seal_in_place(frame, &mut in_place)?;
+                assert_eq!(in_place, record, "{name} {suite:?}");
+                let opened = opener(name, suite).open_in_place(9, &mut record)?;
+                assert_eq!(opened.content_type, 22);
+                assert_eq!(*opened.payload, payload(payload_len));
             }
         }
     }
@@ -60,6 +92,7 @@ fn headers_on_the_wire() -> Result<(), Error> {
             content_type: 21,
             sequence: 5,
             payload_len: 2,
+            padding_len: 0,
         };
         let mut record = vec![0; suite.record_size(2)];
         sealer("ring", suite).seal_from(frame, &[1, 0], &mut record)?;

@@ -82,6 +82,7 @@ pub(crate) fn seal(sealer: &dyn Seal, sequence: u64, payload: &[u8]) -> Result<V
         content_type: APPLICATION_DATA,
         sequence,
         payload_len: payload.len(),
+        padding_len: 0,
     };
     let mut record = vec![0xee; sealer.suite().record_size(payload.len())];
     sealer.seal_from(frame, payload, &mut record)?;
