@@ -43,6 +43,11 @@ pub(super) struct AioQueue {
 }
 
 impl AioQueue {
+    /// Whether every write has ended.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.framed.is_empty()
+    }
+
     /// Whether everything is framed: later writes may be.
     pub(super) fn is_framed(&self) -> bool {
         self.waiting.is_empty()

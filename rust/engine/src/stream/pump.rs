@@ -97,7 +97,9 @@ impl Stream {
                     } else {
                         state.buffer.put_back(sealed);
                     }
-                    self.frame_waiting(&mut state, false);
+                    if !state.aio.is_empty() {
+                        self.frame_waiting(&mut state, false);
+                    }
                     self.note_room(&state);
                     Step::Progress
                 }
