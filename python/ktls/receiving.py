@@ -7,20 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ktls.addressing import Addressing
-
 if TYPE_CHECKING:
+    import socket
+
     from _typeshed import WriteableBuffer
 
     from ktls._core import Stream
     from ktls.fragments import Fragmenting
 
 
-class Receiving(Addressing):
+class Receiving:
     """The methods of ``socket.socket`` that receive."""
 
     __slots__ = ()
 
+    _sock: socket.socket
     _stream: Stream | Fragmenting
     _selectable: bool
 

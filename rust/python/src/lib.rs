@@ -11,6 +11,7 @@ mod handshake;
 mod key_log;
 mod keys;
 mod limit;
+mod new_key;
 mod opener;
 mod pool;
 mod records;

@@ -8,16 +8,16 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ktls_engine::{
-    Data, Error, HostSocket, Manner, NewKey, Owner, Patience, Renewal, Stream as Engine,
+    Data, Error, HostSocket, Manner, Owner, Patience, Stream as Engine,
 };
-use ktls_record::Seal;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
 use crate::buffer::{self, Input};
 use crate::errors::os_error;
 use crate::keys::Keys;
 use crate::limit::{self, Limit, run};
+use crate::new_key::{Origin, check_frame_len, new_key};
 use crate::secret::Secret;
 use crate::{pool, sealer};
 
@@ -379,42 +379,6 @@ fn manner(flags: u32) -> Manner {
         more: flags & MSG_MORE != 0,
         ..Manner::DATA
     }
-}
-
-/// Where a key comes from, and so the one after it.
-#[derive(Clone, Copy)]
-struct Origin<'a> {
-    provider: Option<&'a str>,
-    secret: Option<&'a Secret>,
-}
-
-fn new_key(
-    keys: &Keys,
-    seal: Box<dyn Seal>,
-    sequence: u64,
-    max_frame_len: usize,
-    record_limit: Option<u64>,
-    origin: Origin<'_>,
-) -> PyResult<NewKey> {
-    check_frame_len(max_frame_len)?;
-    let mut new = NewKey::new(seal, sequence, max_frame_len).known_as(&keys.0);
-    if let Some(limit) = record_limit {
-        new = new.limited_to(limit);
-    }
-    if let Some(secret) = origin.secret {
-        let provider = origin.provider.unwrap_or("ring");
-        new = new.renewed_by(Renewal::new(keys.0.suite(), secret.value(), provider));
-    }
-    Ok(new)
-}
-
-fn check_frame_len(max_frame_len: usize) -> PyResult<()> {
-    if (1..=ktls_record::MAX_FRAME_LEN).contains(&max_frame_len) {
-        return Ok(());
-    }
-    Err(PyValueError::new_err(format!(
-        "max_frame_len {max_frame_len} is outside 1..=16384"
-    )))
 }
 
 /// Goes on until everything is accepted.

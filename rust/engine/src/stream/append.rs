@@ -147,31 +147,6 @@ impl Stream {
         self.put(state, data, manner.content_type)
     }
 
-    /// The same where a record is open, or will be.
-    #[cold]
-    fn place_beside(&self, state: &mut State, bytes: &[u8], manner: Manner) -> Result<bool> {
-        if bytes.len() > tunables::gather_max::get() {
-            return Ok(false);
-        }
-        let rest = &bytes[self.join(state, bytes, manner)?..];
-        if rest.is_empty() && !bytes.is_empty() {
-            return Ok(true);
-        }
-        let open_len = if state.leaves_open(manner) {
-            rest.len() % state.buffer.frame_len()
-        } else {
-            0
-        };
-        let (full, last) = rest.split_at(rest.len() - open_len);
-        if !full.is_empty() || bytes.is_empty() {
-            self.put(state, &Data::Borrowed(full), manner.content_type)?;
-        }
-        if !last.is_empty() {
-            self.join(state, last, manner)?;
-        }
-        Ok(true)
-    }
-
     /// Puts a whole write into the buffer: sealed if it is short and its turn has come, else as a reference. False: it is
     /// too long to be copied and there is no owner.
     pub(super) fn put(&self, state: &mut State, data: &Data<'_>, content_type: u8) -> Result<bool> {

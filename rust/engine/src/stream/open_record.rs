@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::state::State;
-use super::{Manner, Stream};
+use super::{Data, Manner, Stream};
 use crate::error::Result;
 use crate::frames::APPLICATION_DATA;
-use crate::{counters, gate};
+use crate::{counters, gate, tunables};
 
 impl Stream {
     /// From now on every write of application data leaves its last record open. Counted: each needs an
@@ -44,6 +44,37 @@ impl Stream {
     pub fn has_open_record(&self) -> bool {
         self.lock_unless_stale()
             .is_some_and(|state| state.buffer.has_open_record())
+    }
+
+    /// Puts a whole write for which there is room into the buffer, where a record is open or will be. False: it has to
+    /// go in pieces.
+    #[cold]
+    pub(super) fn place_beside(
+        &self,
+        state: &mut State,
+        bytes: &[u8],
+        manner: Manner,
+    ) -> Result<bool> {
+        if bytes.len() > tunables::gather_max::get() {
+            return Ok(false);
+        }
+        let rest = &bytes[self.join(state, bytes, manner)?..];
+        if rest.is_empty() && !bytes.is_empty() {
+            return Ok(true);
+        }
+        let open_len = if state.leaves_open(manner) {
+            rest.len() % state.buffer.frame_len()
+        } else {
+            0
+        };
+        let (full, last) = rest.split_at(rest.len() - open_len);
+        if !full.is_empty() || bytes.is_empty() {
+            self.put(state, &Data::Borrowed(full), manner.content_type)?;
+        }
+        if !last.is_empty() {
+            self.join(state, last, manner)?;
+        }
+        Ok(true)
     }
 
     /// Puts the beginning of a write where an open record wants it: into the record that is open, or, if the write
