@@ -1,8 +1,10 @@
 """Instructions of the send path, counted under callgrind and compared with ``instructions.json``.
 
-Seconds on a shared machine are noise; the same build runs the same instructions every time.  What
-is counted is ``rust/engine/examples/instructions.rs``.  Valgrind shows programs a CPU with AES-NI
-and without VAES, so the counts say nothing about speed, only that a change made the way longer.
+Seconds on a shared machine are noise; the same source and compiler run the same instructions every
+time, in any directory and on any x86-64 CPU with AVX2: valgrind shows programs one CPU, with AES-NI
+and without VAES, and ENVIRONMENT is all that the program inherits.  So the counts say nothing about
+speed, only that a change made the way longer.  What is counted is
+``rust/engine/examples/instructions.rs``.
 
     python instruction_gate.py compare PROGRAM
     python instruction_gate.py renew PROGRAM --reason "why the way became longer"
@@ -11,6 +13,7 @@ and without VAES, so the counts say nothing about speed, only that a change made
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +25,8 @@ BASELINE = Path(__file__).with_name("instructions.json")
 TOLERANCE_PERCENT = 3
 """By how much a count may grow or shrink before somebody has to say why."""
 
+# libc's plainest way to copy, which it would otherwise choose by the CPU.
+ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-AVX_Fast_Unaligned_Load,-ERMS"}
 COLLECTED = "instructions::counted"
 PROVIDERS = ("ring", "aws-lc")
 OPERATIONS = ("seal {}", "send {} 64", "send {} 1024", "send {} 16384", "send {} 262144")
@@ -34,20 +39,22 @@ def operations() -> list[str]:
 
 def count(program: str, operation: str) -> int:
     """Instructions of one operation.  RuntimeError with the program's words when it fails."""
+    valgrind = shutil.which("valgrind")
+    if valgrind is None:
+        raise RuntimeError("valgrind was not found: apt-get install valgrind")
     with tempfile.TemporaryDirectory(prefix="ktls-callgrind-") as directory:
         out = Path(directory, "out")
         command = [
-            "valgrind",
+            valgrind,
             "--tool=callgrind",
             f"--callgrind-out-file={out}",
             f"--toggle-collect={COLLECTED}",
             program,
             *operation.split(),
         ]
-        try:
-            ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-        except FileNotFoundError:
-            raise RuntimeError("valgrind was not found: apt-get install valgrind") from None
+        ran = subprocess.run(
+            command, capture_output=True, text=True, timeout=300, check=False, env=ENVIRONMENT
+        )
         if ran.returncode:
             raise RuntimeError(f"{operation}: {ran.stderr.strip().splitlines()[-1:]}")
         return total(out.read_text())
@@ -117,6 +124,7 @@ def compare(
                 f"the baseline was counted with {words}, this with {tools.get(name)}",
                 file=sys.stderr,
             )
+    print("counts do not vary by chance: the code changed, or a tool named above", file=sys.stderr)
     print('meant so? `make instructions-baseline REASON="..."`', file=sys.stderr)
     return 1
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -36,6 +37,7 @@ def test_a_closed_gate_says_why_and_how_to_renew(capsys: pytest.CaptureFixture[s
     err = capsys.readouterr().err
     assert "send ring 64: 3,000 instructions, +50.0%" in err
     assert "make instructions-baseline REASON=" in err
+    assert "counts do not vary by chance" in err
     assert "counted with" not in err
 
 
@@ -59,6 +61,21 @@ def test_a_baseline_needs_a_reason() -> None:
     with pytest.raises(SystemExit, match="needs a reason"):
         gate.main(["renew", "/nonexistent/program"])
     assert gate.renewed(BASELINE, TOOLS, " longer  ") == DOCUMENT | {"reason": "longer"}
+
+
+def test_a_program_inherits_nothing_but_what_is_fixed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate.shutil, "which", lambda name: f"/usr/bin/{name}")
+    inherited: list[dict[str, str]] = []
+
+    def run(command: list[str], *, env: dict[str, str], **_: object) -> SimpleNamespace:
+        inherited.append(env)
+        out = next(word for word in command if word.startswith("--callgrind-out-file="))
+        Path(out.partition("=")[2]).write_text("events: Ir\ntotals: 2702\n")
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(gate.subprocess, "run", run)
+    assert gate.count("program", "send ring 64") == 2702
+    assert [sorted(environment) for environment in inherited] == [["GLIBC_TUNABLES"]]
 
 
 def test_the_total_is_read_from_a_profile() -> None:
