@@ -1,11 +1,14 @@
 """`openssl s_client` and `s_server` as peers: processes that are spoken to by their pipes."""
 
+import array
+import fcntl
 import os
 import re
 import select
 import socket
 import ssl
 import subprocess
+import termios
 import time
 from pathlib import Path
 from typing import Self
@@ -30,24 +33,34 @@ class Process:
         )
 
     def say(self, text: str) -> None:
-        """One write: the commands of openssl are single letters at the beginning of one."""
+        """One read there: the commands of openssl are single letters at the beginning of one."""
         assert self._process.stdin is not None
         self._process.stdin.write(text.encode())
-        time.sleep(0.1)  # The next write must be another read there.
+        end = time.monotonic() + TIMEOUT
+        while _unread_count(self._process.stdin.fileno()):
+            assert time.monotonic() < end, f"{text!r} was not read: {self.output!r}"
+            assert self._process.poll() is None, f"ended before {text!r}: {self.output!r}"
+            self._read_for(0.01)
 
     def read_until(self, words: bytes) -> bytes:
         """Return all output so far, once `words` is in it."""
-        assert self._process.stdout is not None
         end = time.monotonic() + TIMEOUT
         while words not in self.output:
             left = end - time.monotonic()
             assert left > 0, f"{words!r} is not in {self.output!r}"
-            ready, _, _ = select.select([self._process.stdout], [], [], left)
-            if ready:
-                data = os.read(self._process.stdout.fileno(), 65536)
-                assert data, f"ended without {words!r}: {self.output!r}"
-                self.output += data
+            ended = self._read_for(left)
+            assert not ended, f"ended without {words!r}: {self.output!r}"
         return self.output
+
+    def _read_for(self, seconds: float) -> bool:
+        """Keep what it says next, waiting so long at most; whether it has closed its output."""
+        assert self._process.stdout is not None
+        ready, _, _ = select.select([self._process.stdout], [], [], seconds)
+        if not ready:
+            return False
+        data = os.read(self._process.stdout.fileno(), 65536)
+        self.output += data
+        return not data
 
     def stop(self) -> None:
         """End it, and keep the rest of what it said."""
@@ -102,3 +115,10 @@ class OpenSSLServer(Process):
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _unread_count(pipe: int) -> int:
+    """Bytes in a pipe that its reader has not taken yet; either end may ask."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]

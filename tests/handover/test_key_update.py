@@ -2,14 +2,17 @@
 
 import errno
 import os
-import threading
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from handover.openssl import OpenSSLClient, OpenSSLServer
-from handover.pairs import assert_ours, end, exchange, pair, receive, sequence
-from ktls import KTLSError, sysctl
+from handover.openssl import OpenSSLClient, OpenSSLServer, Process
+from handover.pairs import TIMEOUT, assert_ours, end, exchange, pair, receive, sequence
+from ktls import KTLSError, TLSSocket, sysctl
+
+COMMENTS = re.compile(rb"KEYUPDATE\n|SSL_do_handshake -> 1\n|Read BLOCK\n")
+"""What openssl says of itself amid the data."""
 
 
 def rekeys() -> int:
@@ -83,37 +86,52 @@ def test_at_the_limit_in_1_2(make_context, ten_records: None) -> None:
 def test_peer_client_while_data_flows(make_context, kind: str) -> None:
     """`openssl s_client` updates its keys while our server sends; K asks for the same."""
     context = make_context(True, version="1.3", prepared=True)
-    before = rekeys()
     with OpenSSLClient(context, "-tls1_3") as (own, client):
-        assert_ours(own)
-        blocks = [f"block {n} {os.urandom(5000).hex()}\n".encode() for n in range(60)]
-        sender = threading.Thread(target=lambda: [own.sendall(block) for block in blocks])
-        sender.start()
-        for number in range(4):
-            client.say(f"{kind}\n")
-            client.say(f"line {number}\n")
-            line = f"line {number}\n".encode()
-            assert receive(own, len(line)) == line
-        sender.join()
-        own.sendall(b"the end\n")
-        client.read_until(b"the end\n")
-        sent = b"".join(blocks)
-        assert sent in client.output.replace(b"KEYUPDATE\n", b"")
-        # Requests that come while nothing is written may be answered together (RFC 8446 §4.6.3).
-        assert rekeys() - before in (range(1, 5) if kind == "K" else [0])
+        update_while_data_flows(own, client, kind)
 
 
 @pytest.mark.parametrize("kind", ["K", "k"])
 def test_peer_server_while_data_flows(make_context, openssl_server, kind: str) -> None:
+    """The same by `openssl s_server` while our client sends."""
+    client = make_context(False, version="1.3", prepared=True)
+    with openssl_server.connect(client) as own:
+        update_while_data_flows(own, openssl_server, kind)
+
+
+def update_while_data_flows(own: TLSSocket, peer: Process, kind: str) -> None:
+    """Four updates by the peer, each with blocks of ours before and behind it on the wire."""
+    assert_ours(own)
+    before = rekeys()
+    blocks = [f"<block {number}> {os.urandom(5000).hex()}\n".encode() for number in range(200)]
+    with ThreadPoolExecutor(1) as pool:
+        sent = pool.submit(lambda: [own.sendall(block) for block in blocks])
+        for number in range(4):
+            peer.read_until(f"<block {number * 40}>".encode())
+            assert f"<block {len(blocks) - 1}>".encode() not in peer.output
+            peer.say(f"{kind}\n")
+            line = f"line {number}\n".encode()
+            peer.say(line.decode())
+            assert receive(own, len(line)) == line
+        peer.read_until(blocks[-1])
+        sent.result(TIMEOUT)
+    own.sendall(b"the end\n")
+    peer.read_until(b"the end\n")
+    assert b"".join(blocks) in COMMENTS.sub(b"", peer.output)
+    # Requests that come while nothing is written may be answered together (RFC 8446 §4.6.3).
+    assert rekeys() - before in (range(1, 5) if kind == "K" else [0])
+
+
+def test_peer_server_between_writes(make_context, openssl_server) -> None:
+    """Each request is answered before the next thing is said."""
     client = make_context(False, version="1.3", prepared=True)
     before = rekeys()
     with openssl_server.connect(client) as own:
         assert_ours(own)
         for number in range(4):
-            openssl_server.say(f"{kind}\n")
+            openssl_server.say("K\n")
             openssl_server.say(f"line {number}\n")
             line = f"line {number}\n".encode()
             assert receive(own, len(line)) == line
             own.sendall(f"echo {number}\n".encode())
             openssl_server.read_until(f"echo {number}\n".encode())
-        assert rekeys() - before == (4 if kind == "K" else 0)
+            assert rekeys() - before == number + 1
