@@ -124,6 +124,9 @@ tools:
 	  echo "make: cargo was not found; install a Rust toolchain, 1.85 or later (https://rustup.rs)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "make: $(PYTHON) is missing or older than 3.11; install Python 3.11 or later, or name one: make PYTHON=python3.12" >&2; exit 1; }
+	@cargo --version | $(PYTHON) -c 'import sys; version = sys.stdin.read().split()[1].split(".")[:2]; \
+	  sys.exit([int(part) for part in version] < [1, 85])' || { \
+	  echo "make: $$(cargo --version) is too old; install a Rust toolchain, 1.85 or later (https://rustup.rs)" >&2; exit 1; }
 
 # pip itself first: dependency groups need 25.1.
 $(VENV)/pip: | tools
