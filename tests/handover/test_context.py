@@ -1,9 +1,11 @@
 """`prepare`: what it sets, what it keeps, and what it says when that was changed."""
 
+import errno
 import os
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -167,12 +169,49 @@ def test_datagram_socket(make_context) -> None:
         wrap_socket(sock, make_context(True, prepared=True), server_side=True)
 
 
-def test_unix_socket(make_context) -> None:
-    near, far = socket.socketpair()
-    with near, far:
-        with pytest.raises(OSError, match="TCP"):
+@pytest.mark.parametrize("connected", [False, True], ids=["unconnected", "connected"])
+def test_unix_socket(make_context, connected: bool) -> None:
+    near, far = socket.socketpair() if connected else (socket.socket(socket.AF_UNIX), None)
+    with near, far or nullcontext():
+        with pytest.raises(OSError, match="not a TCP socket: AF_UNIX, SOCK_STREAM") as caught:
             wrap_socket(near, make_context(True, prepared=True), server_side=True)
+        assert caught.value.errno == errno.EINVAL
         assert near.fileno() >= 0
+        if far is not None:
+            far.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                far.recv(1)
+
+
+@pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
+def test_closed_socket(make_context, server_side: bool) -> None:
+    sock = socket.socket()
+    sock.close()
+    name = None if server_side else "localhost"
+    with pytest.raises(OSError, match="the socket is closed; pass an open one") as caught:
+        wrap_socket(
+            sock,
+            make_context(server_side, prepared=True),
+            server_side=server_side,
+            server_hostname=name,
+        )
+    assert caught.value.errno == errno.EBADF
+
+
+def test_descriptors_do_not_leak_from_refusals(make_context) -> None:
+    context = make_context(True)
+    near, far = tcp_pair()
+    with near, far:
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(20):
+            with pytest.raises(HandoverError, match="not prepared"):
+                wrap_socket(near, context, server_side=True)
+            with pytest.raises(ValueError, match="client mode"):
+                wrap_socket(near, prepare(make_context(True)), True, server_hostname="localhost")
+        # Those of connections that other tests closed may have drained meanwhile.
+        assert len(os.listdir("/proc/self/fd")) <= before
+        near.sendall(b"still plain")
+        assert far.recv(100) == b"still plain"
 
 
 def test_stock_ssl_socket_is_refused(make_context) -> None:

@@ -5,6 +5,7 @@ import socket
 import ssl
 
 from ktls.socket import Socket
+from ktls.tcp import require_tcp
 
 from .handshake import Handshake
 from .reader import Reader
@@ -70,13 +71,19 @@ def check_arguments(
     server_hostname: str | None,
     session: ssl.SSLSession | None,
 ) -> None:
-    """Raise what `SSLContext.wrap_socket` raises; TypeError for anything but a plain socket."""
+    """Raise what `SSLContext.wrap_socket` raises; TypeError for anything but a plain socket.
+
+    OSError EBADF for a closed one, EINVAL for one that is not TCP.
+    """
     if not isinstance(sock, socket.socket):
         raise TypeError(f"a socket.socket is needed, not {type(sock).__name__}")
     if isinstance(sock, ssl.SSLSocket):
         raise TypeError("an ssl.SSLSocket makes its own handshake: wrap the plain socket")
+    if sock.fileno() < 0:
+        raise OSError(errno.EBADF, "the socket is closed; pass an open one")
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
         raise NotImplementedError("only stream sockets are supported")
+    require_tcp(sock)
     if server_side and server_hostname:
         raise ValueError("server_hostname can only be specified in client mode")
     if server_side and session is not None:
