@@ -6,8 +6,15 @@ from collections.abc import Iterator
 
 import pytest
 import trustme
+from hypothesis import HealthCheck, settings
 
 import ktls
+
+# A busy machine is no failure: neither the time of an example nor that of inventing one counts.
+settings.register_profile(
+    "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any machine")
 
 
 @pytest.fixture(autouse=True)

@@ -312,7 +312,8 @@ def test_dontwait_on_a_blocking_socket(make_link: MakeLink) -> None:
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     suite=st.sampled_from(SUITES),
