@@ -117,6 +117,29 @@ def test_not_modified(fields: dict[str, str], expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, False),
+        ({"If-Match": '"1-2"'}, False),
+        ({"If-Match": '"x", "1-2"'}, False),
+        ({"If-Match": "*"}, False),
+        ({"If-Match": 'W/"1-2"'}, True),
+        ({"If-Match": '"1-3"'}, True),
+        ({"If-Match": ""}, True),
+        ({"If-Unmodified-Since": DATE}, False),
+        ({"If-Unmodified-Since": EARLIER}, True),
+        ({"If-Unmodified-Since": "yesterday"}, False),
+        ({"If-Unmodified-Since": EARLIER, "If-Match": '"1-2"'}, False),
+    ],
+)
+def test_precondition_failed(fields: dict[str, str], expected: bool) -> None:
+    message = Message()
+    for name, value in fields.items():
+        message[name] = value
+    assert VALIDATORS.precondition_failed(message) is expected
+
+
+@pytest.mark.parametrize(
     ("if_range", "expected"),
     [
         (None, True),

@@ -99,6 +99,19 @@ def test_validators_give_304(fetch: Fetch) -> None:
         assert again.headers["etag"] == first.headers["etag"]
 
 
+def test_conditions_that_fail_give_412(fetch: Fetch) -> None:
+    """What a download asks for that must go on with the same file."""
+    first = fetch("/data.bin", "--head")
+    same = fetch("/data.bin", "--range", "5-9", "--header", f"If-Match: {first.headers['etag']}")
+    assert (same.status, len(same.body)) == (206, 5)
+    for condition in (
+        'If-Match: "other"',
+        "If-Unmodified-Since: Sun, 06 Nov 1994 08:49:37 GMT",
+    ):
+        reply = fetch("/data.bin", "--range", "5-9", "--header", condition)
+        assert (reply.status, reply.body) == (412, b"412 Precondition Failed\n")
+
+
 def test_if_range(fetch: Fetch) -> None:
     etag = fetch("/data.bin", "--head").headers["etag"]
     same = fetch("/data.bin", "--range", "0-9", "--header", f"If-Range: {etag}")
@@ -214,8 +227,12 @@ def test_pipelined_requests_are_answered_in_order(server: ServerProcess, authori
         (b"nonsense\r\n\r\n", b"400"),
         (b"GET /page.html HTTP/7.0\r\n\r\n", b"505"),
         (b"BREW /page.html HTTP/1.1\r\n\r\n", b"501"),
-        (b"GET page.html HTTP/1.1\r\nConnection: close\r\n\r\n", b"400"),
-        (b"GET http://[ HTTP/1.1\r\nConnection: close\r\n\r\n", b"400"),
+        (b"GET page.html HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"400"),
+        (b"GET http://[ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"400"),
+        (b"GET http://x/page.html HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", b"200"),
+        (b"GET /page.html HTTP/1.1\r\nConnection: close\r\n\r\n", b"400"),
+        (b"GET /page.html HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", b"400"),
+        (b"GET /page.html HTTP/1.0\r\n\r\n", b"200"),
         (b"GET /" + b"x" * 70_000 + b" HTTP/1.1\r\n\r\n", b"414"),
         (b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 200 + b"\r\n", b"431"),
         (b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 30_000 + b"\r\n") * 5 + b"\r\n", b"431"),

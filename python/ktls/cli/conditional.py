@@ -32,6 +32,15 @@ class Validators:
         """The validators of a file's present state."""
         return cls(f'"{status.st_mtime_ns:x}-{status.st_size:x}"', int(status.st_mtime))
 
+    def precondition_failed(self, headers: Message) -> bool:
+        """Whether a request with these headers is answered by 412 (RFC 9110 §13.2.2)."""
+        wanted = headers.get("If-Match")
+        if wanted is not None:
+            # If-Unmodified-Since does not count beside it, and the comparison is the strong one.
+            return wanted.strip() != "*" and self.etag not in _strong_tags(wanted)
+        since = _seconds(headers.get("If-Unmodified-Since"))
+        return since is not None and self.last_modified > since
+
     def not_modified(self, headers: Message) -> bool:
         """Whether GET or HEAD with these headers is answered by 304 (RFC 9110 §13.2.2)."""
         wanted = headers.get("If-None-Match")
@@ -71,6 +80,10 @@ def select_range(header: str | None, size: int) -> range | None:
     if first >= size:
         raise UnsatisfiableRangeError
     return range(first, min(last + 1, size))
+
+
+def _strong_tags(header: str) -> set[str]:
+    return {tag for tag in _TAG.findall(header) if not tag.startswith("W/")}
 
 
 def _position(digits: str) -> int:

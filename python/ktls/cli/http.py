@@ -127,7 +127,7 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
             target = urllib.parse.urlsplit(self.path)
         except ValueError:
             target = urllib.parse.SplitResult("", "", "", "", "")
-        if not target.path.startswith("/"):
+        if not target.path.startswith("/") or not self._names_host():
             self._say(HTTPStatus.BAD_REQUEST)
             return
         try:
@@ -154,6 +154,11 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
         with file:
             self._send_file(file, self.guess_type(resolved))
 
+    def _names_host(self) -> bool:
+        """Whether there is one Host field, as HTTP/1.1 asks for (RFC 9112 §3.2)."""
+        hosts = self.headers.get_all("Host", [])
+        return len(hosts) == 1 or (not hosts and self.request_version == "HTTP/1.0")
+
     def _resolve(self, location: str) -> str:
         """`location` without links; FileNotFoundError when that is not in the directory."""
         resolved, root = os.path.realpath(location), str(self.server.directory)
@@ -178,6 +183,9 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
             ("Last-Modified", formatdate(validators.last_modified, usegmt=True)),
             ("Accept-Ranges", "bytes"),
         ]
+        if validators.precondition_failed(self.headers):
+            self._say(HTTPStatus.PRECONDITION_FAILED)
+            return
         if validators.not_modified(self.headers):
             self._send_header(HTTPStatus.NOT_MODIFIED, common)
             return
