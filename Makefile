@@ -122,6 +122,8 @@ clean:
 tools:
 	@command -v cargo >/dev/null 2>&1 || { \
 	  echo "make: cargo was not found; install a Rust toolchain, 1.85 or later (https://rustup.rs)" >&2; exit 1; }
+	@command -v cc >/dev/null 2>&1 || { \
+	  echo "make: cc was not found; install a C compiler (on Debian: apt-get install gcc libc6-dev)" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	  echo "make: $(PYTHON) is missing or older than 3.11; install Python 3.11 or later, or name one: make PYTHON=python3.12" >&2; exit 1; }
 	@cargo --version | $(PYTHON) -c 'import sys; version = sys.stdin.read().split()[1].split(".")[:2]; \

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+import ktls
 from cli.server_process import ServerProcess, eventually, write_random
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,9 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 FILE_SIZE = 3_000_000
 
 _BLOCK = re.compile(r"^```python *(?P<kind>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+_NODE = re.compile(r"\b(?:kern\.ipc\.\w+|stats)\.[\w.]*\w")
+ABSENT = {"kern.ipc.tls.ifnet", "stats.ocf", "stats.sw_tx_pending"}
+"""Upstream's nodes of which the documents say that they are not here."""
 _LINK = re.compile(r"\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)")
 
 
@@ -139,6 +143,13 @@ def test_every_block_has_a_kind_that_is_run() -> None:
 def test_links_lead_somewhere(document: Path) -> None:
     for target in _LINK.findall(document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nodes_that_are_named_exist(document: Path) -> None:
+    for name in _NODE.findall(document.read_text()):
+        if name not in ABSENT:
+            assert name in ktls.sysctl or f"kern.ipc.tls.{name}" in ktls.sysctl, name
 
 
 def test_example_of_the_readme_is_short() -> None:

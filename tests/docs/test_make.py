@@ -14,7 +14,7 @@ REMEDY = "install a Rust toolchain, 1.85 or later (https://rustup.rs)"
 
 @pytest.fixture
 def programs(tmp_path: Path) -> Path:
-    """A directory with all programs that the machine has."""
+    """A directory with all programs that the machine has; the compilers would do nothing."""
     directory = tmp_path / "bin"
     directory.mkdir()
     for name in NEEDED:
@@ -22,6 +22,8 @@ def programs(tmp_path: Path) -> Path:
         assert found is not None, name
         (directory / name).symlink_to(found)
     (directory / "python3").symlink_to(sys.executable)
+    put(directory, "cc", "exit 1")
+    put(directory, "cargo", "echo 'cargo 1.85.0 (d73d2caf9 2024-12-31)'")
     return directory
 
 
@@ -52,6 +54,7 @@ def refusal(programs: Path, *assignments: str) -> str:
 
 
 def test_without_cargo(programs: Path) -> None:
+    (programs / "cargo").unlink()
     assert refusal(programs) == f"make: cargo was not found; {REMEDY}"
 
 
@@ -61,9 +64,13 @@ def test_with_an_old_cargo(programs: Path) -> None:
     assert said == f"make: cargo 1.63.0 (fd9c4297c 2022-07-01) is too old; {REMEDY}"
 
 
+def test_without_a_c_compiler(programs: Path) -> None:
+    (programs / "cc").unlink()
+    assert refusal(programs).startswith("make: cc was not found; install a C compiler")
+
+
 @pytest.mark.parametrize("is_there", [False, True], ids=["missing", "old"])
 def test_without_a_python_that_will_do(programs: Path, is_there: bool) -> None:
-    put(programs, "cargo", "echo 'cargo 1.85.0 (d73d2caf9 2024-12-31)'")
     if is_there:
         put(programs, "python3.9", "exit 1  # as the question for its version does")
     said = refusal(programs, "PYTHON=python3.9")
