@@ -116,7 +116,8 @@ def test_slow_clients_cost_a_bounded_memory(
         ask(client, "/file.bin")
         clients.append(client)
     assert_served(server, authority, directory)
-    eventually(lambda: server.thread_count() == threads + len(clients))
+    # That of the one who was served may not have ended when the threads were counted.
+    eventually(lambda: server.thread_count() >= threads + len(clients) - 1)
     grown = server.rss_size() - memory
     assert grown < BASE_SIZE + len(clients) * CLIENT_SIZE
     for client in clients:
