@@ -116,6 +116,8 @@ def test_writing_goes_on_after_the_peers_close_notify(make_context) -> None:
             other.unwrap()
         assert own.recv(10) == b""
         own.sendall(b"still here")
+        other.settimeout(TIMEOUT)
+        assert receive(other, 10) == b"still here"
 
 
 def test_stream_that_ends_without_close_notify(contexts, server_side: bool) -> None:

@@ -6,8 +6,12 @@ import ssl
 import pytest
 
 from handover.pairs import assert_ours, exchange, pair, tcp_pair
+from handover.relay import Relay
 from ktls import HandoverError, Mode
 from ktls.handover import prepare, wrap_socket
+from ktls.handover.records import split_records
+
+HANDSHAKE, CLIENT_HELLO = 22, 1
 
 
 def test_hello_retry_request(make_context, server_side: bool) -> None:
@@ -16,9 +20,13 @@ def test_hello_retry_request(make_context, server_side: bool) -> None:
     theirs = make_context(not server_side, version="1.3")
     (ours if server_side else theirs).set_ecdh_curve("secp384r1")
     prepare(ours)
-    with pair(ours, theirs, server_side=server_side) as (own, other):
+    with Relay() as relay, relay.pair(ours, theirs, server_side=server_side) as (own, other):
         assert_ours(own)
         exchange(own, other)
+        sent_by_client = bytes(relay.to_us if server_side else relay.from_us)
+        records = list(split_records(sent_by_client))
+    hellos = [record for record in records if record[0] == HANDSHAKE and record[5] == CLIENT_HELLO]
+    assert len(hellos) == 2
 
 
 def test_alpn(contexts, server_side: bool) -> None:
