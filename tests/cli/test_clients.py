@@ -5,6 +5,7 @@ The bound that is stated and asserted: a client that does not read costs at most
 
 import os
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable
@@ -42,6 +43,34 @@ def assert_served(server: ServerProcess, authority: object, directory: Path) -> 
     assert reply.body == (directory / "file.bin").read_bytes()
 
 
+def took_byte_by_byte(
+    server: ServerProcess, context: ssl.SSLContext, done: threading.Event
+) -> bytes:
+    """The file, fetched by a client that takes a byte per second off TCP until `done`."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname="127.0.0.1")
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(PATIENCE_S)
+        sock.connect(server.address)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                sock.sendall(outgoing.read())
+                incoming.write(sock.recv(65536))
+        tls.write(b"GET /file.bin?trickle HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        sock.sendall(outgoing.read())
+        while not done.wait(1):
+            incoming.write(sock.recv(1))
+        while chunk := sock.recv(65536):
+            incoming.write(chunk)
+    incoming.write_eof()
+    answer = b"".join(iter(lambda: tls.read(1 << 20), b""))
+    return answer.partition(b"\r\n\r\n")[2]
+
+
 def reset(sock: socket.socket) -> None:
     """Vanish: a reset instead of a goodbye."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -60,7 +89,7 @@ def test_others_do_not_notice_the_slow_the_gone_and_the_mad(
     threads, descriptors = server.thread_count(), server.descriptor_count()
     memory = server.rss_size()
     done = threading.Event()
-    received = bytearray()
+    received, trickled = bytearray(), bytearray()
 
     def crawl() -> None:
         with connect(server, context, rcvbuf=4096) as client:
@@ -74,8 +103,12 @@ def test_others_do_not_notice_the_slow_the_gone_and_the_mad(
                     done.wait(1)
         done.set()
 
-    crawler = threading.Thread(target=crawl)
-    crawler.start()
+    def trickle() -> None:
+        trickled.extend(took_byte_by_byte(server, context, done))
+
+    slow = [threading.Thread(target=crawl), threading.Thread(target=trickle)]
+    for thread in slow:
+        thread.start()
     rounds = 0
     while not done.wait(2):
         rounds += 1
@@ -92,10 +125,12 @@ def test_others_do_not_notice_the_slow_the_gone_and_the_mad(
         assert_served(server, authority, directory)
         for client in (silent, mad, half):
             client.close()
-        assert server.rss_size() < memory + BASE_SIZE + 5 * CLIENT_SIZE
-    crawler.join()
+        assert server.rss_size() < memory + BASE_SIZE + 6 * CLIENT_SIZE
+    for thread in slow:
+        thread.join()
     assert rounds >= 10
     assert bytes(received) == data[:60]
+    assert bytes(trickled) == data
     eventually(lambda: server.thread_count() <= threads)
     eventually(lambda: server.descriptor_count() <= descriptors)
     assert len(server.responses("/file.bin?other")) == rounds + 1
