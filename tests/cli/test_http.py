@@ -1,12 +1,14 @@
 """What the server answers to curl, and to requests that curl would not make."""
 
 import os
+import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cli.conftest import curl
 from cli.server_process import ServerProcess, ask, client_context, connect, eventually
 
 Fetch = Callable[..., object]
@@ -191,6 +193,23 @@ def test_refused_upload_still_reads_the_answer(fetch: Fetch, tmp_path: Path) -> 
     upload.write_bytes(bytes(300_000))
     reply = fetch("/data.bin", "--data-binary", f"@{upload}")
     assert (reply.status, reply.headers["connection"]) == (405, "close")
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_called_missing(
+    server: ServerProcess, authority: object
+) -> None:
+    pid = server.process.pid
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    url = server.url + "page.html"
+    with connect(server, client_context(authority.root)) as client:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+        try:
+            ask(client, "/page.html", "Connection: close")
+            answer = client.makefile("rb").read()
+        finally:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert curl(authority, url).status == 200
 
 
 def test_keep_alive_serves_many_on_one_connection(

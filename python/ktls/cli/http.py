@@ -7,6 +7,7 @@ Paths: nothing outside the directory is served.  A symbolic link is followed whe
 lies inside, and is 404 otherwise.  Only regular files and directories are served.
 """
 
+import errno
 import http.server
 import io
 import os
@@ -24,6 +25,9 @@ from ktls.cli.request import HeaderTooLargeError, RequestReader
 if TYPE_CHECKING:
     from ktls import TLSSocket
     from ktls.cli.server import FileServer
+
+RESOURCES_SHORT = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""Errors that say nothing about what was asked for, and pass."""
 
 _INDEX_NAMES = ("index.html", "index.htm")
 _OPEN_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW
@@ -147,9 +151,10 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
         except PermissionError:
             self._say(HTTPStatus.FORBIDDEN)
             return
-        except (OSError, ValueError):
-            # Not there, outside, a name too long or with a zero byte, a loop of links, a pipe.
-            self._say(HTTPStatus.NOT_FOUND)
+        except (OSError, ValueError) as error:
+            short = isinstance(error, OSError) and error.errno in RESOURCES_SHORT
+            # Otherwise not there, outside, a name too long or with a zero byte, a loop, a pipe.
+            self._say(HTTPStatus.SERVICE_UNAVAILABLE if short else HTTPStatus.NOT_FOUND)
             return
         with file:
             self._send_file(file, self.guess_type(resolved))

@@ -18,10 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ktls
-from ktls.cli.http import FileHandler
+from ktls.cli.http import RESOURCES_SHORT, FileHandler
 from ktls.cli.report import Response
-
-_RESOURCES_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             return self.socket.accept()
         except OSError as error:
             self._free.release()
-            if error.errno in _RESOURCES_SHORT:
+            if error.errno in RESOURCES_SHORT:
                 # The connection stays in the queue: without a pause this would spin until one ends.
                 self.note(f"cannot accept: {error.strerror}")
                 time.sleep(0.2)
