@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 _BLOCK_LEN = 16 << 20
@@ -22,18 +23,25 @@ def make(directory: Path, size: int) -> Path:
     return path
 
 
-def drop(path: str) -> None:
+def drop(path: str, patience_s: float = 5.0) -> None:
     """Take the file out of the page cache.
 
-    RuntimeError when it stays, or when nobody can say: a file system in memory, say.
+    RuntimeError when it stays, or when nobody can say: a file system in memory, say.  Pages that
+    `sendfile` gave to a connection stay until its last byte was read; that is waited for.
     """
+    end = time.monotonic() + patience_s
     fd = os.open(path, os.O_RDONLY)
     try:
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        try:
-            cached = _cached(fd)
-        except OSError as error:
-            raise RuntimeError(f"preadv2 with RWF_NOWAIT: {error.strerror}; {_REMEDY}") from None
+        while True:
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            try:
+                cached = _cached(fd)
+            except OSError as error:
+                why = f"preadv2 with RWF_NOWAIT: {error.strerror}; {_REMEDY}"
+                raise RuntimeError(why) from None
+            if not cached or time.monotonic() >= end:
+                break
+            time.sleep(0.02)
         # The look itself may have begun to read.
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
     finally:
