@@ -167,8 +167,9 @@ $(VENV)/linted: pyproject.toml $(VENV)/pip
 	$(BIN)/pip install --quiet --group lint
 	@touch $@
 
+# Pinned like the linters: a newer one may ask for a newer compiler.
 $(CACHE)/bin/cargo-deny: | tools
-	cargo install --locked --quiet --root $(CACHE) cargo-deny
+	cargo install --locked --quiet --root $(CACHE) cargo-deny@0.20.2
 
 $(CACHE)/bin/cargo-fuzz: | tools
-	cargo install --locked --quiet --root $(CACHE) cargo-fuzz
+	cargo install --locked --quiet --root $(CACHE) cargo-fuzz@0.13.2
