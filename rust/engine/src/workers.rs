@@ -293,10 +293,15 @@ impl Pool {
         }
     }
 
-    /// Hands a claim whose file is not in memory to a thread that may wait.
-    pub(crate) fn read_cold(&self, stream: &Arc<Stream>, claim: Claim, pages: Pages) {
-        let Some(threads) = self.threads.get() else {
-            return;
+    /// Hands a claim whose file is not in memory to a thread that may wait; gives it back when there is none.
+    pub(crate) fn read_cold(
+        self: &Arc<Self>,
+        stream: &Arc<Stream>,
+        claim: Claim,
+        pages: Pages,
+    ) -> core::result::Result<(), (Claim, Pages)> {
+        let Ok(threads) = self.started(cpu_count(), false) else {
+            return Err((claim, pages));
         };
         let index = self.next_cold.fetch_add(1, Ordering::Relaxed) % threads.cold.len();
         let read = ColdRead {
@@ -306,6 +311,7 @@ impl Pool {
         };
         // The receiver lives as long as the process.
         let _ = lock(&threads.cold[index]).send(read);
+        Ok(())
     }
 
     /// Looks for something for `kern.ipc.tls.spin_us`; on one processor that would keep the other thread away.

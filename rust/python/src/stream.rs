@@ -7,9 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ktls_engine::{
-    Data, Error, HostSocket, Manner, Owner, Patience, Stream as Engine,
-};
+use ktls_engine::{Data, Error, HostSocket, Manner, Owner, Patience, Stream as Engine};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 

@@ -123,7 +123,7 @@ impl Stream {
             return;
         }
         loop {
-            let (guard, step) = self.step(state, Role::Caller);
+            let (guard, step) = self.step(state, Role::Caller { may_wait: false });
             state = guard;
             if step != Step::Progress || !state.buffer.has_work() {
                 break;
@@ -327,7 +327,7 @@ impl Stream {
                 self.pool.schedule(self);
             }
             loop {
-                let (guard, step) = self.step(state, Role::Caller);
+                let (guard, step) = self.step(state, Role::Caller { may_wait });
                 state = guard;
                 if step != Step::Progress {
                     break;

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use rustix::io::Errno;
 
 use super::{Guard, Stream};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::pages::Pages;
 use crate::seal::{self, Outcome};
 use crate::send_buffer::{self, Claim, Sealed};
@@ -25,10 +25,10 @@ pub(super) enum Step {
     Failed,
 }
 
-/// Who takes a step: a caller may wait for a file, a worker passes a cold one on.
+/// Who takes a step. Only a caller who may wait reads a file that is not in memory; others pass it on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
-    Caller,
+    Caller { may_wait: bool },
     Worker,
 }
 
@@ -119,29 +119,39 @@ impl Stream {
         (state, step)
     }
 
-    fn seal_unit<'a>(self: &'a Arc<Self>, claim: Claim, role: Role) -> (Guard<'a>, Step) {
+    fn seal_unit<'a>(self: &'a Arc<Self>, mut claim: Claim, role: Role) -> (Guard<'a>, Step) {
         self.pool.maybe_delay();
         let (units, cached_only) = match role {
-            Role::Caller => (&counters::UNITS_INLINE, false),
+            Role::Caller { may_wait } => (&counters::UNITS_INLINE, !may_wait),
             Role::Worker => (&counters::UNITS_POOL, true),
         };
         units.add(1);
         let room = send_buffer::wire_room(tunables::flush_unit::get());
         let mut pages = self.pool.pages.take(room.max(claim.wire_size));
-        match seal::seal(&claim, &mut pages, cached_only) {
-            Ok(Outcome::Done(end)) => (self.unit_ready(&claim, pages, end), Step::Progress),
-            Ok(Outcome::Cold) => {
-                counters::COLD_READS.add(1);
-                self.pool.read_cold(self, claim, pages);
-                (self.lock(), Step::Busy)
+        let mut sealed = seal::seal(&claim, &mut pages, cached_only);
+        if let Ok(Outcome::Cold) = sealed {
+            counters::COLD_READS.add(1);
+            match self.pool.read_cold(self, claim, pages) {
+                Ok(()) => return (self.lock(), Step::Busy),
+                // There are no threads to pass it on to.
+                Err(back) => (claim, pages) = back,
             }
-            Err(error) => {
-                self.pool.pages.give_back(pages);
-                let mut state = self.lock();
-                self.fail(&mut state, error);
-                (state, Step::Failed)
-            }
+            sealed = seal::seal(&claim, &mut pages, false);
         }
+        self.conclude(&claim, pages, sealed)
+    }
+
+    /// Marks what was sealed as ready, or ends the connection.
+    fn conclude(&self, claim: &Claim, pages: Pages, sealed: Result<Outcome>) -> (Guard<'_>, Step) {
+        let error = match sealed {
+            Ok(Outcome::Done(end)) => return (self.unit_ready(claim, pages, end), Step::Progress),
+            Ok(Outcome::Cold) => Error::new(Errno::IO, "the file cannot be read"),
+            Err(error) => error,
+        };
+        self.pool.pages.give_back(pages);
+        let mut state = self.lock();
+        self.fail(&mut state, error);
+        (state, Step::Failed)
     }
 
     fn unit_ready(&self, claim: &Claim, pages: Pages, end: usize) -> Guard<'_> {
@@ -164,15 +174,7 @@ impl Stream {
         // Outside the gate: a fork must not wait for a disk.
         let sealed = seal::seal(&claim, &mut pages, false);
         let _pass = gate::enter();
-        match sealed {
-            Ok(Outcome::Done(end)) => drop(self.unit_ready(&claim, pages, end)),
-            Ok(Outcome::Cold) | Err(_) => {
-                let unread = || Error::new(Errno::IO, "the file cannot be read");
-                self.pool.pages.give_back(pages);
-                let mut state = self.lock();
-                self.fail(&mut state, sealed.err().unwrap_or_else(unread));
-            }
-        }
+        drop(self.conclude(&claim, pages, sealed).0);
         self.pool.schedule(self);
         // Inside it: other parts of the claim may be Python's, whose release must not meet a fork.
         drop(claim);

@@ -47,7 +47,8 @@ impl Stream {
                     return Ok(());
                 }
                 self.call_for_help(&state);
-                self.step(state, Role::Caller).1
+                let may_wait = patience.may_wait;
+                self.step(state, Role::Caller { may_wait }).1
             };
             match step {
                 // A failure is raised at the head of the loop.
