@@ -1,58 +1,19 @@
 //! Asynchronous writes: accepted at once whatever their size, framed in order as room appears, and ended when TCP has
 //! taken their last byte, or with the error of the connection.
 //!
-//! What waits is referenced, not copied, and stands before every later write. Whoever makes room frames it. How the
-//! ends reach the program is `completions.rs`.
+//! What waits is referenced, not copied, and stands before every later write. Whoever makes room frames it. The queue is
+//! `aio_queue.rs`; how the ends reach the program is `completions.rs`.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::aio_queue::{Framed, Waiting};
 use super::append::Piece;
 use super::state::State;
 use super::{Data, Manner, Stream};
 use crate::completions::Completion;
 use crate::error::{Error, Result};
-use crate::frames::{APPLICATION_DATA, Owner, Payload, Run};
+use crate::frames::{APPLICATION_DATA, Payload, Run};
 use crate::{counters, gate};
-
-/// A write that is not framed, or not to its end.
-struct Waiting {
-    id: u64,
-    owner: Owner,
-    len: usize,
-    position: usize,
-    /// So many of its first bytes go in a record of their own; it may be an empty one.
-    lead: Option<usize>,
-}
-
-/// A write that is framed: it ends when so many payload bytes of the connection have been taken.
-struct Framed {
-    id: u64,
-    len: usize,
-    end: u64,
-    /// The call has not returned, and tells of the end itself.
-    in_call: bool,
-}
-
-/// The asynchronous writes of one connection, oldest first.
-#[derive(Default)]
-pub(super) struct AioQueue {
-    waiting: VecDeque<Waiting>,
-    framed: VecDeque<Framed>,
-    ended_in_call: Vec<u64>,
-}
-
-impl AioQueue {
-    /// Whether every write has ended.
-    pub(super) fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.framed.is_empty()
-    }
-
-    /// Whether everything is framed: later writes may be.
-    pub(super) fn is_framed(&self) -> bool {
-        self.waiting.is_empty()
-    }
-}
 
 impl Stream {
     /// Accepts all of a write without waiting; true when it has ended already, else [`Completion`] says when under

@@ -7,6 +7,7 @@
 //! open `open_record.rs`, new keys `rekey.rs`, the end `end.rs`; waiting is `wait.rs`, what is known is `state.rs`.
 
 mod aio;
+mod aio_queue;
 mod append;
 mod end;
 mod open_record;

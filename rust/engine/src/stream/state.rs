@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 
 use super::Manner;
-use super::aio::AioQueue;
+use super::aio_queue::AioQueue;
 use crate::error::{Error, Result};
 use crate::send_buffer::SendBuffer;
 use crate::tunables;
