@@ -140,6 +140,10 @@ impl Stream {
             let payload = payload(write.position);
             write.position += self.append_to(state, piece, Manner::DATA, payload)?;
         }
+        if write.position == write.len {
+            // Somebody waits for its end: even inside a cork it keeps no record open.
+            state.buffer.close_record();
+        }
         Ok(())
     }
 

@@ -38,6 +38,22 @@ impl AioQueue {
         self.waiting.is_empty() && self.framed.is_empty()
     }
 
+    /// The newest write that has not ended; 0: there is none.
+    pub(super) fn newest(&self) -> u64 {
+        self.ids().max().unwrap_or(0)
+    }
+
+    /// Whether a write that is no newer than this one has not ended.
+    pub(super) fn has_up_to(&self, id: u64) -> bool {
+        self.ids().any(|other| other <= id)
+    }
+
+    fn ids(&self) -> impl Iterator<Item = u64> {
+        let waiting = self.waiting.iter().map(|write| write.id);
+        let framed = self.framed.iter().map(|write| write.id);
+        framed.chain(waiting)
+    }
+
     /// Whether everything is framed: later writes may be.
     pub(super) fn is_framed(&self) -> bool {
         self.waiting.is_empty()

@@ -211,9 +211,17 @@ impl Stream {
     /// ETIMEDOUT, EINTR, or whatever ended the connection.
     pub fn flush(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<()> {
         self.check_process()?;
-        self.let_record_go();
-        let sent =
-            |state: &State| state.buffer.is_empty() && !state.sending && state.aio.is_framed();
+        let (accepted, last) = {
+            let _pass = gate::enter();
+            let mut state = self.lock();
+            state.buffer.close_record();
+            (state.buffer.accepted(), state.aio.newest())
+        };
+        // What others write meanwhile is not waited for.
+        let sent = |state: &State| {
+            let drained = !state.buffer.has_work() && !state.sending;
+            (drained || state.buffer.delivered > accepted) && !state.aio.has_up_to(last)
+        };
         let result = self.drive(sent, patience);
         self.settle();
         result

@@ -56,7 +56,11 @@ impl Stream {
                 Step::Blocked | Step::Busy | Step::Empty if !patience.may_wait => {
                     return Err(Error::would_block());
                 }
-                Step::Empty => {}
+                // Another thread is in the middle of something.
+                Step::Empty => {
+                    let unchanged = |state: &State| !until(state) && !state.buffer.has_work();
+                    self.wait_for_change(unchanged, patience)?;
+                }
                 Step::Blocked => self.wait_writable(patience)?,
                 Step::Busy => {
                     let unchanged = |state: &State| {
