@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-import time
+import shutil
 from pathlib import Path
 
 _BLOCK_LEN = 16 << 20
@@ -23,31 +23,49 @@ def make(directory: Path, size: int) -> Path:
     return path
 
 
-def drop(path: str, patience_s: float = 5.0) -> None:
+def drop(path: str) -> None:
     """Take the file out of the page cache.
 
-    RuntimeError when it stays, or when nobody can say: a file system in memory, say.  Pages that
-    `sendfile` gave to a connection stay until its last byte was read; that is waited for.
+    RuntimeError when it stays, or when nobody can say: a file system in memory, say.
     """
-    end = time.monotonic() + patience_s
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        while True:
-            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-            try:
-                cached = _cached(fd)
-            except OSError as error:
-                why = f"preadv2 with RWF_NOWAIT: {error.strerror}; {_REMEDY}"
-                raise RuntimeError(why) from None
-            if not cached or time.monotonic() >= end:
-                break
-            time.sleep(0.02)
-        # The look itself may have begun to read.
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    finally:
-        os.close(fd)
+    cached = _drop_pages(path)
+    if cached:
+        # Pages that `sendfile` lent to a connection stay while the kernel keeps anything of it,
+        # which may be after its end.  A copy has lent none.
+        with contextlib.suppress(OSError):
+            _replace_by_copy(path)
+        cached = _drop_pages(path)
     if cached:
         raise RuntimeError(f"{cached} of {_PROBES} places of the file stayed in memory; {_REMEDY}")
+
+
+def _drop_pages(path: str) -> int:
+    """How many of some places are still in memory afterwards."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        # Nothing is read ahead: a look at one place must not bring in the next.
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+        try:
+            return _cached(fd)
+        except OSError as error:
+            raise RuntimeError(f"preadv2 with RWF_NOWAIT: {error.strerror}; {_REMEDY}") from None
+        finally:
+            # The look itself may have begun to read.
+            os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(fd)
+
+
+def _replace_by_copy(path: str) -> None:
+    fresh = path + ".copy"
+    shutil.copyfile(path, fresh)
+    fd = os.open(fresh, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    os.replace(fresh, path)
 
 
 def _cached(fd: int) -> int:
