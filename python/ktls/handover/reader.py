@@ -81,7 +81,8 @@ class Reader:
         self._lock = threading.Lock()
         self._partial = b""
         self._framed = True
-        self._hungry = True
+        # OpenSSL needs another record; None: not looked up yet.
+        self._hungry: bool | None = True
         self._several = False
         self._poll: select.poll | None = None
         self.watch: Callable[[bytes], None] | None = None
@@ -122,7 +123,7 @@ class Reader:
         made = self._socket._selectable
         descriptor = self._socket.fileno()
         if not made:
-            self._stream.consumed(self._has_more())
+            self._stream.consumed(self._shadow.has_more())
         return descriptor
 
     def feed(self, deadline: Deadline) -> None:
@@ -136,11 +137,12 @@ class Reader:
     def _read(self, size: int, buffer: "WriteableBuffer | None", deadline: Deadline) -> bytes | int:
         shadow = self._shadow
         while True:
-            if self._hungry:
-                self._feed_burst(deadline)
-            self._hungry = False
+            # What can be done before the wait for the peer is: its answer must not wait for it.
+            hungry = not shadow.has_more() if self._hungry is None else self._hungry
+            records = self._take_burst(deadline) if hungry else b""
+            self._hungry = None
             try:
-                got, more = shadow.read(size, buffer)
+                got = shadow.read(records, size, buffer)
             except ssl.SSLWantReadError:
                 # There was a record, and it held no data.
                 self._hungry = True
@@ -152,16 +154,17 @@ class Reader:
             if self._several:
                 # One of them may have held no data: OpenSSL passes over it to the next.
                 self._writer.expect_answer()
-            self._hungry = not more and bool(got)
+            if not got:
+                self._hungry = False
             if self._socket._selectable:
-                self._stream.consumed(more)
+                self._stream.consumed(shadow.has_more())
             return got
 
-    def _feed_burst(self, deadline: Deadline) -> None:
-        """Give OpenSSL all data records that lie in the kernel, else whatever comes next."""
+    def _take_burst(self, deadline: Deadline) -> bytes:
+        """Return all data records that lie in the kernel; none: OpenSSL got what else came."""
         if self._partial or not self._framed or self.watch is not None:
             self.feed(deadline)
-            return
+            return b""
         try:
             timeout = deadline.remaining() if deadline.timeout else deadline.timeout
             records = read_records(self._kernel.fileno(), timeout)
@@ -169,15 +172,12 @@ class Reader:
             raise self._want_read() from None
         except TimeoutError:
             raise deadline.expired() from None
-        if records:
-            deadline.begun = True
-            self._several = len(records) > HEADER_SIZE + (records[3] << 8 | records[4])
-            self._shadow.feed(records)
-        else:
+        if not records:
             self.feed(deadline)
-
-    def _has_more(self) -> bool:
-        return bool(self._shadow.ssl_object.pending() or self._shadow.unread)
+            return b""
+        deadline.begun = True
+        self._several = len(records) > HEADER_SIZE + (records[3] << 8 | records[4])
+        return records
 
     def _next_record(self, deadline: Deadline) -> bytes:
         """Return a whole record; what is left of one at the end of the stream; then nothing.

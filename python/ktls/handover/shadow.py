@@ -60,28 +60,26 @@ class Shadow:
                 if self._outgoing.pending:
                     self.outbox.extend(self.interpret(self._outgoing.read()))
 
-    def read(self, size: int, buffer: "WriteableBuffer | None") -> tuple[bytes | int, bool]:
-        """Read plaintext, as `SSLObject.read`, and say whether more lies here.
+    def read(self, records: bytes, size: int, buffer: "WriteableBuffer | None") -> bytes | int:
+        """Feed whole records, if any, and read plaintext, as `SSLObject.read`.
 
-        Like `call`, and the one that is called often.
+        Like `feed` and `call`, and the one that is called often.
         """
-        ssl_object = self.ssl_object
         with self.lock:
+            if records:
+                self._incoming.write(records)
             try:
                 if buffer is None:
-                    data = ssl_object.read(size)
-                    count = len(data)
-                    return data, self._has_more(count == size)
+                    return self.ssl_object.read(size)
                 # The stub of SSLObject.read leaves the buffer out of its result.
-                count = cast("int", ssl_object.read(size, buffer))
-                return count, self._has_more(count == size)
+                return cast("int", self.ssl_object.read(size, buffer))
             finally:
                 if self._outgoing.pending:
                     self.outbox.extend(self.interpret(self._outgoing.read()))
 
-    def _has_more(self, filled: bool) -> bool:
-        # A record that did not fill what there was room for has no more to give.
-        return self._incoming.pending > 0 or (filled and self.ssl_object.pending() > 0)
+    def has_more(self) -> bool:
+        """Whether something that was fed is still to be read or looked at."""
+        return self._incoming.pending > 0 or self.ssl_object.pending() > 0
 
     def feed(self, record: bytes) -> None:
         """Give OpenSSL bytes of the peer; an empty string is the end of the stream."""
@@ -90,11 +88,6 @@ class Shadow:
                 self._incoming.write(record)
             else:
                 self._incoming.write_eof()
-
-    @property
-    def unread(self) -> int:
-        """Bytes that were fed and that OpenSSL did not look at yet."""
-        return self._incoming.pending
 
     def write_aside(self, data: bytes) -> bytes:
         """Let OpenSSL write `data`, and return its records instead of sending them."""

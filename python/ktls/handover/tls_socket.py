@@ -195,7 +195,15 @@ class TLSSocket(Agreed, SocketFace):
         """As `SSLSocket.recv`: empty at the end of the stream."""
         if flags:
             _no_flags(flags, "recv")
-        return cast("bytes", self.read(buflen))
+        if buflen <= 0 or self._reader is None:
+            return cast("bytes", self.read(buflen))
+        # As `read`, without the way through it.
+        try:
+            return self._reader.read(buflen)
+        except ssl.SSLEOFError:
+            if not self.suppress_ragged_eofs:
+                raise
+            return b""
 
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
