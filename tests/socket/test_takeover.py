@@ -100,10 +100,25 @@ def test_keys_before_the_connection() -> None:
 
 def test_sending_unconnected_fails() -> None:
     with ktls.Socket(socket.socket()) as sock:
-        with pytest.raises(OSError) as caught:  # noqa: PT011, PT012
-            for _ in range(100):
-                sock.sendall(b"nowhere")
-        assert caught.value.errno in (errno.ENOTCONN, errno.EPIPE)
+        for write in (sock.send, sock.sendall, sock.aio_write, lambda data: sock.sendmsg([data])):
+            with pytest.raises(OSError, match="connect it") as caught:
+                write(b"nowhere")
+            assert caught.value.errno == errno.ENOTCONN
+        with pytest.raises(OSError, match="connect it"):
+            sock.shutdown(socket.SHUT_WR)
+
+
+def test_what_failed_unconnected_works_connected() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener, ktls.Socket(socket.socket()) as sock:
+        with pytest.raises(OSError, match="not connected"):
+            sock.send(b"early")
+        sock.settimeout(0)
+        assert sock.connect_ex(listener.getsockname()) in (0, errno.EINPROGRESS)
+        sock.settimeout(10)
+        sock.sendall(b"late")
+        peer, _ = listener.accept()
+        with peer:
+            assert peer.recv(100) == b"late"
 
 
 def test_what_a_socket_tells(plain: tuple[ktls.Socket, socket.socket]) -> None:

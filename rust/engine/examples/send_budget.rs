@@ -79,6 +79,7 @@ impl Unit {
                 content_type: 23,
                 sequence: self.sequence,
                 payload_len: MAX_FRAME_LEN,
+                padding_len: 0,
             };
             self.seal.seal_in_place(frame, record)?;
             self.sequence += 1;

@@ -15,6 +15,11 @@ pub trait Output: Send + Sync {
     /// EAGAIN when it takes none now, otherwise whatever ended the connection.
     fn send(&self, data: &[u8], more: bool) -> Result<usize, Errno>;
 
+    /// Whether there is a peer, or will be one: what is sent before is lost.
+    fn is_connected(&self) -> bool {
+        true
+    }
+
     /// The descriptor that becomes writable when `send` would take bytes again.
     fn ready(&self) -> BorrowedFd<'_>;
 
@@ -57,6 +62,11 @@ impl Output for HostSocket {
                 other => return other,
             }
         }
+    }
+
+    fn is_connected(&self) -> bool {
+        // One that is just being connected has no peer yet, and has not hung up either.
+        rustix::net::getpeername(&self.0).is_ok() || !sys::has_hung_up(&self.0)
     }
 
     fn ready(&self) -> BorrowedFd<'_> {

@@ -58,6 +58,18 @@ pub(crate) fn wait_readable(fd: BorrowedFd<'_>, timeout: Option<Duration>) -> Re
     wait_for(fd, PollFlags::IN, timeout)
 }
 
+/// Whether nothing can be sent or received, and there is no error to say why: before a connection, or long after it.
+pub(crate) fn has_hung_up(socket: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::empty())];
+    let at_once = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    let polled = rustix::event::poll(&mut fds, Some(&at_once)).is_ok();
+    let found = fds[0].revents();
+    polled && found.contains(PollFlags::HUP) && !found.contains(PollFlags::ERR)
+}
+
 fn wait_for(fd: BorrowedFd<'_>, what: PollFlags, timeout: Option<Duration>) -> Result<bool, Errno> {
     let mut fds = [PollFd::from_borrowed_fd(fd, what)];
     let timeout = timeout.map(|t| Timespec {

@@ -32,7 +32,7 @@ impl Stream {
         let pass = gate::enter();
         {
             let mut state = self.lock();
-            state.check()?;
+            self.check_writable(&mut state)?;
             counters::AIO_WRITES.add(1);
             counters::AIO_PENDING.add(1);
             state.aio.waiting.push_back(Waiting {

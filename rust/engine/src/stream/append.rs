@@ -31,7 +31,11 @@ impl Stream {
         if !cared_for && !self.rhythm.is_stream() {
             return None;
         }
-        let fit = state.error.is_none() && !state.shut && state.may_append() && state.room() >= len;
+        let fit = state.connected
+            && state.error.is_none()
+            && !state.shut
+            && state.may_append()
+            && state.room() >= len;
         if !fit
             || !self
                 .place(&mut state, data, manner)
@@ -93,7 +97,7 @@ impl Stream {
     fn send_short(self: &Arc<Self>, data: &Data<'_>, manner: Manner) -> Option<Result<()>> {
         let _pass = gate::enter();
         let mut state = self.lock();
-        if let Err(error) = state.check() {
+        if let Err(error) = self.check_writable(&mut state) {
             return Some(Err(error));
         }
         if !state.may_append() || state.room() < data.as_slice().len() {
@@ -354,7 +358,7 @@ impl Stream {
             {
                 let _pass = gate::enter();
                 let mut state = self.lock();
-                state.check()?;
+                self.check_writable(&mut state)?;
                 if state.may_append() {
                     state.writing = true;
                     return Ok(Writer(Arc::clone(self)));

@@ -20,7 +20,7 @@ impl Stream {
             let _pass = gate::enter();
             let mut state = self.lock();
             if !state.shut {
-                state.check()?;
+                self.check_writable(&mut state)?;
             }
             state.buffer.close_record();
             state.shut = true;

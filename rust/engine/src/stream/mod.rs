@@ -110,12 +110,12 @@ impl Stream {
     /// A stream without a key over this transport: bytes go out as they are.
     pub fn new(output: Box<dyn Output>, pool: Arc<Pool>) -> Arc<Self> {
         Arc::new(Self {
+            state: Mutex::new(State::new(output.is_connected())),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             generation: gate::generation(),
             pid: std::process::id(),
             pool,
             output,
-            state: Mutex::default(),
             changed: Condvar::new(),
             changes: AtomicUsize::new(0),
             scheduled: AtomicBool::new(false),
@@ -304,6 +304,19 @@ impl Stream {
 
     fn is_stale(&self) -> bool {
         self.generation != gate::generation()
+    }
+
+    /// Raises what keeps a write from being accepted: an earlier error, the end of the write side, no peer.
+    fn check_writable(&self, state: &mut State) -> Result<()> {
+        state.check()?;
+        if !state.connected {
+            if !self.output.is_connected() {
+                let why = "the socket is not connected; connect it, or send with sendto";
+                return Err(Error::new(Errno::NOTCONN, why));
+            }
+            state.connected = true;
+        }
+        Ok(())
     }
 
     fn check_process(&self) -> Result<()> {

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) polling: usize,
     /// Callers asleep until something changes.
     pub(super) waiting: usize,
+    /// The transport has had a peer.
+    pub(super) connected: bool,
     pub(super) shut: bool,
     pub(super) closed: bool,
     pub(super) finished: bool,
@@ -44,8 +46,9 @@ pub(super) struct State {
     error_raised: bool,
 }
 
-impl Default for State {
-    fn default() -> Self {
+impl State {
+    /// Nothing is held; `connected`: the transport has a peer.
+    pub(super) fn new(connected: bool) -> Self {
         Self {
             buffer: SendBuffer::default(),
             aio: AioQueue::default(),
@@ -60,6 +63,7 @@ impl Default for State {
             armed: false,
             polling: 0,
             waiting: 0,
+            connected,
             shut: false,
             closed: false,
             finished: false,
@@ -67,9 +71,7 @@ impl Default for State {
             error_raised: false,
         }
     }
-}
 
-impl State {
     /// Raises an error found since the last call, once; afterwards EPIPE.
     pub(super) fn check(&mut self) -> Result<()> {
         if self.closed {
