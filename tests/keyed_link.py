@@ -1,5 +1,6 @@
 """A connection whose one end is a keyed ``ktls.Socket``."""
 
+import select
 import socket
 from dataclasses import dataclass
 from typing import Any
@@ -45,3 +46,8 @@ def connected(*, small: bool = False) -> tuple[socket.socket, socket.socket]:
         near.connect(server.getsockname())
         far, _ = server.accept()
     return near, far
+
+
+def nothing_has_arrived(peer: socket.socket) -> None:
+    """There is neither data nor an end to read now."""
+    assert not select.select([peer], [], [], 0)[0]

@@ -91,9 +91,12 @@ class Secrets:
 
 
 class RecordReader:
-    """Opens the records of one direction, one after another."""
+    """Opens the records of one direction, one after another.
 
-    def __init__(self, secrets: Secrets) -> None:
+    `padded`: zeros behind the content type are allowed (RFC 8446 §5.4), and counted.
+    """
+
+    def __init__(self, secrets: Secrets, *, padded: bool = False) -> None:
         suite = secrets.suite
         self._cbc = None
         match suite.cipher_algorithm:
@@ -109,9 +112,11 @@ class RecordReader:
         self._suite = suite
         self.sequence = secrets.sequence
         self.nonces: set[bytes] = set()
+        self._padded = padded
+        self.padding_len = 0
 
     def open(self, record: bytes) -> tuple[int, bytes]:
-        """Content type and payload of a whole record."""
+        """Content type and payload of a whole record; `padding_len` is that of the last one."""
         header, body = record[:HEADER_LEN], record[HEADER_LEN:]
         assert header[1:3] == bytes([3, min(self._suite.tls_vminor, 3)])
         assert int.from_bytes(header[3:5], "big") == len(body)
@@ -129,7 +134,11 @@ class RecordReader:
     def _open_13(self, header: bytes, body: bytes) -> tuple[int, bytes]:
         assert header[0] == 23
         inner = self._cipher.decrypt(self._fresh(self._xored()), body, header)
-        return inner[-1], inner[:-1]
+        content = inner.rstrip(b"\0")
+        assert content, "a record without a content type"
+        self.padding_len = len(inner) - len(content)
+        assert self._padded or not self.padding_len
+        return content[-1], content[:-1]
 
     def _open_12(self, header: bytes, body: bytes) -> tuple[int, bytes]:
         if self._suite.cipher_algorithm == AES_GCM:
