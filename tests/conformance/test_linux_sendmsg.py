@@ -90,17 +90,37 @@ def test_multiple_sends_are_not_merged(link: Link) -> None:
 
 
 @every_variant
+def test_single_send_of_15(link: Link) -> None:
+    """The sending half of single_send_multiple_recv_non_align."""
+    data = os.urandom(15)
+    assert link.sock.send(data) == 15
+    link.sock.close()
+    assert read_records(link.peer, link.reader) == [(23, data)]
+
+
+@every_variant
+def test_control_msg(link: Link) -> None:
+    assert link.sock.sendmsg([b"test_read\0"], with_type(100)) == 10
+    link.sock.close()
+    assert read_records(link.peer, link.reader) == [(100, b"test_read\0")]
+
+
+@every_variant
 def test_control_msg_nomerge(link: Link) -> None:
-    """Neighbours of one type stay apart; data around a control record, too."""
+    """Neighbours of one type stay apart."""
     for payload in (b"aaa", b"bbb"):
         link.sock.sendmsg([payload], with_type(100))
+    link.sock.close()
+    assert read_records(link.peer, link.reader) == [(100, b"aaa"), (100, b"bbb")]
+
+
+@every_variant
+def test_data_control_data(link: Link) -> None:
     link.sock.send(b"before")
     link.sock.sendmsg([b"control"], with_type(100))
     link.sock.send(b"after")
     link.sock.close()
     assert read_records(link.peer, link.reader) == [
-        (100, b"aaa"),
-        (100, b"bbb"),
         (23, b"before"),
         (100, b"control"),
         (23, b"after"),
