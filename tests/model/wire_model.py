@@ -78,10 +78,12 @@ class WireModel:
 
     def accepted(self, data: bytes, wanted: int, *, more: bool = False) -> Write | None:
         """`data` of a write of `wanted` bytes, which has returned."""
+        return self._accepted(data, wanted, more=more or self.corks > 0)
+
+    def _accepted(self, data: bytes, wanted: int, *, more: bool) -> Write | None:
         if not wanted:
             return None
         sure = self.fits(wanted) and len(data) == wanted
-        more = more or self.corks > 0
         write = self._append(APPLICATION_DATA, data, sure)
         if not sure:
             self.open = Known.MAYBE if more else self.open.unsure()
@@ -96,14 +98,17 @@ class WireModel:
         return write
 
     def queued(self, data: bytes) -> Write | None:
-        """`data` of an asynchronous write: framed now if it fits, else later."""
+        """`data` of an asynchronous write: framed now if it fits, else later.
+
+        It closes the record that it joins, also inside a cork.
+        """
         if not data:
             self.open = self.open.unsure()
             return None
         if self.fits(len(data)):
-            return self.accepted(data, len(data))
+            return self._accepted(data, len(data), more=False)
         write = self._append(APPLICATION_DATA, data, False)
-        self.open = Known.MAYBE if self.corks else self.open.unsure()
+        self.open = self.open.unsure()
         return write
 
     def typed(self, data: bytes, content_type: int) -> None:
