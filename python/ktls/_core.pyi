@@ -15,6 +15,7 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 __all__ = [
     "BUILD_PROFILE",
     "MSG_MORE",
+    "AioWrite",
     "ClientHello",
     "KeyLog",
     "Keys",
@@ -331,15 +332,13 @@ class Stream:
 
         `atomic`: all or nothing (EMSGSIZE, EWOULDBLOCK), in records of its own.
         """
-    def aio_write(self, id: int, data: ReadableBuffer, lead: int | None = None) -> bool:
-        """Accept all of a write without waiting; True when TCP has taken it already.
+    def aio_write(self, id: int, data: ReadableBuffer, lead: int | None = None) -> AioWrite | None:
+        """Accept all of a write without waiting; None when TCP has taken it already.
 
         Else `aio_completions` says when, under this `id`, which must be the process's only one.
         `lead`: so many of the first bytes, perhaps none, go in a record of their own. Later writes
         come after it.
         """
-    def cancel_aio(self, id: int) -> bool:
-        """Take a write back of which nothing was framed.  False: too late."""
     def cork(self) -> None:
         """Every write of application data leaves its last record open, until `uncork`.  Counted."""
     def uncork(self) -> None:
@@ -381,6 +380,13 @@ class Stream:
         """
     def abort(self) -> None:
         """Drop what is queued and reset the connection."""
+
+@final
+class AioWrite:
+    """An asynchronous write that had not ended when the call returned."""
+
+    def cancel(self) -> bool:
+        """Take it back if nothing of it was framed, also after `close`.  False: too late."""
 
 # -- the pool --------------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-    from ktls._core import Stream
+    from ktls._core import AioWrite, Stream
 
 
 @unique
@@ -95,13 +95,14 @@ class Fragmenting:
                 return self._stream.sendmsg(buffers, content_type, flags, atomic=atomic)
             return self._send(view, flags)
 
-    def aio_write(self, id: int, data: ReadableBuffer, lead: int | None = None) -> bool:
+    def aio_write(self, id: int, data: ReadableBuffer) -> AioWrite | None:
         """As the stream's; waits while another thread writes, as long as the time-out says."""
         with self._alone():
-            if memoryview(data).nbytes:
-                lead = 1 if self._split else 0
-                self._preceded = False
-            return self._stream.aio_write(id, data, lead)
+            if not memoryview(data).nbytes:
+                return self._stream.aio_write(id, data)
+            # Also behind an open record, which may be closed before there is room for this.
+            self._preceded = False
+            return self._stream.aio_write(id, data, 1 if self._split else 0)
 
     def sendfile(self, fd: int, offset: int, count: int) -> int:
         """As the stream's."""

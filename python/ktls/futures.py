@@ -34,21 +34,37 @@ class WriteFuture(Future[int]):
     ends futures, or in the one that called ``aio_write``, and hold up the others.
     """
 
-    def __init__(self, stream: Stream, count: int, *, cancellable: bool) -> None:
+    def __init__(self, count: int) -> None:
         super().__init__()
-        self._stream = stream
-        self._cancellable = cancellable
         self._pid = os.getpid()
+        self._taking_back = threading.Lock()
+        self._taken_back = False
         self.id = next(_ids)
         self.count = count
+        self.write: _core.AioWrite | None = None
 
     def cancel(self) -> bool:
         """Take the write back; False when something of it was framed, or it has ended."""
-        if self._cancellable and self._stream.cancel_aio(self.id):
-            _thread.pending.pop(self.id, None)
-            super().cancel()
+        with self._taking_back:
+            write = self.write
+            if write is not None and not self._taken_back:
+                self._taken_back = write.cancel()
+        if not self._taken_back:
+            return False
+        first = _thread.pending.pop(self.id, None)
+        super().cancel()
+        if first is not None:
             self.set_running_or_notify_cancel()
-        return self.cancelled()
+        return True
+
+    def end(self, error: OSError | None) -> None:
+        """With the count, or the error of the connection."""
+        # It would keep the connection's descriptor.
+        self.write = None
+        if error is None:
+            self.set_result(self.count)
+        else:
+            self.set_exception(error)
 
     def result(self, timeout: float | None = None) -> int:
         """As ``Future.result``; OSError EPIPE in a forked child, where it never ends."""
@@ -62,7 +78,7 @@ class WriteFuture(Future[int]):
 
     def _require_own_process(self) -> None:
         # Without the lock of the future: a thread that is not here may have held it.
-        if os.getpid() != self._pid and self._state != "FINISHED":
+        if os.getpid() != self._pid and self._state == "PENDING":
             raise OSError(
                 errno.EPIPE,
                 "the write belongs to the parent process; wait for it there",
@@ -73,29 +89,26 @@ def write(
     stream: Stream,
     data: ReadableBuffer,
     *,
-    lead: int | None = None,
     count: int | None = None,
     cancellable: bool = True,
 ) -> Future[int]:
     """Hand `data` to the stream; the future ends with `count`, or with its length.
 
-    `lead` as in ``Stream.aio_write``.  Errors are those of a send that was not accepted.
+    Errors are those of a send that was not accepted.
     """
-    future = WriteFuture(
-        stream,
-        memoryview(data).nbytes if count is None else count,
-        cancellable=cancellable,
-    )
+    future = WriteFuture(memoryview(data).nbytes if count is None else count)
     _thread.start()
     _thread.pending[future.id] = future
     try:
-        ended = stream.aio_write(future.id, data, lead)
+        unended = stream.aio_write(future.id, data)
     except BaseException:
         del _thread.pending[future.id]
         raise
-    if ended:
+    if unended is None:
         del _thread.pending[future.id]
-        future.set_result(future.count)
+        future.end(None)
+    elif cancellable:
+        future.write = unended
     return future
 
 
@@ -135,10 +148,7 @@ class _Thread:
             for number, outcome in ended:
                 future = self.pending.pop(number)
                 try:
-                    if isinstance(outcome, OSError):
-                        future.set_exception(outcome)
-                    else:
-                        future.set_result(future.count)
+                    future.end(outcome if isinstance(outcome, OSError) else None)
                 except BaseException:
                     # A callback's SystemExit or the like; the others' futures must go on.
                     sys.excepthook(*sys.exc_info())

@@ -222,7 +222,8 @@ class Socket(Options, Receiving, Addressing):
         ``kern.ipc.tls.sendspace`` waits in order; later writes come after it. ``cancel`` takes the
         write back while nothing of it is framed, and returns False from then on. ``shutdown`` and
         ``close`` let what was accepted drain. Callbacks run in the one thread that ends all
-        futures, or in this one.
+        futures, or in this one. Where something precedes each write (TLS 1.0,
+        ``kern.ipc.tls.tls10_fragment``) it waits for other threads' writes, as ``send``.
 
         Raises OSError as ``send``: EPIPE after ``shutdown``, EBADF when closed, an error found
         since the last call; RuntimeError at the end of the interpreter.
@@ -234,7 +235,8 @@ class Socket(Options, Receiving, Addressing):
         """Let small writes share records: each inside the ``with`` is made as with MSG_MORE.
 
         The record that they fill leaves when it is full. It is closed before its time by what
-        cannot join it (a message with a record type, ``sendfile``, new keys), when a writer would
+        cannot join it (a message with a record type, ``sendfile`` of a regular file, new keys), at
+        the end of an asynchronous write, when a writer would
         have to wait for room, by ``flush``, ``shutdown`` and ``close``, and by the end of the
         outermost ``with``, which raises nothing: what has happened to the connection is said by the
         next call. For all threads at once.

@@ -79,10 +79,11 @@ def test_a_file_closes_it(make_link: MakeLink, suite: Suite, tmp_path: Path) -> 
     ]
 
 
-def test_what_reads_like_a_file_closes_it(link: Link) -> None:
-    link.sock.send(b"header", MORE)
+def test_what_is_only_read_like_a_file_joins_it(link: Link) -> None:
+    """It is sent as any data."""
+    link.sock.send(b"header, ", MORE)
     assert link.sock.sendfile(io.BytesIO(b"from memory")) == 11
-    assert records_of(link) == [(23, b"header"), (23, b"from memory")]
+    assert records_of(link) == [(23, b"header, from memory")]
 
 
 @pytest.mark.parametrize("suite", [s for s in SUITES if s.tls_vminor == 4], ids=str)

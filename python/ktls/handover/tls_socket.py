@@ -260,7 +260,10 @@ class TLSSocket(Agreed, SocketFace):
         return filesend.send_file(parts.writer, file, offset, count, blocking=blocking)
 
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
-        """As `ktls.Socket.aio_write`; cannot be cancelled while OpenSSL writes."""
+        """As `ktls.Socket.aio_write`.
+
+        While OpenSSL writes it waits for other writers, and cannot be cancelled.
+        """
         return self._ready().writer.aio_write(data)
 
     def cork(self) -> AbstractContextManager[None]:

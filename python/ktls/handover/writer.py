@@ -114,13 +114,19 @@ class Writer:
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
         """As `ktls.Socket.aio_write`; while OpenSSL writes, it seals here and now.
 
-        What OpenSSL has to say first (an alert, an answer) may make it wait for room.
+        Waits only for another writer while OpenSSL writes, and for room for what OpenSSL has to say
+        before (an alert, an answer).
         """
         if not self._lock.acquire(False):
+            if self._seals and self._ended is None and os.getpid() == self._pid:
+                # Its writer has attended, and the stream keeps the order.
+                return futures.write(self._stream, data)
             self._wait_for_lock()
         try:
-            if self._attention and not self._attend():
+            if not self._seals:
                 return self._aio_pass_through(memoryview(data).cast("B"))
+            if self._attention:
+                self._attend()
             return futures.write(self._stream, data)
         except BlockingIOError:
             raise WantWriteError from None
@@ -300,6 +306,9 @@ class Writer:
         return count
 
     def _aio_pass_through(self, view: memoryview) -> "Future[int]":
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
         count = len(view)
         while view:
             view = view[

@@ -1,6 +1,7 @@
 //! The extension module `ktls._core`: the engine and the record layer as Python sees them. Thin: one class per
 //! file, arguments in, errors out. The documentation of every name is in `python/ktls/_core.pyi`.
 
+mod aio_write;
 #[expect(
     unsafe_code,
     reason = "raw buffers of Python; each block has its SAFETY note"
@@ -23,6 +24,8 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::aio_write::AioWrite;
     #[pymodule_export]
     use crate::handshake::{ClientHello, ServerHello};
     #[pymodule_export]

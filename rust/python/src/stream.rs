@@ -11,6 +11,7 @@ use ktls_engine::{Data, Error, HostSocket, Manner, Owner, Patience, Stream as En
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
+use crate::aio_write::AioWrite;
 use crate::buffer::{self, Input};
 use crate::errors::os_error;
 use crate::keys::Keys;
@@ -241,17 +242,13 @@ impl Stream {
         id: u64,
         data: &Bound<'_, PyAny>,
         lead: Option<usize>,
-    ) -> PyResult<bool> {
+    ) -> PyResult<Option<AioWrite>> {
         let engine = self.engine()?;
-        buffer::with_data(data, |data| {
+        let ended = buffer::with_data(data, |data| {
             py.detach(|| engine.aio_write(id, &data, lead))
                 .map_err(|error| os_error(&error))
-        })?
-    }
-
-    fn cancel_aio(&self, py: Python<'_>, id: u64) -> bool {
-        self.engine()
-            .is_ok_and(|engine| py.detach(|| engine.cancel_aio(id)))
+        })??;
+        Ok((!ended).then_some(AioWrite { engine, id }))
     }
 
     fn cork(&self, py: Python<'_>) -> PyResult<()> {

@@ -7,13 +7,23 @@
 use std::sync::Arc;
 
 use super::aio_queue::{Framed, Waiting};
-use super::append::Piece;
+use super::append::{Piece, Room};
 use super::state::State;
 use super::{Data, Manner, Stream};
 use crate::completions::Completion;
 use crate::error::{Error, Result};
 use crate::frames::{APPLICATION_DATA, Payload, Run};
 use crate::{counters, gate};
+
+/// Why what waits is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// Inside the call that brought the last one.
+    InCall,
+    RoomAppeared,
+    /// What was accepted before other keys keeps those of its time, room or not: it is referenced all the same.
+    KeysChange,
+}
 
 impl Stream {
     /// Accepts all of a write without waiting; true when it has ended already, else [`Completion`] says when under
@@ -42,7 +52,7 @@ impl Stream {
                 position: 0,
                 lead,
             });
-            self.frame_waiting(&mut state, true);
+            self.frame_waiting(&mut state, When::InCall);
         }
         drop(pass);
         self.push_along(false);
@@ -73,7 +83,7 @@ impl Stream {
         };
         let cancelled = waiting.remove(index);
         counters::AIO_PENDING.sub(1);
-        self.frame_waiting(&mut state, false);
+        self.frame_waiting(&mut state, When::RoomAppeared);
         self.note_room(&state);
         self.note_change(&state);
         self.settle_locked(state);
@@ -81,21 +91,21 @@ impl Stream {
         true
     }
 
-    /// Frames what waits, as far as there is room; to be called whenever there may be more of it. `in_call`: inside the
-    /// call that brought the last one.
-    pub(super) fn frame_waiting(&self, state: &mut State, in_call: bool) {
+    /// Frames what waits, unless another write is in the middle.
+    pub(super) fn frame_waiting(&self, state: &mut State, when: When) {
         while !state.writing
             && state.error.is_none()
             && let Some(mut write) = state.aio.waiting.pop_front()
         {
             let left = write.len - write.position;
-            if left > 0 && state.room() < state.enough_room(left) {
+            let has_room = when == When::KeysChange || state.room() >= state.enough_room(left);
+            if left > 0 && !has_room {
                 state.refused = true;
                 state.buffer.close_record();
                 state.aio.waiting.push_front(write);
                 return;
             }
-            match self.frame_some(state, &mut write) {
+            match self.frame_some(state, &mut write, when) {
                 Ok(()) if write.position < write.len => state.aio.waiting.push_front(write),
                 Ok(()) => {
                     let end = state.buffer.accepted();
@@ -103,7 +113,7 @@ impl Stream {
                         id: write.id,
                         len: write.len,
                         end,
-                        in_call: in_call && state.aio.waiting.is_empty(),
+                        in_call: when == When::InCall && state.aio.waiting.is_empty(),
                     });
                 }
                 Err(error) => self.end_aio(write.id, Err(error)),
@@ -112,7 +122,7 @@ impl Stream {
         self.end_taken(state);
     }
 
-    fn frame_some(&self, state: &mut State, write: &mut Waiting) -> Result<()> {
+    fn frame_some(&self, state: &mut State, write: &mut Waiting, when: When) -> Result<()> {
         let payload = |start| Payload::Bytes {
             owner: Arc::clone(&write.owner),
             start,
@@ -135,7 +145,10 @@ impl Stream {
             let piece = Piece {
                 wanted,
                 least: 1,
-                unhurried: false,
+                room: match when {
+                    When::KeysChange => Room::Unlimited,
+                    When::InCall | When::RoomAppeared => Room::AsThereIs,
+                },
             };
             let payload = payload(write.position);
             write.position += self.append_to(state, piece, Manner::DATA, payload)?;

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::aio::When;
 use super::pump::{Role, Step};
 use super::state::State;
 use super::{Data, Guard, Manner, Patience, Stream};
@@ -227,12 +228,20 @@ impl Stream {
         let least = if manner.whole { len } else { 1 };
         let mut accepted = 0;
         loop {
+            let payload = source(accepted);
+            let unhurried = patience.may_wait && patience.deadline.is_none();
             let piece = Piece {
                 wanted: len - accepted,
                 least,
-                unhurried: patience.may_wait && patience.deadline.is_none(),
+                room: match payload {
+                    // A reference to a file costs no memory, and whoever seals should not run out of it.
+                    Payload::File { .. } if unhurried => {
+                        Room::AtLeast(tunables::file_window::get())
+                    }
+                    _ => Room::AsThereIs,
+                },
             };
-            match self.append_piece(piece, manner, source(accepted)) {
+            match self.append_piece(piece, manner, payload) {
                 Ok(added) => accepted += added,
                 Err(error) => {
                     self.settle();
@@ -281,11 +290,11 @@ impl Stream {
         payload: Payload,
     ) -> Result<usize> {
         let Piece { wanted, least, .. } = piece;
-        let mut room = state.room();
-        if room > 0 && piece.unhurried && matches!(payload, Payload::File { .. }) {
-            // A reference to a file costs no memory, and whoever seals should not run out of it.
-            room = room.max(tunables::file_window::get());
-        }
+        let room = match (piece.room, state.room()) {
+            (Room::Unlimited, _) => usize::MAX,
+            (Room::AtLeast(window), room) if room > 0 => room.max(window),
+            (_, room) => room,
+        };
         let mut take = wanted.min(room);
         if take < wanted {
             state.refused = true;
@@ -379,8 +388,16 @@ pub(super) struct Piece {
     pub(super) wanted: usize,
     /// Less than this is not worth appending.
     pub(super) least: usize,
-    /// The caller waits as long as it takes, so what is accepted need not be what will soon be sent.
-    pub(super) unhurried: bool,
+    pub(super) room: Room,
+}
+
+/// How much of a write may be accepted at once.
+#[derive(Clone, Copy)]
+pub(super) enum Room {
+    AsThereIs,
+    /// So much, where there is any: its caller waits until it is sent.
+    AtLeast(usize),
+    Unlimited,
 }
 
 /// The right to append; given back when the write ends.
@@ -393,7 +410,7 @@ impl Drop for Writer {
         state.writing = false;
         self.0.note_change(&state);
         if !state.aio.is_framed() {
-            self.0.frame_waiting(&mut state, false);
+            self.0.frame_waiting(&mut state, When::RoomAppeared);
             self.0.settle_locked(state);
         }
     }

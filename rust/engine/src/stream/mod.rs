@@ -23,6 +23,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
+use self::aio::When;
 use self::rhythm::Rhythm;
 use self::state::State;
 pub use self::wait::Patience;
@@ -137,6 +138,7 @@ impl Stream {
         if state.buffer.transmit.is_none() {
             counters::ACTIVE.add(1);
         }
+        self.frame_waiting(&mut state, When::KeysChange);
         state.buffer.close_record();
         state.buffer.set_key(new);
         self.help_along(state);

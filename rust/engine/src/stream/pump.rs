@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
+use super::aio::When;
 use super::{Guard, Stream};
 use crate::error::{Error, Result};
 use crate::pages::Pages;
@@ -98,7 +99,7 @@ impl Stream {
                         state.buffer.put_back(sealed);
                     }
                     if !state.aio.is_empty() {
-                        self.frame_waiting(&mut state, false);
+                        self.frame_waiting(&mut state, When::RoomAppeared);
                     }
                     self.note_room(&state);
                     Step::Progress

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
+use super::aio::When;
 use super::state::State;
 use super::{Data, Stream};
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ impl Stream {
         let _pass = gate::enter();
         let mut state = self.lock();
         state.check()?;
+        state.buffer.check_unused(&new)?;
+        self.frame_waiting(&mut state, When::KeysChange);
         self.switch(&mut state, message, new)?;
         self.help_along(state);
         Ok(())
@@ -46,6 +49,7 @@ impl Stream {
         let _pass = gate::enter();
         let mut state = self.lock();
         state.check()?;
+        self.frame_waiting(&mut state, When::KeysChange);
         self.renew(&mut state, message)?;
         self.help_along(state);
         Ok(())
@@ -115,7 +119,6 @@ impl Stream {
         if state.buffer.transmit.is_none() {
             return Err(no_key());
         }
-        state.buffer.check_unused(&new)?;
         if !message.is_empty() {
             let message = Data::Shared(Arc::new(message.to_vec()));
             state.buffer.close_record();
