@@ -188,6 +188,16 @@ sysctl.add(
         " on the same machine takes to answer (15 us): answers must not wait for a worker",
     ),
     _tunable(
+        "stream_gap_share",
+        4,
+        1,
+        1000000,
+        "Writes also make a stream when the time between them is at most one part in this many of"
+        " what the first one took. After 5 ms of waiting for the interpreter a loop in Python takes"
+        " 12 us to come back, since its code has left the caches; a peer takes longer than a quarter"
+        " of a write to read it and answer",
+    ),
+    _tunable(
         "stream_run",
         4,
         1,

@@ -7,11 +7,8 @@ This file only puts the parts together and keeps `ssl.SSLSocket`'s manners; the 
 import errno
 import socket
 import ssl
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from ktls import filesend
 from ktls.constants import Mode
 from ktls.errors import KTLSError
 from ktls.socket import Socket
@@ -20,12 +17,11 @@ from .agreed import Agreed
 from .context import prepared
 from .makefile import makefile
 from .parts import Parts, check_arguments, has_peer
+from .sending import Sending
 from .socket_face import SocketFace
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import WriteableBuffer
 
     from .reader import Reader
     from .writer import Writer
@@ -33,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["TLSSocket", "wrap_socket"]
 
 
-class TLSSocket(Agreed, SocketFace):
+class TLSSocket(Sending, Agreed, SocketFace):
     """Used like `ssl.SSLSocket`; made by `ktls.wrap_socket`, and by `accept` of a listening one.
 
     `mode` says who seals (`Mode.SW`: this library, `Mode.NONE`: OpenSSL) and `why` gives the reason
@@ -226,66 +222,6 @@ class TLSSocket(Agreed, SocketFace):
             if not self.suppress_ragged_eofs:
                 raise
             return b"" if buffer is None else 0
-
-    # -- sending -----------------------------------------------------------------------------------
-
-    def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        """As `ktls.Socket.send`: returns how many bytes were accepted."""
-        return (self._writer or self._ready().writer).send(data, flags)
-
-    def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        """As `ktls.Socket.sendall`."""
-        writer = self._writer or self._ready().writer
-        if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
-            return
-        writer.sendall(data, flags)
-
-    def write(self, data: "ReadableBuffer") -> int:
-        """As `send`."""
-        return self.send(data)
-
-    def sendmsg(
-        self,
-        buffers: Iterable["ReadableBuffer"],
-        ancdata: Iterable[tuple[int, int, "ReadableBuffer"]] = (),
-        flags: int = 0,
-    ) -> int:
-        """As `ktls.Socket.sendmsg`: buffers as one write, and their record type."""
-        return self._ready().writer.sendmsg(list(buffers), list(ancdata), flags)
-
-    def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
-        """As `ktls.Socket.sendfile`: returns how many bytes of the file were accepted."""
-        parts = self._ready()
-        blocking = parts.socket.gettimeout() != 0
-        return filesend.send_file(parts.writer, file, offset, count, blocking=blocking)
-
-    def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
-        """As `ktls.Socket.aio_write`.
-
-        While OpenSSL writes it waits for other writers, and cannot be cancelled.
-        """
-        return self._ready().writer.aio_write(data)
-
-    def cork(self) -> AbstractContextManager[None]:
-        """As `ktls.Socket.cork`; while OpenSSL writes it does nothing."""
-        return self._ready().writer.cork()
-
-    def key_update(self, request: bool = False) -> None:
-        """Seal what follows with the next keys, and tell the peer; `request` asks it for the same.
-
-        KTLSError before TLS 1.3, or when OpenSSL writes.
-        """
-        self._ready().writer.key_update(request=request)
-
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until TCP has taken everything that was accepted.  TimeoutError."""
-        self._connection().socket.flush(timeout)
-
-    def verify_client_post_handshake(self) -> None:
-        """As in SSLSocket: the request goes with the next write or read."""
-        parts = self._ready()
-        parts.shadow.call(parts.shadow.ssl_object.verify_client_post_handshake)
-        parts.writer.expect_answer()
 
     # -- the end -----------------------------------------------------------------------------------
 

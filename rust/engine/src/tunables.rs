@@ -82,6 +82,8 @@ tunables! {
     spin_us = 50, 0..=10_000;
     /// Microseconds between two writes that still make them one stream.
     stream_gap_us = 5, 0..=1_000_000;
+    /// A gap of such a part of the write before it is none.
+    stream_gap_share = 4, 1..=1_000_000;
     /// Writes that close together after which a worker stays awake for them.
     stream_run = 4, 1..=64;
     /// Bytes a worker sends for one connection before the next has its turn.

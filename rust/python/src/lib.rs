@@ -18,6 +18,7 @@ mod pool;
 mod records;
 mod sealer;
 mod secret;
+mod send_all;
 mod stream;
 
 use pyo3::prelude::*;

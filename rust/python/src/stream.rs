@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use ktls_engine::{Data, Error, HostSocket, Manner, Owner, Patience, Stream as Engine};
+use ktls_engine::{Data, HostSocket, Manner, Stream as Engine};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
 
@@ -18,6 +18,7 @@ use crate::keys::Keys;
 use crate::limit::{self, Limit, run};
 use crate::new_key::{Origin, check_frame_len, new_key};
 use crate::secret::Secret;
+use crate::send_all::send_all;
 use crate::{pool, sealer};
 
 /// The flag of send(2): more follows at once.
@@ -373,37 +374,5 @@ fn manner(flags: u32) -> Manner {
     Manner {
         more: flags & MSG_MORE != 0,
         ..Manner::DATA
-    }
-}
-
-/// Goes on until everything is accepted.
-fn send_all(
-    engine: &Arc<Engine>,
-    data: &Data<'_>,
-    manner: Manner,
-    patience: &mut Patience<'_>,
-) -> Result<(), Error> {
-    let len = data.as_slice().len();
-    let mut sent = engine.send(data, manner, patience)?;
-    while sent < len {
-        // A wait that a signal handler ended returns what was accepted before.
-        if (patience.interrupted)() {
-            break;
-        }
-        let rest = match data {
-            Data::Borrowed(bytes) => Data::Borrowed(&bytes[sent..]),
-            Data::Shared(owner) => Data::Shared(Arc::new(Tail(Arc::clone(owner), sent))),
-        };
-        sent += engine.send(&rest, manner, patience)?;
-    }
-    Ok(())
-}
-
-/// The rest of somebody's bytes.
-struct Tail(Owner, usize);
-
-impl AsRef<[u8]> for Tail {
-    fn as_ref(&self) -> &[u8] {
-        (*self.0).as_ref().get(self.1..).unwrap_or_default()
     }
 }

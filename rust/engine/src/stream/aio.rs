@@ -103,7 +103,7 @@ impl Stream {
                 state.refused = true;
                 state.buffer.close_record();
                 state.aio.waiting.push_front(write);
-                return;
+                break;
             }
             match self.frame_some(state, &mut write, when) {
                 Ok(()) if write.position < write.len => state.aio.waiting.push_front(write),

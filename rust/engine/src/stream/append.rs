@@ -5,7 +5,6 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::aio::When;
 use super::pump::{Role, Step};
 use super::state::State;
 use super::{Data, Guard, Manner, Patience, Stream};
@@ -349,37 +348,6 @@ impl Stream {
         }
         self.settle_locked(state);
     }
-
-    /// Marks the poll descriptor as not writable, since a write was just refused.
-    fn refuse(&self) {
-        let _pass = gate::enter();
-        let mut state = self.lock();
-        if (state.room() == 0 || !state.aio.is_framed())
-            && let Some(readiness) = self.readiness().as_ref()
-        {
-            readiness.set_writable(false);
-        }
-    }
-
-    /// Waits for the right to append, which one write of several pieces holds from its first to its last.
-    pub(super) fn begin_write(self: &Arc<Self>, patience: &mut Patience<'_>) -> Result<Writer> {
-        loop {
-            {
-                let _pass = gate::enter();
-                let mut state = self.lock();
-                self.check_writable(&mut state)?;
-                if state.may_append() {
-                    state.writing = true;
-                    return Ok(Writer(Arc::clone(self)));
-                }
-            }
-            if !patience.may_wait {
-                self.refuse();
-                return Err(Error::would_block());
-            }
-            self.wait_for_change(|state| !state.may_append(), patience)?;
-        }
-    }
 }
 
 /// What is left of a write.
@@ -398,20 +366,4 @@ pub(super) enum Room {
     /// So much, where there is any: its caller waits until it is sent.
     AtLeast(usize),
     Unlimited,
-}
-
-/// The right to append; given back when the write ends.
-pub(super) struct Writer(Arc<Stream>);
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let _pass = gate::enter();
-        let mut state = self.0.lock();
-        state.writing = false;
-        self.0.note_change(&state);
-        if !state.aio.is_framed() {
-            self.0.frame_waiting(&mut state, When::RoomAppeared);
-            self.0.settle_locked(state);
-        }
-    }
 }

@@ -3,7 +3,7 @@
 //! Any thread may help a stream along: it takes the ready head and sends it, or claims the next unit and seals it, one
 //! step at a time (`pump.rs`). One thread sends at once, so the order is the buffer's; several may seal. Whoever leaves a
 //! stream that still holds bytes sees to it that somebody goes on: another thread that is inside, the poller that waits
-//! for writability, or a turn at its worker. Writes are `append.rs`, asynchronous ones `aio.rs`, records held
+//! for writability, or a turn at its worker. Writes are `append.rs`, whose turn it is `writer.rs`, asynchronous ones `aio.rs`, records held
 //! open `open_record.rs`, new keys `rekey.rs`, the end `end.rs`; waiting is `wait.rs`, what is known is `state.rs`.
 
 mod aio;
@@ -16,6 +16,7 @@ mod rekey;
 mod rhythm;
 mod state;
 mod wait;
+mod writer;
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};

@@ -1,7 +1,9 @@
 //! Whether writes come so close together that a worker which stays awake serves them better than their caller.
 //!
 //! A request and its answer lie a round trip apart: the caller sends by itself, at once. A stream of writes has no such
-//! gaps: sealing on one core while another sends is worth waking a worker once.
+//! gaps: sealing on one core while another sends is worth waking a worker once. What is a gap depends on the write before
+//! it: one that took milliseconds, because its caller waited for room or for the interpreter, is followed by a caller
+//! whose code has left the caches.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -20,27 +22,35 @@ fn now_ns() -> u64 {
 
 #[derive(Debug, Default)]
 pub(super) struct Rhythm {
-    last_end_ns: AtomicU64,
+    last_begin_ns: AtomicU64,
+    /// A write that begins until then is close to the last one.
+    close_until_ns: AtomicU64,
     close_together: AtomicU32,
 }
 
 impl Rhythm {
     /// A write begins.
     pub(super) fn begin(&self) {
-        let gap = now_ns().saturating_sub(self.last_end_ns.load(Ordering::Relaxed));
+        let now = now_ns();
+        self.last_begin_ns.store(now, Ordering::Relaxed);
         let before = self.close_together.load(Ordering::Relaxed);
-        let now = if gap <= 1000 * tunables::stream_gap_us::get() as u64 {
+        let after = if now <= self.close_until_ns.load(Ordering::Relaxed) {
             (before + 1).min(MOST)
         } else {
             // One pause, such as a wait for the interpreter, does not make a stream something else.
             before / 2
         };
-        self.close_together.store(now, Ordering::Relaxed);
+        self.close_together.store(after, Ordering::Relaxed);
     }
 
     /// A write has ended, and its caller runs again.
     pub(super) fn end(&self) {
-        self.last_end_ns.store(now_ns(), Ordering::Relaxed);
+        let now = now_ns();
+        let taken = now.saturating_sub(self.last_begin_ns.load(Ordering::Relaxed));
+        let gap = 1000 * tunables::stream_gap_us::get() as u64;
+        let share = taken / tunables::stream_gap_share::get() as u64;
+        let close_until = now.saturating_add(gap.max(share));
+        self.close_until_ns.store(close_until, Ordering::Relaxed);
     }
 
     /// Whether the last writes were a stream.

@@ -1,19 +1,22 @@
 //! The engine's send path over a transport that takes what a script says: any writes in any order, with any keys put
-//! in between, come out as a plain list of writes would have them, and every asynchronous one ends.
+//! in between, come out as a plain list of writes would have them (`model.rs`), and every asynchronous one ends.
+
+mod model;
+mod transport;
 
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use ktls_engine::{Data, Manner, NewKey, Output, Patience, Pool, Renewal, Stream};
-use ktls_record::{Keys, provider, schedule};
-use rustix::event::EventfdFlags;
-use rustix::io::Errno;
+use ktls_engine::{Data, Manner, NewKey, Patience, Pool, Renewal, Stream};
+use ktls_record::{provider, schedule};
 use zeroize::Zeroizing;
 
+use self::model::{Model, Session};
+use self::transport::{Scripted, Wire};
 use crate::suites;
 
 /// Longer than anything here takes, so that a wait that never ends is found.
@@ -84,7 +87,7 @@ pub fn stream(data: &[u8]) {
     let Ok(script) = Script::arbitrary(&mut Unstructured::new(data)) else {
         return;
     };
-    let wire = Arc::new(Mutex::new(Wire::new(&script)));
+    let wire = Arc::new(Mutex::new(Wire::new(&script.takes, script.fail_after)));
     let stream = Stream::new(Box::new(Scripted::new(&wire)), Arc::clone(pool()));
     let mut model = Model::default();
     for (number, call) in script.calls.iter().take(24).enumerate() {
@@ -191,8 +194,6 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             pad_to,
             limit,
         } => {
-            // What waits is framed with the keys of that time.
-            let _ = stream.flush(&mut patience(true));
             let keys = suites::keys(suites::suite(suite), u8::try_from(number).unwrap_or(0));
             let name = provider::names()[number % provider::names().len()];
             let sealer = provider::sealer(name, &keys, sequence).expect("the key fits");
@@ -216,7 +217,6 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             limit,
             silent,
         } => {
-            let _ = stream.flush(&mut patience(true));
             let suite = suites::suite(suite);
             let secret = Zeroizing::new(vec![u8::try_from(number).unwrap_or(0); 32]);
             let Ok(keys) = schedule::traffic_keys(suite, &secret) else {
@@ -258,214 +258,6 @@ fn limited(new: NewKey, limit: u16) -> NewKey {
         new
     } else {
         new.limited_to(u64::from(limit % 50))
-    }
-}
-
-/// Writes in order, and what they were sealed with.
-#[derive(Default)]
-struct Model {
-    sessions: Vec<Session>,
-    writes: Vec<Write>,
-    /// A write may be cut short by what the key may seal.
-    is_limited: bool,
-    corked: usize,
-    /// Asynchronous writes that the calls did not say the end of.
-    unended: Vec<u64>,
-}
-
-/// Keys from a number on, and the secret that they came from.
-#[derive(Clone)]
-struct Session {
-    keys: Keys,
-    sequence: u64,
-    secret: Option<Zeroizing<Vec<u8>>>,
-}
-
-impl Session {
-    /// The keys after a KeyUpdate that the stream sent by itself.
-    fn renewed(&self) -> Self {
-        let secret = self.secret.as_ref().expect("a secret was given");
-        let secret = schedule::next_traffic_secret(secret).expect("it has a hash's length");
-        Self {
-            keys: schedule::traffic_keys(self.keys.suite(), &secret).expect("a suite of 1.3"),
-            sequence: 0,
-            secret: Some(secret),
-        }
-    }
-}
-
-struct Write {
-    /// How many sessions there were.
-    session: usize,
-    content_type: u8,
-    bytes: Vec<u8>,
-    /// The next write of data may join its last record.
-    is_open: bool,
-}
-
-impl Model {
-    fn install(&mut self, session: Session, is_limited: bool) {
-        self.sessions.push(session);
-        self.is_limited = is_limited;
-    }
-
-    fn accepted(&mut self, manner: Manner, bytes: &[u8]) {
-        let session = self.sessions.len();
-        let may_join = manner.content_type == 23 && !manner.whole && !bytes.is_empty();
-        let is_open = may_join && (manner.more || self.corked > 0);
-        if let Some(last) = self.writes.last_mut()
-            && may_join
-            && last.is_open
-            && last.session == session
-        {
-            last.bytes.extend_from_slice(bytes);
-            last.is_open = is_open;
-            return;
-        }
-        self.writes.push(Write {
-            session,
-            content_type: manner.content_type,
-            bytes: bytes.to_vec(),
-            is_open,
-        });
-    }
-
-    /// Whether every asynchronous write has ended.
-    fn wait_for_ends(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        for id in &self.unended {
-            while !lock(&ENDED).contains(id) {
-                assert!(Instant::now() < deadline, "write {id} does not end");
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-
-    /// The wire holds the writes, none joined with another; `broken`: as far as it got.
-    fn check(&self, wire: &[u8], broken: bool) {
-        let mut wire = wire.to_vec();
-        let mut rest = &mut wire[..];
-        let mut number = 0;
-        let mut session: Option<Session> = None;
-        for write in &self.writes {
-            if write.session != number {
-                number = write.session;
-                session = self.sessions.get(number - 1).cloned();
-            }
-            let Some(session) = &mut session else {
-                let count = rest.len().min(write.bytes.len());
-                assert!(broken || count == write.bytes.len());
-                let (plain, after) = rest.split_at_mut(count);
-                assert!(*plain == write.bytes[..count], "clear text differs");
-                rest = after;
-                continue;
-            };
-            let mut left = &write.bytes[..];
-            loop {
-                let size = rest
-                    .get(3..5)
-                    .map(|len| 5 + usize::from(len[0]) * 256 + usize::from(len[1]));
-                let Some(size) = size.filter(|&size| size <= rest.len()) else {
-                    assert!(broken, "the wire ends early");
-                    return;
-                };
-                let (record, after) = rest.split_at_mut(size);
-                let opener = provider::opener("ring", &session.keys).expect("the key fits");
-                let opened = opener
-                    .open_in_place(session.sequence, record)
-                    .expect("the next record");
-                session.sequence += 1;
-                rest = after;
-                if opened.content_type == 22 && *opened.payload == KEY_UPDATE && *left != KEY_UPDATE
-                {
-                    *session = session.renewed();
-                    continue;
-                }
-                assert_eq!(opened.content_type, write.content_type);
-                let (expected, more) = left
-                    .split_at_checked(opened.payload.len())
-                    .expect("writes were joined");
-                assert!(*opened.payload == *expected, "the payload differs");
-                left = more;
-                if left.is_empty() {
-                    break;
-                }
-            }
-        }
-        assert!(rest.is_empty(), "{} bytes that nobody wrote", rest.len());
-    }
-}
-
-/// What the transport did and will do.
-struct Wire {
-    taken: Vec<u8>,
-    takes: std::vec::IntoIter<u16>,
-    fail_after: usize,
-    finished: bool,
-    aborted: bool,
-}
-
-impl Wire {
-    fn new(script: &Script) -> Self {
-        Self {
-            taken: Vec::new(),
-            takes: script.takes.clone().into_iter(),
-            fail_after: script
-                .fail_after
-                .map_or(usize::MAX, |at| usize::try_from(at).unwrap_or(0)),
-            finished: false,
-            aborted: false,
-        }
-    }
-}
-
-struct Scripted {
-    wire: Arc<Mutex<Wire>>,
-    writable: OwnedFd,
-}
-
-impl Scripted {
-    fn new(wire: &Arc<Mutex<Wire>>) -> Self {
-        let writable =
-            rustix::event::eventfd(0, EventfdFlags::CLOEXEC).expect("a descriptor is free");
-        Self {
-            wire: Arc::clone(wire),
-            writable,
-        }
-    }
-}
-
-impl Output for Scripted {
-    fn send(&self, data: &[u8], _more: bool) -> Result<usize, Errno> {
-        let mut wire = lock(&self.wire);
-        assert!(!wire.finished && !wire.aborted, "sent after the end");
-        if wire.taken.len() >= wire.fail_after {
-            return Err(Errno::CONNRESET);
-        }
-        let count = match wire.takes.next() {
-            Some(0) => return Err(Errno::AGAIN),
-            Some(most) => data.len().min(usize::from(most)),
-            None => data.len(),
-        };
-        wire.taken.extend_from_slice(&data[..count]);
-        Ok(count)
-    }
-
-    fn ready(&self) -> BorrowedFd<'_> {
-        self.writable.as_fd()
-    }
-
-    fn finish(&self) -> Result<(), Errno> {
-        lock(&self.wire).finished = true;
-        Ok(())
-    }
-
-    fn abort(&self) {
-        lock(&self.wire).aborted = true;
-    }
-
-    fn route(&self) -> String {
-        "nowhere".into()
     }
 }
 
