@@ -194,8 +194,8 @@ sysctl.add(
         1000000,
         "Writes also make a stream when the time between them is at most one part in this many of"
         " what the first one took. After 5 ms of waiting for the interpreter a loop in Python takes"
-        " 12 us to come back, since its code has left the caches; a peer takes longer than a quarter"
-        " of a write to read it and answer",
+        " 12 us to come back, since its code has left the caches; a peer takes longer than that to"
+        " read what was written and answer",
     ),
     _tunable(
         "stream_run",
