@@ -245,8 +245,7 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
 
     def _send_body(self, body: bytes) -> None:
-        self.wfile.write(body)
-        self._body_len = len(body)
+        self._body_len = self.connection.sendfile(io.BytesIO(body))
 
     # -- what http.server calls --------------------------------------------------------------------
 
