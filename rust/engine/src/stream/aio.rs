@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::aio_queue::{Framed, Waiting};
+use super::aio_queue::{Framed, Waiting, When};
 use super::append::{Piece, Room};
 use super::state::State;
 use super::{Data, Manner, Stream};
@@ -14,16 +14,6 @@ use crate::completions::Completion;
 use crate::error::{Error, Result};
 use crate::frames::{APPLICATION_DATA, Payload, Run};
 use crate::{counters, gate};
-
-/// Why what waits is looked at.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum When {
-    /// Inside the call that brought the last one.
-    InCall,
-    RoomAppeared,
-    /// What was accepted before other keys keeps those of its time, room or not: it is referenced all the same.
-    KeysChange,
-}
 
 impl Stream {
     /// Accepts all of a write without waiting; true when it has ended already, else [`Completion`] says when under

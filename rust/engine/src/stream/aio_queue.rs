@@ -59,3 +59,13 @@ impl AioQueue {
         self.waiting.is_empty()
     }
 }
+
+/// Why what waits is looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum When {
+    /// Inside the call that brought the last one.
+    InCall,
+    RoomAppeared,
+    /// What was accepted before other keys keeps those of its time, room or not: it is referenced all the same.
+    KeysChange,
+}

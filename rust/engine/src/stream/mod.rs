@@ -24,7 +24,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 
-use self::aio::When;
+use self::aio_queue::When;
 use self::rhythm::Rhythm;
 use self::state::State;
 pub use self::wait::Patience;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
 
-use super::aio::When;
+use super::aio_queue::When;
 use super::{Guard, Stream};
 use crate::error::{Error, Result};
 use crate::pages::Pages;

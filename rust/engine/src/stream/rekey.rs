@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 
-use super::aio::When;
+use super::aio_queue::When;
 use super::state::State;
 use super::{Data, Stream};
 use crate::error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::aio::When;
+use super::aio_queue::When;
 use super::{Patience, Stream};
 use crate::error::{Error, Result};
 use crate::gate;
