@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import ktls
-from record_reader import RecordReader, Secrets
+from record_reader import RecordReader, Secrets, read_records
+
+ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
+"""The control messages of a record of type alert."""
 
 
 @dataclass
@@ -51,3 +54,15 @@ def connected(*, small: bool = False) -> tuple[socket.socket, socket.socket]:
 def nothing_has_arrived(peer: socket.socket) -> None:
     """There is neither data nor an end to read now."""
     assert not select.select([peer], [], [], 0)[0]
+
+
+def records_of(link: Link) -> list[tuple[int, bytes]]:
+    """Close our end; the content types and payloads of all records."""
+    link.sock.close()
+    return read_records(link.peer, link.reader)
+
+
+def reset(peer: socket.socket) -> None:
+    """End the connection without a word."""
+    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    peer.close()

@@ -192,7 +192,7 @@ def test_unwrap_waits_for_it(tight: Pair) -> None:
             other.unwrap().close()
             plain.result(TIMEOUT).close()
     assert data == b"".join(bytes([number]) * 50_000 for number in range(50))
-    assert [future.result(0) for future in futures] == [50_000] * 50
+    assert [future.result(TIMEOUT) for future in futures] == [50_000] * 50
 
 
 def test_flush_waits_for_it(tight: Pair) -> None:

@@ -12,8 +12,8 @@ from concurrent.futures import CancelledError, Future
 import pytest
 
 import ktls
-from aio_link import PENDING, Reading, keep, reset, until
-from keyed_link import Link
+from full_link import PENDING, Reading, keep, until
+from keyed_link import Link, reset
 from record_reader import CBC_SUITES, SUITES, Suite, read_records
 
 MakeLink = Callable[..., Link]

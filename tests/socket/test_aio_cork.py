@@ -10,8 +10,8 @@ from collections.abc import Callable
 import pytest
 
 import ktls
-from aio_link import ALERT, Reading, keep
-from keyed_link import Link, nothing_has_arrived
+from full_link import Reading, keep
+from keyed_link import ALERT, Link, nothing_has_arrived
 from record_reader import CBC_SUITES, SUITES, Suite, read_record, read_records
 
 MakeLink = Callable[..., Link]

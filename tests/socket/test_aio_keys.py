@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 import ktls
-from aio_link import keep
+from full_link import keep
 from keyed_link import Link, parameters
 from record_reader import (
     CBC_SUITES,

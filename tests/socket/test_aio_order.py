@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import ktls
-from aio_link import ALERT, Reading, keep, until
-from keyed_link import Link
+from full_link import Reading, keep, until
+from keyed_link import ALERT, Link
 from record_reader import (
     CBC_SUITES,
     SUITES,

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import ktls
-from aio_link import PENDING, Reading, keep, until
+from full_link import PENDING, Reading, keep, until
 from keyed_link import Link, connected, parameters
 from record_reader import SUITES, RecordReader, Secrets, read_data
 

@@ -19,7 +19,7 @@ from concurrent.futures import Future
 import pytest
 
 import ktls
-from aio_link import PENDING, WRITES, Reading, keep, until
+from full_link import PENDING, WRITES, Reading, keep, until
 from keyed_link import Link
 from record_reader import ALL_SUITES, CBC_SUITES, SUITES, Suite, read_records
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ktls
-from keyed_link import Link, nothing_has_arrived, parameters
+from keyed_link import ALERT, Link, nothing_has_arrived, parameters, records_of, reset
 from record_reader import (
     ALL_SUITES,
     CBC_SUITES,
@@ -26,17 +26,6 @@ from record_reader import (
 from traffic_secrets import KEY_UPDATE, TrafficSecret, read_generations
 
 MakeLink = Callable[..., Link]
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
-
-
-def reset(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    peer.close()
-
-
-def records_of(link: Link) -> list[tuple[int, bytes]]:
-    link.sock.close()
-    return read_records(link.peer, link.reader)
 
 
 # -- what it joins ---------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import ktls
-from keyed_link import Link
+from keyed_link import Link, records_of
 from record_reader import ALL_SUITES, CBC_SUITES, Suite, read_records
 
 MakeLink = Callable[..., Link]
@@ -27,11 +27,6 @@ def keep_little() -> None:
     """Streams made from now on hold no more than this."""
     for name in ("sendlowat", "sendspace", "sendspace_max"):
         ktls.sysctl[f"kern.ipc.tls.{name}"] = SPACE // 2 if name == "sendlowat" else SPACE
-
-
-def records_of(link: Link) -> list[tuple[int, bytes]]:
-    link.sock.close()
-    return read_records(link.peer, link.reader)
 
 
 def payloads(link: Link) -> list[bytes]:

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 import ktls
-from keyed_link import Link
+from keyed_link import ALERT, Link
 from record_reader import ALL_SUITES, SUITES, Suite, read_records
 from traffic_secrets import KEY_UPDATE, TrafficSecret, read_generations
 
 LIMIT = 10
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 TLS13 = [suite for suite in SUITES if suite.tls_vminor == 4]
 
 

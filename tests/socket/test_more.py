@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 
 import ktls
-from keyed_link import Link, nothing_has_arrived, parameters
+from keyed_link import ALERT, Link, nothing_has_arrived, parameters, records_of
 from record_reader import (
     ALL_SUITES,
     CBC_SUITES,
@@ -26,15 +26,9 @@ from record_reader import (
 
 MakeLink = Callable[..., Link]
 MORE = socket.MSG_MORE
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 CHAINED = CBC_SUITES[0]
 MAX_LEN = 16384
 FULL = bytes(range(256)) * 64
-
-
-def records_of(link: Link) -> list[tuple[int, bytes]]:
-    link.sock.close()
-    return read_records(link.peer, link.reader)
 
 
 # -- what joins ------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import ktls
-from keyed_link import Link, nothing_has_arrived, parameters
+from keyed_link import ALERT, Link, nothing_has_arrived, parameters, records_of
 from record_reader import (
     ALL_SUITES,
     CBC_SUITES,
@@ -19,20 +19,13 @@ from record_reader import (
     Suite,
     read_data,
     read_record,
-    read_records,
 )
 from traffic_secrets import KEY_UPDATE, TrafficSecret, read_generations
 
 MakeLink = Callable[..., Link]
 MORE = socket.MSG_MORE
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 CHAINED = CBC_SUITES[0]
 FULL = bytes(range(256)) * 64
-
-
-def records_of(link: Link) -> list[tuple[int, bytes]]:
-    link.sock.close()
-    return read_records(link.peer, link.reader)
 
 
 # -- what closes it --------------------------------------------------------------------------------

@@ -13,42 +13,15 @@ from contextlib import suppress
 
 import pytest
 
-import ktls
-from keyed_link import Link
+from full_link import Reading, keep
+from keyed_link import ALERT, Link, reset
 from record_reader import CBC_SUITES, SUITES, Suite, read_data, read_record, read_records
 from traffic_secrets import TrafficSecret, read_generations
 
 MakeLink = Callable[..., Link]
 MORE = socket.MSG_MORE
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 
 every_kind = pytest.mark.parametrize("suite", [SUITES[0], SUITES[3], CBC_SUITES[0]], ids=str)
-
-
-def keep(space: int) -> None:
-    """Sockets made from now on hold no more than this."""
-    for name in ("sendspace", "sendspace_max"):
-        ktls.sysctl[f"kern.ipc.tls.{name}"] = space
-    ktls.sysctl["kern.ipc.tls.sendlowat"] = space // 2
-
-
-class Reading(threading.Thread):
-    """Opens all records up to the end of the stream."""
-
-    def __init__(self, link: Link) -> None:
-        super().__init__(daemon=True)
-        self._link = link
-        self.records: list[tuple[int, bytes]] = []
-        self.start()
-
-    def run(self) -> None:
-        self.records = read_records(self._link.peer, self._link.reader)
-
-    def finished(self) -> list[tuple[int, bytes]]:
-        self._link.sock.close()
-        self.join(30)
-        assert not self.is_alive()
-        return self.records
 
 
 # -- no room ---------------------------------------------------------------------------------------
@@ -298,11 +271,6 @@ def test_keys_change_while_threads_write(make_link: MakeLink) -> None:
 
 
 # -- the end ---------------------------------------------------------------------------------------
-
-
-def reset(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    peer.close()
 
 
 def test_a_lost_connection_is_said_by_what_closes_it(make_link: MakeLink) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import ktls
-from keyed_link import Link
+from keyed_link import ALERT, Link
 from record_reader import SUITES, Suite, raw_records, read_data, read_records
 
 MakeLink = Callable[..., Link]
@@ -20,8 +20,6 @@ VOLUME = 24 << 20
 """Bytes that the tests of random cuts move."""
 LARGE_VOLUME = 1 << 30
 """The same, under the marker ``large``."""
-
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 
 
 class HashingReader(threading.Thread):

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 import ktls
-from keyed_link import Link, parameters
+from keyed_link import ALERT, Link, parameters
 from record_reader import ALL_SUITES, SUITES, RecordReader, Secrets, Suite, raw_records
 from traffic_secrets import KEY_UPDATE, TrafficSecret
 
 MakeLink = Callable[..., Link]
 PAD_TO = "kern.ipc.tls.pad_to"
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 TLS13 = [suite for suite in SUITES if suite.tls_vminor == 4]
 MAX_LEN = 16384
 

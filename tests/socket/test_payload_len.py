@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import ktls
-from keyed_link import Link, connected, parameters
+from keyed_link import ALERT, Link, connected, parameters
 from ktls import _core
 from record_reader import (
     ALL_SUITES,
@@ -26,7 +26,6 @@ from record_reader import (
 from traffic_secrets import KEY_UPDATE, TrafficSecret, read_generations
 
 MakeLink = Callable[..., Link]
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 
 
 def set_limit(sock: ktls.Socket, limit: int) -> None:

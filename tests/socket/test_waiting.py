@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 import ktls
-from keyed_link import Link
+from keyed_link import Link, reset
 from record_reader import read_data, read_exactly, read_records
 
 MakeLink = Callable[..., Link]
@@ -286,11 +286,6 @@ def test_close_after_an_error_is_quiet(tight: Link) -> None:
     reset(tight.peer)
     tight.sock.close()
     assert tight.sock.fileno() == -1
-
-
-def reset(peer: socket.socket) -> None:
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    peer.close()
 
 
 # -- both ways at once -----------------------------------------------------------------------------

@@ -1,9 +1,8 @@
-"""What the tests of ``aio_write`` share: sockets that hold little, and a reader that is told when.
+"""What the tests of full sockets share: sockets that hold little, and a reader that is told when.
 
 Not a fixture file: the connections themselves come from ``conftest``.
 """
 
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ import ktls
 from keyed_link import Link
 from record_reader import read_records
 
-ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 PENDING = "kern.ipc.tls.stats.aio_pending"
 WRITES = "kern.ipc.tls.stats.aio_writes"
 
@@ -22,12 +20,6 @@ def keep(space: int) -> None:
     for name in ("sendspace", "sendspace_max"):
         ktls.sysctl[f"kern.ipc.tls.{name}"] = space
     ktls.sysctl["kern.ipc.tls.sendlowat"] = space // 2
-
-
-def reset(peer: socket.socket) -> None:
-    """End the connection without a word."""
-    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
-    peer.close()
 
 
 def until(condition: Callable[[], bool]) -> None:
