@@ -253,9 +253,7 @@ class Writer:
         """Do what is to be done first; returns whether the keys are ours."""
         self._attention = False
         try:
-            if self._failure is not None:
-                failure, self._failure = self._failure, None
-                raise failure
+            self._raise_failure()
             self._empty_outbox()
             if not self._seals:
                 self._attention = True
@@ -271,6 +269,12 @@ class Writer:
             self._attention = True
             raise
         return True
+
+    def _raise_failure(self) -> None:
+        """Raise, once, what kept the outbox from being sent."""
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
 
     def _empty_outbox(self) -> None:
         outbox = self._outbox
@@ -306,9 +310,7 @@ class Writer:
         return count
 
     def _aio_pass_through(self, view: memoryview) -> "Future[int]":
-        if self._failure is not None:
-            failure, self._failure = self._failure, None
-            raise failure
+        self._raise_failure()
         count = len(view)
         while view:
             view = view[

@@ -119,12 +119,11 @@ impl Stream {
         if state.buffer.transmit.is_none() {
             return Err(no_key());
         }
+        state.buffer.close_record();
         if !message.is_empty() {
             let message = Data::Shared(Arc::new(message.to_vec()));
-            state.buffer.close_record();
             self.put(state, &message, HANDSHAKE)?;
         }
-        state.buffer.close_record();
         state.buffer.set_key(new);
         counters::REKEYS.add(1);
         Ok(())
