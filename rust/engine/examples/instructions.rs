@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ktls_engine::{Data, Manner, NewKey, Output, Patience, Pool, Stream};
+use ktls_engine::{Data, Deadline, NewWriteState, Pool, SendStream, Transport, WriteFlags};
 use ktls_record::{Algorithm, Frame, Keys, MAX_FRAME_LEN, Suite, Version, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -84,18 +84,16 @@ fn send_once(name: &str, len: usize) -> Result<(), Anything> {
         swallowed: Arc::clone(&swallowed),
         never: rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?,
     };
-    let stream = Stream::new(Box::new(output), Arc::new(Pool::new()));
-    let seal = provider::sealer(name, &keys()?, 0)?;
-    stream.install(NewKey::new(seal, 0, MAX_FRAME_LEN))?;
+    let stream = SendStream::new(Box::new(output), Arc::new(Pool::new()));
+    let keys = keys()?;
+    let seal = provider::sealer(name, &keys, 0)?;
+    stream.install(NewWriteState::new(&keys, seal, 0, MAX_FRAME_LEN))?;
     let payload: Arc<Vec<u8>> = Arc::new(vec![0x5a; len]);
-    let mut patience = Patience {
-        may_wait: true,
-        deadline: None,
-        interrupted: &mut || false,
-    };
+    let mut no_signals = || false;
+    let mut deadline = Deadline::within(None, &mut no_signals);
     twice(&mut || {
         let data = Data::Shared(Arc::clone(&payload) as _);
-        let accepted = stream.send(&data, Manner::DATA, &mut patience)?;
+        let accepted = stream.send(&data, WriteFlags::DATA, &mut deadline)?;
         if accepted != len || stream.pending() != 0 {
             return Err(format!("{accepted} of {len} bytes were accepted and sent").into());
         }
@@ -113,23 +111,23 @@ struct Void {
     never: OwnedFd,
 }
 
-impl Output for Void {
+impl Transport for Void {
     fn send(&self, data: &[u8], _more: bool) -> Result<usize, Errno> {
         self.swallowed.fetch_add(data.len(), Ordering::Relaxed);
         Ok(data.len())
     }
 
-    fn ready(&self) -> BorrowedFd<'_> {
+    fn poll_fd(&self) -> BorrowedFd<'_> {
         self.never.as_fd()
     }
 
-    fn finish(&self) -> Result<(), Errno> {
+    fn shutdown_write(&self) -> Result<(), Errno> {
         Ok(())
     }
 
     fn abort(&self) {}
 
-    fn route(&self) -> String {
+    fn endpoints(&self) -> String {
         "nowhere".into()
     }
 }

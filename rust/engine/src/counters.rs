@@ -47,6 +47,7 @@ counters! {
     UNITS_POOL = "stats.units_pool";
     REKEYS = "stats.rekeys";
     COLD_READS = "stats.cold_reads";
+    LINGER_RESETS = "stats.linger_resets";
     AIO_WRITES = "stats.aio_writes";
     AIO_PENDING = "stats.aio_pending";
     SW_CBC = "sw.cbc";

@@ -1,91 +1,262 @@
-//! What can go wrong on the send path: always an errno, and a sentence that names the value and the remedy.
+//! What can go wrong in the engine: an enum of causes. One place turns a cause into an errno and a sentence.
+//!
+//! The engine asks what happened, never for a number: ETIMEDOUT of a connection is not the end of a call's own time.
+
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
-/// An errno with its explanation. `accepted` bytes of the failed call stay accepted: they are sent if the
-/// connection lives, and must not be offered again.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Error {
-    errno: Errno,
-    message: String,
+/// Why a call failed. Bytes that the failed call had accepted stay accepted: they are sent if the connection lives,
+/// and must not be offered again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The call may not wait, and there is no space.
+    WouldBlock,
+    /// The call's own time is over.
+    DeadlinePassed,
+    /// A signal handler raised.
+    Interrupted,
+    /// This program has closed the socket.
+    Closed,
+    /// This program has shut the write side down.
+    ShutDown,
+    /// There is no peer, and none is being connected.
+    NotConnected,
+    /// The connection belongs to the process of this number; this one is a fork of it.
+    Forked(u32),
+    /// This program has reset the connection.
+    Aborted,
+    /// The connection has failed before, for this cause, which was raised then.
+    Failed(Arc<Error>),
+    /// The transport ended the connection.
+    Connection {
+        /// What it says.
+        errno: Errno,
+        /// What was tried.
+        during: &'static str,
+    },
+    /// A closed connection made no progress for so many milliseconds, and was reset.
+    LingerPassed(usize),
+    /// The interpreter ended before everything was sent.
+    ExitPassed(usize),
+    /// The key has sealed as many records as it may.
+    KeyUsedUp {
+        /// That many.
+        records: u64,
+        /// Its algorithm.
+        algorithm: String,
+        /// Whether the version has a key update.
+        renewable: bool,
+    },
+    /// No number is left for another record.
+    NumbersUsedUp(u64),
+    /// The key has sealed on this connection before.
+    KeyReused,
+    /// There is no key yet.
+    NoKey,
+    /// The traffic secret of the key in use is not known.
+    NoSecret,
+    /// The next key could not be made.
+    NoNextKey(String),
+    /// A record is held open.
+    RecordOpen,
+    /// A message that must go as one is longer than the send buffer.
+    MessageTooLong {
+        /// Bytes of the message.
+        len: usize,
+        /// Bytes that fit.
+        space: usize,
+    },
+    /// Accepted bytes have not been sent yet.
+    Unsent(usize),
+    /// The file is not one that the engine reads by itself.
+    NotRegular,
+    /// A file could not be read; the connection lives if this came before its first byte.
+    File {
+        /// What the system says.
+        errno: Errno,
+        /// Where.
+        offset: u64,
+    },
+    /// A file ended before the bytes that the peer was promised.
+    FileShrank {
+        /// Where it ended.
+        at: u64,
+        /// How far it was to be sent.
+        wanted: u64,
+    },
+    /// A record could not be sealed.
+    Seal(String),
+    /// A fault of this library.
+    Internal(&'static str),
+    /// The system gives no thread or descriptor.
+    Resource {
+        /// What it says.
+        errno: Errno,
+        /// What was wanted.
+        wanted: &'static str,
+    },
 }
 
 /// The result of everything that may fail here.
 pub type Result<T> = core::result::Result<T, Error>;
 
 impl Error {
-    /// An error of this number and explanation.
-    pub fn new(errno: Errno, message: impl Into<String>) -> Self {
-        Self {
-            errno,
-            message: message.into(),
-        }
-    }
-
-    /// The number alone, explained by the operating system's words.
-    #[must_use]
-    pub fn from_errno(errno: Errno, during: &str) -> Self {
-        let words = std::io::Error::from_raw_os_error(errno.raw_os_error());
-        Self {
-            errno,
-            message: format!("{during}: {words}"),
-        }
-    }
-
-    /// The raw number, for `OSError`.
+    /// The raw number, for `OSError`. The end of a call's own time has ETIMEDOUT, too: ask [`Error::is_timed_out`].
     #[must_use]
     pub fn errno(&self) -> i32 {
-        self.errno.raw_os_error()
+        let errno = match self {
+            Self::WouldBlock => Errno::WOULDBLOCK,
+            Self::DeadlinePassed | Self::LingerPassed(_) | Self::ExitPassed(_) => Errno::TIMEDOUT,
+            Self::Interrupted => Errno::INTR,
+            Self::Closed => Errno::BADF,
+            Self::ShutDown | Self::Failed(_) => Errno::PIPE,
+            Self::NotConnected | Self::NoKey => Errno::NOTCONN,
+            Self::Forked(_) => Errno::PERM,
+            Self::Aborted => Errno::CONNABORTED,
+            Self::Connection { errno, .. }
+            | Self::File { errno, .. }
+            | Self::Resource { errno, .. } => *errno,
+            Self::KeyUsedUp { .. } => Errno::KEYEXPIRED,
+            Self::NumbersUsedUp(_) => Errno::BADMSG,
+            Self::KeyReused | Self::NoSecret | Self::NotRegular => Errno::INVAL,
+            Self::RecordOpen | Self::Unsent(_) => Errno::BUSY,
+            Self::MessageTooLong { .. } => Errno::MSGSIZE,
+            Self::NoNextKey(_) | Self::FileShrank { .. } | Self::Seal(_) | Self::Internal(_) => {
+                Errno::IO
+            }
+        };
+        errno.raw_os_error()
+    }
+
+    /// Whether the call's own time is over.
+    #[must_use]
+    pub fn is_timed_out(&self) -> bool {
+        matches!(self, Self::DeadlinePassed)
     }
 
     /// Whether this error only says "not now".
     #[must_use]
     pub fn is_would_block(&self) -> bool {
-        self.errno == Errno::WOULDBLOCK
+        matches!(self, Self::WouldBlock)
     }
 
-    /// Whether a deadline passed.
+    /// Whether the call ended and the connection goes on: a part of a write may have been accepted.
     #[must_use]
-    pub fn is_timed_out(&self) -> bool {
-        self.errno == Errno::TIMEDOUT
-    }
-
-    /// Whether the caller's `interrupted` stopped a wait.
-    #[must_use]
-    pub fn is_interrupted(&self) -> bool {
-        self.errno == Errno::INTR
-    }
-
-    /// Whether a key has sealed as much as it may.
-    #[must_use]
-    pub fn is_key_expired(&self) -> bool {
-        self.errno == Errno::KEYEXPIRED
-    }
-
-    pub(crate) fn would_block() -> Self {
-        Self::new(
-            Errno::WOULDBLOCK,
-            "the send buffer is full; wait until the socket is writable",
+    pub fn leaves_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::WouldBlock | Self::DeadlinePassed | Self::Interrupted
         )
     }
+}
 
-    pub(crate) fn timed_out() -> Self {
-        Self::new(Errno::TIMEDOUT, "timed out")
-    }
+impl core::error::Error for Error {}
 
-    pub(crate) fn interrupted() -> Self {
-        Self::new(Errno::INTR, "interrupted by a signal handler")
+impl core::fmt::Display for Error {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::WouldBlock => {
+                f.write_str("the send buffer is full; wait until the socket is writable")
+            }
+            Self::DeadlinePassed => f.write_str("timed out"),
+            Self::Interrupted => f.write_str("interrupted by a signal handler"),
+            Self::Closed => f.write_str("the socket is closed"),
+            Self::ShutDown => {
+                f.write_str("the write side was shut down; nothing more can be sent")
+            }
+            Self::NotConnected => {
+                f.write_str("the socket is not connected; connect it, or send with sendto")
+            }
+            Self::Forked(pid) => write!(
+                f,
+                "this connection belongs to process {pid}, which was forked; a child that went on would use the same \
+                 keys and sequence numbers again: open a connection of its own"
+            ),
+            Self::Aborted => f.write_str("the connection was aborted by this program"),
+            Self::Failed(cause) => write!(f, "the connection has failed already: {cause}"),
+            Self::Connection { errno, during } => write!(f, "{during}: {}", words(*errno)),
+            Self::LingerPassed(ms) => write!(
+                f,
+                "the closed connection made no progress for {ms} ms and was reset (kern.ipc.tls.linger_timeout)"
+            ),
+            Self::ExitPassed(unsent) => write!(
+                f,
+                "{unsent} accepted bytes could not be sent while the interpreter ends (kern.ipc.tls.close_timeout)"
+            ),
+            Self::KeyUsedUp {
+                records,
+                algorithm,
+                renewable,
+            } => {
+                let remedy = if *renewable {
+                    "rekey with the next traffic secret, or open a new connection"
+                } else {
+                    "there is no key update before TLS 1.3: open a new connection"
+                };
+                write!(
+                    f,
+                    "{records} records were sealed with one {algorithm} key, as many as it may seal \
+                     (kern.ipc.tls.records_per_key, RFC 8446 5.5); {remedy}"
+                )
+            }
+            Self::NumbersUsedUp(sequence) => write!(
+                f,
+                "sequence number {sequence} leaves no room for more records; rekey or open a new connection"
+            ),
+            Self::KeyReused => f.write_str(
+                "this key was used on this connection before, and a key seals a number once; give the next one",
+            ),
+            Self::NoKey => f.write_str("there is no key to be changed; install one first"),
+            Self::NoSecret => f.write_str(
+                "the traffic secret of this connection is not known here; rekey with the next one",
+            ),
+            Self::NoNextKey(why) => write!(f, "the next key could not be made: {why}"),
+            Self::RecordOpen => {
+                f.write_str("a record is held open (MSG_MORE); close it with a flush before")
+            }
+            Self::MessageTooLong { len, space } => write!(
+                f,
+                "{len} bytes must go as one, but kern.ipc.tls.sendspace is {space}; send less or raise it"
+            ),
+            Self::Unsent(held) => write!(
+                f,
+                "{held} bytes are still held; flush them before the socket is let go"
+            ),
+            Self::NotRegular => {
+                f.write_str("not a regular file; read it and send what was read")
+            }
+            Self::File { errno, offset } => write!(
+                f,
+                "cannot read the file at offset {offset}: {}",
+                words(*errno)
+            ),
+            Self::FileShrank { at, wanted } => write!(
+                f,
+                "the file ended at offset {at} while bytes up to {wanted} were accepted for sending: it shrank \
+                 meanwhile; the connection was reset, because the peer was promised them"
+            ),
+            Self::Seal(why) => write!(
+                f,
+                "a record could not be sealed ({why}); the connection was reset"
+            ),
+            Self::Internal(what) => write!(
+                f,
+                "an internal error of ktls ({what}); the connection was reset"
+            ),
+            Self::Resource { errno, wanted } => {
+                let remedy = match *errno {
+                    Errno::MFILE => "; raise the limit of open files (ulimit -n)",
+                    Errno::NFILE => "; the system has too many open files",
+                    _ => "",
+                };
+                write!(f, "cannot make {wanted}: {}{remedy}", words(*errno))
+            }
+        }
     }
+}
 
-    pub(crate) fn closed() -> Self {
-        Self::new(Errno::BADF, "the socket is closed")
-    }
-
-    pub(crate) fn shut_down() -> Self {
-        Self::new(
-            Errno::PIPE,
-            "the write side was shut down; nothing more can be sent",
-        )
-    }
+fn words(errno: Errno) -> std::io::Error {
+    std::io::Error::from_raw_os_error(errno.raw_os_error())
 }

@@ -1,44 +1,39 @@
 //! The asynchronous send path: plaintext in, TLS records in order out.
 //!
-//! A [`Stream`] is the send side of one connection. A write fixes the frames (`frames.rs`) and appends them to the
-//! send buffer (`send_buffer.rs`) by reference; whoever has time claims a unit of them, brings the payload into a hot
-//! buffer and seals it (`seal.rs`), and whoever comes to the ready head sends it to the transport (`output.rs`).
-//! The caller's own thread does both by default; the pool (`workers.rs`) when a backlog pays for waking it, when the
-//! caller must not be held up, or when the socket was full. Thresholds are `tunables.rs`, set from above.
+//! A [`SendStream`] is the send half of one connection (`send/`). A write fixes the frames and appends them to the send
+//! buffer by reference; a thread that has time claims a batch of them, brings the payload into a seal buffer and seals
+//! it, and a thread that comes to the ready head sends it to the transport (`transport/`). The caller's own thread does
+//! both by default; the pool (`pool/`) when a backlog pays for waking it, when the caller must not be held up, or when
+//! the socket was full. Thresholds are `tunables.rs`, set from above.
 //!
 //! It is not: TLS itself (that is `ktls-record`), policy, or anything that knows Python.
 
-mod completions;
 mod counters;
+mod deadline;
 mod error;
-mod frames;
-mod gate;
-mod output;
-mod pages;
-mod readiness;
+mod fork_lock;
+mod ledger;
+mod poll_fd;
+mod pool;
 mod receive;
-mod seal;
-mod send_buffer;
-mod stream;
+mod send;
 #[expect(
     unsafe_code,
     reason = "system calls that have no safe form; each block has its SAFETY note"
 )]
 mod sys;
-mod transmit;
+mod transport;
 mod tunables;
-mod worker;
-mod workers;
 
-pub use completions::Completion;
 pub use counters::snapshot as counters;
+pub use deadline::Deadline;
 pub use error::{Error, Result};
-pub use frames::Owner;
-pub use gate::{after_fork_in_child, after_fork_in_parent, before_fork};
-pub use output::{HostSocket, Output};
-pub use receive::{ready_records_size, take_records};
-pub use stream::{Data, Manner, Patience, Stream};
-pub use sys::{discard, duplicate, with_descriptor};
-pub use transmit::{NewKey, Renewal};
+pub use fork_lock::{fork_count, watch_forks};
+pub use pool::{Completion, Outcome, Pool, Unsent};
+pub use receive::{ready_records_size, receive};
+pub use send::{
+    Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes, UpdateSecret, WriteFlags,
+};
+pub use sys::{discard, duplicate};
+pub use transport::{TcpTransport, Transport};
 pub use tunables::{SetError, set as set_tunable};
-pub use workers::Pool;

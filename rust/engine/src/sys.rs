@@ -1,7 +1,8 @@
 //! Every system call of the engine, and its only `unsafe`. No policy: one call, one function, errno out.
 
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use rustix::event::epoll;
@@ -14,20 +15,70 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, So
 /// # Errors
 /// EBADF when it is not open.
 pub fn duplicate(raw: RawFd) -> Result<OwnedFd, Errno> {
-    with_descriptor(raw, |fd| rustix::io::fcntl_dupfd_cloexec(fd, 0))?
-}
-
-/// Does something with the descriptor of that number, which the caller keeps open meanwhile.
-///
-/// # Errors
-/// EBADF for a number that no descriptor can have.
-pub fn with_descriptor<T>(raw: RawFd, call: impl FnOnce(BorrowedFd<'_>) -> T) -> Result<T, Errno> {
     if raw < 0 {
         return Err(Errno::BADF);
     }
-    // SAFETY: the number only reaches system calls, which refuse one that is not open, and nothing of it outlives
-    // `call`. A descriptor that is closed and given anew meanwhile is the mistake of whoever closed it.
-    Ok(call(unsafe { BorrowedFd::borrow_raw(raw) }))
+    // SAFETY: the number only reaches a system call, which refuses one that is not open, and nothing of it outlives
+    // the call. A descriptor that is closed and given anew meanwhile is the mistake of whoever closed it.
+    let fd = unsafe { BorrowedFd::borrow_raw(raw) };
+    rustix::io::fcntl_dupfd_cloexec(fd, 0)
+}
+
+/// Has the three called around every `fork` of this process: before it, after it in the parent, and in the child.
+pub(crate) fn at_fork(
+    before: extern "C" fn(),
+    in_parent: extern "C" fn(),
+    in_child: extern "C" fn(),
+) {
+    // SAFETY: the three are functions of this library, which is never unloaded, and do not unwind. The call fails for
+    // want of memory alone; the page that forks wipe is seen then.
+    let _ = unsafe { libc::pthread_atfork(Some(before), Some(in_parent), Some(in_child)) };
+}
+
+/// A word that reads 0 in every child, however it was forked; None where the kernel cannot do that.
+pub(crate) fn word_wiped_on_fork() -> Option<&'static AtomicU32> {
+    let size = rustix::param::page_size();
+    // SAFETY: a new private mapping that replaces nothing.
+    let page = unsafe {
+        libc::mmap(
+            core::ptr::null_mut(),
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if page == libc::MAP_FAILED {
+        return None;
+    }
+    // SAFETY: the range is the mapping that was just made.
+    if unsafe { libc::madvise(page, size, libc::MADV_WIPEONFORK) } != 0 {
+        return None;
+    }
+    // SAFETY: the mapping is aligned to a page, zeroed, and never unmapped.
+    Some(unsafe { AtomicU32::from_ptr(page.cast()) })
+}
+
+/// Bytes that TCP has taken and the peer has not acknowledged.
+pub(crate) fn unacknowledged(socket: &OwnedFd) -> Result<usize, Errno> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and the request writes one int to where the pointer says.
+    let status = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    if status < 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+    }
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// SO_LINGER of the socket: None when it is off.
+pub(crate) fn linger(socket: &OwnedFd) -> Option<Duration> {
+    rustix::net::sockopt::socket_linger(socket).ok().flatten()
+}
+
+/// Lets `close(2)` of the socket not wait.
+pub(crate) fn clear_linger(socket: &OwnedFd) {
+    let _ = rustix::net::sockopt::set_socket_linger(socket, None);
 }
 
 /// `send(2)` that never blocks and never raises SIGPIPE.
@@ -72,26 +123,13 @@ pub(crate) fn has_hung_up(socket: &OwnedFd) -> bool {
 
 fn wait_for(fd: BorrowedFd<'_>, what: PollFlags, timeout: Option<Duration>) -> Result<bool, Errno> {
     let mut fds = [PollFd::from_borrowed_fd(fd, what)];
-    let timeout = timeout.map(|t| Timespec {
-        tv_sec: i64::try_from(t.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: i64::from(t.subsec_nanos()),
-    });
+    let timeout = timeout.map(timespec);
     Ok(rustix::event::poll(&mut fds, timeout.as_ref())? > 0)
 }
 
-/// Looks at what a socket has without taking it; waits for something unless told otherwise.
-pub(crate) fn peek(socket: BorrowedFd<'_>, out: &mut [u8], at_once: bool) -> Result<usize, Errno> {
-    let flags = if at_once {
-        RecvFlags::PEEK | RecvFlags::DONTWAIT
-    } else {
-        RecvFlags::PEEK
-    };
-    rustix::net::recv(socket, out, flags).map(|(count, _)| count)
-}
-
-/// Takes what a socket has.
-pub(crate) fn receive(socket: BorrowedFd<'_>, out: &mut [u8]) -> Result<usize, Errno> {
-    rustix::net::recv(socket, out, RecvFlags::empty()).map(|(count, _)| count)
+/// `recv(2)` that never blocks.
+pub(crate) fn receive(socket: &OwnedFd, out: &mut [u8], flags: RecvFlags) -> Result<usize, Errno> {
+    rustix::net::recv(socket, out, flags | RecvFlags::DONTWAIT).map(|(count, _)| count)
 }
 
 /// Reads a file into the buffers; with `cached_only` only what needs no wait (`RWF_NOWAIT`), else EAGAIN.
@@ -147,11 +185,25 @@ pub(crate) fn eventfd_clear(fd: &OwnedFd) {
     let _ = rustix::io::read(fd, &mut [0u8; 8]);
 }
 
+/// What a poller tells of a socket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Event {
+    pub(crate) key: u64,
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
+    /// The peer has ended its side.
+    pub(crate) peer_ended: bool,
+    /// Both sides have ended.
+    pub(crate) hung_up: bool,
+    /// The connection has failed.
+    pub(crate) failed: bool,
+}
+
 /// Which of a socket's states to be told of, once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Interest {
-    Readable,
-    Writable,
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Interest {
+    pub(crate) readable: bool,
+    pub(crate) writable: bool,
 }
 
 pub(crate) fn epoll() -> Result<OwnedFd, Errno> {
@@ -175,11 +227,13 @@ pub(crate) fn epoll_arm(
     key: u64,
     interest: Interest,
 ) -> Result<(), Errno> {
-    let flags = epoll::EventFlags::ONESHOT
-        | match interest {
-            Interest::Readable => epoll::EventFlags::IN | epoll::EventFlags::RDHUP,
-            Interest::Writable => epoll::EventFlags::OUT,
-        };
+    let mut flags = epoll::EventFlags::ONESHOT;
+    if interest.readable {
+        flags |= epoll::EventFlags::IN | epoll::EventFlags::RDHUP;
+    }
+    if interest.writable {
+        flags |= epoll::EventFlags::OUT;
+    }
     let data = epoll::EventData::new_u64(key);
     match epoll::modify(epoll, fd, data, flags) {
         Err(Errno::NOENT) => epoll::add(epoll, fd, data, flags),
@@ -191,25 +245,42 @@ pub(crate) fn epoll_forget(epoll: &OwnedFd, fd: BorrowedFd<'_>) {
     let _ = epoll::delete(epoll, fd);
 }
 
-/// Fills `keys` with the keys of what happened; `wait` sleeps until something does.
-pub(crate) fn epoll_wait(epoll: &OwnedFd, keys: &mut Vec<u64>, wait: bool) -> Result<(), Errno> {
-    let mut events = [epoll::Event {
+/// Fills `events` with what happened; sleeps for at most `timeout` until something does, None: as long as it takes.
+pub(crate) fn epoll_wait(
+    epoll: &OwnedFd,
+    events: &mut Vec<Event>,
+    timeout: Option<Duration>,
+) -> Result<(), Errno> {
+    let mut raw = [epoll::Event {
         flags: epoll::EventFlags::empty(),
         data: epoll::EventData::new_u64(0),
     }; 64];
-    let zero = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let timeout = if wait { None } else { Some(&zero) };
-    keys.clear();
-    match epoll::wait(epoll, &mut events[..], timeout) {
+    let timeout = timeout.map(timespec);
+    events.clear();
+    match epoll::wait(epoll, &mut raw[..], timeout.as_ref()) {
         Ok(count) => {
-            keys.extend(events.iter().take(count).map(|event| event.data.u64()));
+            events.extend(raw.iter().take(count).map(|event| {
+                let flags = event.flags;
+                Event {
+                    key: event.data.u64(),
+                    readable: flags.contains(epoll::EventFlags::IN),
+                    writable: flags.contains(epoll::EventFlags::OUT),
+                    peer_ended: flags.contains(epoll::EventFlags::RDHUP),
+                    hung_up: flags.contains(epoll::EventFlags::HUP),
+                    failed: flags.contains(epoll::EventFlags::ERR),
+                }
+            }));
             Ok(())
         }
         Err(Errno::INTR) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+fn timespec(duration: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(duration.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(duration.subsec_nanos()),
     }
 }
 
@@ -235,6 +306,12 @@ pub(crate) fn fill(fd: &OwnedFd) {
 /// Writes one byte if there is room.
 pub(crate) fn put_byte(fd: &OwnedFd) {
     let _ = rustix::net::send(fd, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
+/// Ends one side of a local socket, so that the other end of its pair is told: `both`, or what it reads.
+pub(crate) fn end_pair(fd: &OwnedFd, both: bool) {
+    let how = if both { Shutdown::Both } else { Shutdown::Write };
+    let _ = rustix::net::shutdown(fd, how);
 }
 
 /// Reads and drops what is there.

@@ -1,0 +1,77 @@
+//! A descriptor that selectors can wait on in place of the socket, since the socket itself would take clear text.
+//!
+//! One end of a local pair is given out. It is readable while a byte lies in it, writable while the pair's send buffer
+//! has space, and hangs up with the connection. What a program writes to it by mistake is dropped here.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::error::{Error, Result};
+use crate::pool::lock;
+use crate::sys;
+
+#[derive(Debug)]
+pub(crate) struct PollFd {
+    near: OwnedFd,
+    /// None: it was closed, which is how an error is told.
+    far: Mutex<Option<OwnedFd>>,
+    writable: AtomicBool,
+}
+
+impl PollFd {
+    pub(crate) fn new() -> Result<Self> {
+        let (near, far) = sys::socket_pair().map_err(|errno| Error::Resource {
+            errno,
+            wanted: "a poll descriptor (two sockets of a local pair)",
+        })?;
+        Ok(Self {
+            near,
+            far: Mutex::new(Some(far)),
+            writable: AtomicBool::new(true),
+        })
+    }
+
+    pub(crate) fn raw_fd(&self) -> i32 {
+        self.near.as_raw_fd()
+    }
+
+    pub(crate) fn set_readable(&self, readable: bool) {
+        if readable {
+            if let Some(far) = &*lock(&self.far) {
+                sys::put_byte(far);
+            }
+        } else {
+            sys::drain(&self.near);
+        }
+    }
+
+    pub(crate) fn set_writable(&self, writable: bool) {
+        if self.writable.swap(writable, Ordering::AcqRel) != writable {
+            let far = lock(&self.far);
+            if writable {
+                if let Some(far) = &*far {
+                    sys::drain(far);
+                }
+            } else {
+                sys::fill(&self.near);
+            }
+        }
+    }
+
+    /// The peer has ended its side: POLLRDHUP; `both` sides have: POLLHUP.
+    pub(crate) fn hang_up(&self, both: bool) {
+        if let Some(far) = &*lock(&self.far) {
+            sys::end_pair(far, both);
+        }
+    }
+
+    /// The connection has failed: POLLERR, beside everything else.
+    pub(crate) fn fail(&self) {
+        if let Some(far) = lock(&self.far).take() {
+            // A local socket that is closed with something unread resets its peer.
+            sys::put_byte(&self.near);
+            drop(far);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the pool knows of whom it works for: one connection's work, without its kind.
+
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+/// Work that belongs to one worker, in turns with its other tasks.
+pub(crate) trait Task: Send + Sync {
+    /// Unique in the process, and not 0.
+    fn id(&self) -> u64;
+
+    /// Whether a turn is coming.
+    fn scheduled(&self) -> &AtomicBool;
+
+    /// Works until there is nothing to do, or the task has had its share.
+    fn run_quantum(self: Arc<Self>);
+
+    /// Its descriptor is writable, or has failed.
+    fn on_writable(&self);
+
+    /// A thread of the pool panicked in the middle of its work: nothing of its state can be trusted.
+    fn on_panic(&self);
+
+    /// The descriptor that the poller watches.
+    fn poll_fd(&self) -> BorrowedFd<'_>;
+
+    /// Bytes that a caller was promised will be sent.
+    fn unsent(&self) -> usize;
+
+    /// Ends the task if it was closed and made no progress for too long.
+    fn expire(&self, now: Instant) -> Expiry;
+}
+
+/// What became of a task that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expiry {
+    /// Its program has it: it may take its time.
+    Open,
+    /// It was closed, and is to be looked at again.
+    Lingers,
+    /// Nothing of it waits any more.
+    Ended,
+}

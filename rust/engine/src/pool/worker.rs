@@ -1,0 +1,103 @@
+//! One worker: a thread with a queue of tasks that have a turn coming, and a poller for their sockets.
+//!
+//! It sleeps in the poller, so that a full socket which drained and a turn that was queued wake it alike; before it
+//! sleeps it looks again for a while.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Mutex};
+
+use rustix::io::Errno;
+
+use super::poller::Poller;
+use super::task::Task;
+use super::{Pool, lock};
+use crate::counters;
+use crate::sys::Event;
+
+pub(super) struct Worker {
+    turns: Mutex<VecDeque<Arc<dyn Task>>>,
+    waiting: AtomicUsize,
+    parked: AtomicBool,
+    pub(super) poller: Poller,
+}
+
+impl Worker {
+    pub(super) fn new() -> Result<Self, Errno> {
+        Ok(Self {
+            turns: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+            parked: AtomicBool::new(false),
+            poller: Poller::new()?,
+        })
+    }
+
+    pub(super) fn push(&self, task: Arc<dyn Task>) {
+        counters::TX_INQUEUE.add(1);
+        lock(&self.turns).push_back(task);
+        self.waiting.fetch_add(1, Ordering::Release);
+        // Either the worker sees the task after it says that it sleeps, or this sees that it sleeps.
+        fence(Ordering::SeqCst);
+        if self.parked.swap(false, Ordering::AcqRel) {
+            self.poller.wake();
+        }
+    }
+
+    fn pop(&self) -> Option<Arc<dyn Task>> {
+        if self.waiting.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let task = lock(&self.turns).pop_front()?;
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        counters::TX_INQUEUE.sub(1);
+        Some(task)
+    }
+
+    pub(super) fn run(&self, pool: &Pool) {
+        let mut events = Vec::new();
+        while !pool.is_stopped() {
+            let mut turns = 0;
+            while let Some(task) = self.pop() {
+                guarded(&task, |task| Arc::clone(task).run_quantum());
+                turns += 1;
+                // A socket that drained must not wait behind tasks that always have more.
+                if turns % 4 == 0 {
+                    self.poll(&mut events, false);
+                }
+            }
+            self.poll(&mut events, false);
+            if pool.spin_until(|| self.waiting.load(Ordering::Acquire) > 0) {
+                continue;
+            }
+            self.parked.store(true, Ordering::Release);
+            fence(Ordering::SeqCst);
+            if self.waiting.load(Ordering::Acquire) == 0 && !pool.is_stopped() {
+                self.poll(&mut events, true);
+            }
+            self.parked.store(false, Ordering::Release);
+        }
+    }
+
+    /// What is queued when the worker has ended.
+    pub(super) fn leftover(&self) -> Vec<Arc<dyn Task>> {
+        core::iter::from_fn(|| self.pop()).collect()
+    }
+
+    fn poll(&self, events: &mut Vec<Event>, sleep: bool) {
+        let ready = self.poller.poll(events, sleep);
+        self.parked.store(false, Ordering::Release);
+        for task in ready {
+            if !task.scheduled().swap(true, Ordering::AcqRel) {
+                self.push(task);
+            }
+        }
+    }
+}
+
+/// Does something of a task; a panic there ends the task, not the thread.
+pub(super) fn guarded(task: &Arc<dyn Task>, work: impl FnOnce(&Arc<dyn Task>)) {
+    if catch_unwind(AssertUnwindSafe(|| work(task))).is_err() {
+        task.on_panic();
+    }
+}

@@ -1,0 +1,386 @@
+//! The send buffer of one connection: what is accepted, what is being sealed, what is ready. Pure bookkeeping;
+//! the locks, the sealing and the sending are `drive.rs`.
+//!
+//! ```text
+//! accepted -> runs (not claimed) -> batches (sealing | ready) -> taken by the sender -> gone
+//!   |          ^
+//!   +-- open record (MSG_MORE), closed before anything else is framed
+//! ```
+//! Batches leave in the order in which they were claimed, whatever order their sealing ends in. Two positions on the
+//! wire, of what is framed and of what TCP has taken, say exactly when a write has left.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::run::{APPLICATION_DATA, Framing, PLAIN_FRAME_LEN, Payload, RecordRun};
+use super::write_state::{NewWriteState, WriteState};
+use crate::error::Result;
+use crate::pool::SealBuffer;
+
+/// What an entry of the buffer costs beside its payload, as an mbuf does (MSIZE): record overhead and bookkeeping.
+const RUN_COST: usize = 256;
+
+/// Sealed bytes and how far they have been sent.
+#[derive(Debug)]
+pub(super) struct SealedBatch {
+    pub(super) buffer: SealBuffer,
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Payload bytes not yet taken by TCP, as the writer counts them.
+    pub(super) plain: usize,
+}
+
+impl SealedBatch {
+    /// Notes that TCP took `sent` bytes; returns the payload bytes that this stands for.
+    pub(super) fn advance(&mut self, sent: usize) -> usize {
+        let before = self.plain;
+        let total = self.end - self.start;
+        self.start += sent;
+        let left = self.end - self.start;
+        // A share of the batch's payload; the last byte takes the rest with it.
+        self.plain = if left == 0 { 0 } else { before * left / total };
+        before - self.plain
+    }
+
+    pub(super) fn is_sent(&self) -> bool {
+        self.start == self.end
+    }
+}
+
+#[derive(Debug)]
+enum Batch {
+    Sealing(u64),
+    Ready(SealedBatch),
+}
+
+/// Frames claimed for sealing. The buffer waits for its [`SendBuffer::ready`].
+pub(super) struct SealJob {
+    id: u64,
+    pub(super) parts: Vec<RecordRun>,
+    pub(super) plain: usize,
+    pub(super) wire_size: usize,
+}
+
+impl SealJob {
+    pub(super) fn has_file(&self) -> bool {
+        self.parts.iter().any(RecordRun::is_file)
+    }
+}
+
+/// A record that more data will join: its number and key are fixed, its length is not.
+struct OpenRecord {
+    framing: Framing,
+    payload: Vec<u8>,
+    capacity: usize,
+}
+
+/// See the head of this file.
+#[derive(Default)]
+pub(super) struct SendBuffer {
+    open: Option<OpenRecord>,
+    runs: VecDeque<RecordRun>,
+    batches: VecDeque<Batch>,
+    sealing: usize,
+    next_batch: u64,
+    held: usize,
+    queued: usize,
+    files_unread: usize,
+    wire_framed: u64,
+    wire_sent: u64,
+    pub(super) write_state: Option<WriteState>,
+}
+
+impl SendBuffer {
+    /// Whether TCP has everything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.held == 0 && !self.has_work()
+    }
+
+    /// Whether there is anything to be sealed, being sealed, or ready; an open record is none of it.
+    pub(super) fn has_work(&self) -> bool {
+        !self.runs.is_empty() || !self.batches.is_empty()
+    }
+
+    /// Payload bytes accepted and not yet taken by TCP.
+    pub(super) fn held(&self) -> usize {
+        self.held
+    }
+
+    /// What the buffer costs: what it holds, and what it keeps beside it.
+    pub(super) fn used(&self) -> usize {
+        self.held + self.runs.len() * RUN_COST
+    }
+
+    /// Payload bytes that nobody has claimed for sealing.
+    pub(super) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Whether a file that was accepted has not been read: it is queued or being sealed.
+    pub(super) fn has_unread_file(&self) -> bool {
+        self.files_unread > 0
+    }
+
+    /// Position on the wire behind the last record that is framed and closed.
+    pub(super) fn wire_framed(&self) -> u64 {
+        self.wire_framed
+    }
+
+    /// Position on the wire up to which TCP has everything.
+    pub(super) fn wire_sent(&self) -> u64 {
+        self.wire_sent
+    }
+
+    /// Frames with this key from now on.
+    pub(super) fn set_write_state(&mut self, new: NewWriteState) {
+        self.write_state = Some(WriteState::new(new));
+    }
+
+    /// Fixes type, number and key of the frames that `len` bytes make. `is_start`: they begin a write of data.
+    pub(super) fn frame(&mut self, len: u64, content_type: u8, is_start: bool) -> Result<Framing> {
+        let Some(state) = &mut self.write_state else {
+            return Ok(Framing::Plain);
+        };
+        let fragmenter = if is_start {
+            state.fragmenter
+        } else {
+            state.fragmenter.without_lead()
+        };
+        let count = fragmenter.record_count(len);
+        let sequence = state.take_numbers(count, content_type)?;
+        Ok(Framing::Records {
+            key: Arc::clone(&state.key),
+            fragmenter,
+            content_type,
+            sequence,
+        })
+    }
+
+    /// Whether a record is held open.
+    pub(super) fn has_open_record(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Payload bytes that the record which comes next, or is open, may carry in all.
+    pub(super) fn frame_len(&self) -> usize {
+        match (&self.open, &self.write_state) {
+            (Some(open), _) => open.capacity,
+            (None, Some(state)) => state.fragmenter.max_frame_len,
+            (None, None) => PLAIN_FRAME_LEN,
+        }
+    }
+
+    /// Puts as many of the bytes as fit into the open record, after opening one where there is none; returns how
+    /// many. A full record is closed.
+    pub(super) fn extend_open_record(&mut self, bytes: &[u8]) -> Result<usize> {
+        let capacity = self.frame_len();
+        let mut open = match self.open.take() {
+            Some(open) => open,
+            None => OpenRecord {
+                framing: self.frame(1, APPLICATION_DATA, false)?,
+                payload: Vec::new(),
+                capacity,
+            },
+        };
+        let count = bytes.len().min(capacity - open.payload.len());
+        open.payload.extend_from_slice(&bytes[..count]);
+        self.held += count;
+        let full = open.payload.len() == capacity;
+        self.open = Some(open);
+        if full {
+            self.close_open_record();
+        }
+        Ok(count)
+    }
+
+    /// Closes the open record, if there is one: nothing joins it any more.
+    pub(super) fn close_open_record(&mut self) {
+        let Some(open) = self.open.take() else {
+            return;
+        };
+        let len = open.payload.len();
+        // It is counted among what is held already.
+        self.held -= len;
+        self.append(RecordRun {
+            framing: open.framing,
+            payload: Payload::Bytes {
+                owner: Arc::new(open.payload),
+                start: 0,
+            },
+            len: len as u64,
+        });
+    }
+
+    pub(super) fn append(&mut self, run: RecordRun) {
+        let len = usize::try_from(run.len).unwrap_or(usize::MAX);
+        self.held += len;
+        self.queued += len;
+        self.files_unread += usize::from(run.is_file());
+        self.wire_framed += run.wire_size() as u64;
+        self.runs.push_back(run);
+    }
+
+    /// Whether a write may be sealed at once: nothing accepted before it still waits for that, or is in work where
+    /// the suite seals in order, and a socket that is full has not got its share of ciphertext yet.
+    pub(super) fn may_coalesce(&self, blocked: bool) -> bool {
+        self.runs.is_empty()
+            && (!blocked || self.batches.is_empty())
+            && (self.sealing == 0 || !self.is_sequential())
+    }
+
+    fn is_sequential(&self) -> bool {
+        let state = self.write_state.as_ref();
+        state.is_some_and(|state| state.key.suite().sequential())
+    }
+
+    /// The ready batch at the end, if `size` more bytes fit into it and it has not grown past `limit` payload bytes.
+    pub(super) fn last_ready(&mut self, size: usize, limit: usize) -> Option<&mut SealedBatch> {
+        match self.batches.back_mut() {
+            Some(Batch::Ready(sealed))
+                if sealed.end + size <= sealed.buffer.len() && sealed.plain < limit =>
+            {
+                Some(sealed)
+            }
+            _ => None,
+        }
+    }
+
+    /// Counts a write that was sealed into the last batch.
+    pub(super) fn coalesced(&mut self, len: usize, size: usize) {
+        self.held += len;
+        self.wire_framed += size as u64;
+    }
+
+    /// TCP took `wire` bytes, which stand for `plain` bytes of payload.
+    pub(super) fn taken(&mut self, plain: usize, wire: usize) {
+        self.held -= plain;
+        self.wire_sent += wire as u64;
+    }
+
+    /// Number of batches claimed and not yet taken by the sender.
+    pub(super) fn batches(&self) -> usize {
+        self.batches.len()
+    }
+
+    /// Whether frames are being sealed right now.
+    pub(super) fn is_sealing(&self) -> bool {
+        self.sealing > 0
+    }
+
+    pub(super) fn push_ready(&mut self, sealed: SealedBatch) {
+        self.batches.push_back(Batch::Ready(sealed));
+    }
+
+    /// Takes the next frames up to `limit` payload bytes for sealing; None when there are none, or when the suite
+    /// seals one batch at a time and one is in work.
+    pub(super) fn claim(&mut self, limit: usize) -> Option<SealJob> {
+        let space = wire_space(limit);
+        let mut job = SealJob {
+            id: self.next_batch,
+            parts: Vec::new(),
+            plain: 0,
+            wire_size: 0,
+        };
+        while let Some(run) = self.runs.front_mut() {
+            if let Framing::Records { key, .. } = &run.framing
+                && key.suite().sequential()
+                && self.sealing > 0
+            {
+                break;
+            }
+            let was_file = run.is_file();
+            let part = match run.split_front(
+                space.saturating_sub(job.wire_size),
+                limit.saturating_sub(job.plain),
+            ) {
+                Some(part) => part,
+                None if job.parts.is_empty() => run.split_one(),
+                None => break,
+            };
+            if run.len == 0 {
+                self.runs.pop_front();
+            } else {
+                self.files_unread += usize::from(was_file);
+            }
+            job.plain += usize::try_from(part.len).unwrap_or(usize::MAX);
+            job.wire_size += part.wire_size();
+            job.parts.push(part);
+            if job.plain >= limit || job.wire_size >= space {
+                break;
+            }
+        }
+        if job.parts.is_empty() {
+            return None;
+        }
+        self.next_batch += 1;
+        self.sealing += 1;
+        self.queued -= job.plain;
+        self.batches.push_back(Batch::Sealing(job.id));
+        Some(job)
+    }
+
+    /// Marks a job ready (upstream's `pru_ready`). Err: the buffer was dropped meanwhile.
+    pub(super) fn ready(
+        &mut self,
+        job: &SealJob,
+        sealed: SealedBatch,
+    ) -> core::result::Result<(), SealedBatch> {
+        let place = self
+            .batches
+            .iter_mut()
+            .find(|batch| matches!(batch, Batch::Sealing(id) if *id == job.id));
+        let Some(place) = place else {
+            return Err(sealed);
+        };
+        *place = Batch::Ready(sealed);
+        self.sealing -= 1;
+        self.files_unread -= job.parts.iter().filter(|part| part.is_file()).count();
+        Ok(())
+    }
+
+    /// The head of the buffer, if it is ready.
+    pub(super) fn take_ready(&mut self) -> Option<SealedBatch> {
+        match self.batches.pop_front() {
+            Some(Batch::Ready(sealed)) => Some(sealed),
+            Some(sealing) => {
+                self.batches.push_front(sealing);
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// Gives back what TCP did not take.
+    pub(super) fn put_back(&mut self, sealed: SealedBatch) {
+        self.batches.push_front(Batch::Ready(sealed));
+    }
+
+    /// The ready batch at the head, for trimming it while it waits.
+    pub(super) fn head_mut(&mut self) -> Option<&mut SealedBatch> {
+        match self.batches.front_mut() {
+            Some(Batch::Ready(sealed)) => Some(sealed),
+            _ => None,
+        }
+    }
+
+    /// Whether more than the batch just taken is on its way.
+    pub(super) fn has_more(&self) -> bool {
+        self.has_work() || self.open.is_some()
+    }
+
+    /// Drops everything: the connection has failed.
+    pub(super) fn clear(&mut self) {
+        self.open = None;
+        self.runs.clear();
+        self.batches.clear();
+        self.sealing = 0;
+        self.held = 0;
+        self.queued = 0;
+        self.files_unread = 0;
+    }
+}
+
+/// Bytes on the wire that a batch of `limit` payload bytes may take: every record's overhead with it.
+pub(super) fn wire_space(limit: usize) -> usize {
+    limit + limit / 64 + 512
+}

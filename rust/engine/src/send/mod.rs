@@ -1,0 +1,247 @@
+//! The send half of one connection: who may append, who seals, who sends.
+//!
+//! Any thread may help a stream along: it takes the ready head and sends it, or claims the next batch and seals it, one
+//! step at a time (`drive.rs`). One thread sends at once, so the order is the buffer's; several may seal. A thread that
+//! leaves a stream which still holds bytes sees to it that another goes on (`driver.rs`). Writes are `write.rs` and
+//! `append.rs`, asynchronous ones `async_write.rs`, records held open `open_record.rs`, new keys `key_change.rs`, the
+//! end `close.rs` and `lifecycle.rs`; waiting is `wait.rs`, what is known under the lock `state.rs`.
+
+mod append;
+mod async_queue;
+mod async_write;
+mod buffer;
+mod burst;
+mod close;
+mod drive;
+mod driver;
+mod entered;
+mod fragmenter;
+mod key_change;
+mod lifecycle;
+mod open_record;
+mod run;
+mod seal;
+mod space;
+mod state;
+mod wait;
+mod write;
+mod write_state;
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+pub use self::fragmenter::RecordSplit;
+pub use self::key_change::KeyUpdate;
+pub use self::run::SharedBytes;
+pub use self::write::{Data, WriteFlags};
+pub use self::write_state::{NewWriteState, UpdateSecret};
+
+use self::async_queue::FrameReason;
+use self::burst::BurstDetector;
+use self::entered::Entered;
+use self::state::State;
+use crate::error::{Error, Result};
+use crate::poll_fd::PollFd;
+use crate::pool::{Pool, Task, lock};
+use crate::transport::Transport;
+use crate::fork_lock::OwnerProcess;
+use crate::{counters, fork_lock};
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// See the head of this file.
+pub struct SendStream {
+    id: u64,
+    owner: OwnerProcess,
+    pool: Arc<Pool>,
+    transport: Box<dyn Transport>,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Counts changes of `state`, for threads that look again before they sleep.
+    changes: AtomicUsize,
+    /// A turn at the worker is coming.
+    scheduled: AtomicBool,
+    burst: BurstDetector,
+    poll_fd: Mutex<Option<Arc<PollFd>>>,
+}
+
+impl SendStream {
+    /// A stream without a key over this transport: bytes go out as they are.
+    pub fn new(transport: Box<dyn Transport>, pool: Arc<Pool>) -> Arc<Self> {
+        let stream = Arc::new(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            owner: OwnerProcess::current(),
+            pool,
+            state: Mutex::new(State::new(transport.is_connected())),
+            transport,
+            changed: Condvar::new(),
+            changes: AtomicUsize::new(0),
+            scheduled: AtomicBool::new(false),
+            burst: BurstDetector::default(),
+            poll_fd: Mutex::new(None),
+        });
+        stream.pool.register(&stream.as_task());
+        stream
+    }
+
+    /// Frames everything accepted from now on with this key: the first, or another before it has sealed anything.
+    ///
+    /// # Errors
+    /// What an earlier failure left; EINVAL for a key that was used here before.
+    pub fn install(self: &Arc<Self>, new: NewWriteState) -> Result<()> {
+        let mut state = self.enter()?;
+        state.check()?;
+        state.ledger.check(new.fingerprint)?;
+        if state.buffer.write_state.is_none() {
+            counters::ACTIVE.add(1);
+        }
+        self.frame_waiting(&mut state, FrameReason::KeysChange);
+        state.buffer.close_open_record();
+        state.ledger.enter(new.fingerprint);
+        state.buffer.set_write_state(new);
+        self.flush_inline(state);
+        Ok(())
+    }
+
+    /// Number of the next record; None before a key is installed.
+    pub fn sequence(&self) -> Option<u64> {
+        let state = self.enter().ok()?;
+        state.buffer.write_state.as_ref().map(|keys| keys.sequence)
+    }
+
+    /// Payload bytes accepted and not yet taken by TCP.
+    pub fn pending(&self) -> usize {
+        self.enter().map_or(0, |state| state.buffer.held())
+    }
+
+    /// Waits until TCP has taken everything accepted so far, and nothing that is accepted later.
+    ///
+    /// # Errors
+    /// [`Error::DeadlinePassed`], EINTR, or whatever ended the connection.
+    pub fn flush(self: &Arc<Self>, deadline: &mut crate::Deadline<'_>) -> Result<()> {
+        let (wire_end, newest) = {
+            let mut state = self.enter()?;
+            state.buffer.close_open_record();
+            (
+                state.buffer.wire_framed(),
+                state.async_writes.newest_waiting(),
+            )
+        };
+        let sent = |state: &State| {
+            state.buffer.wire_sent() >= wire_end && !state.async_writes.has_up_to(newest)
+        };
+        let result = self.drive_until(sent, |state| state.life.check_drain(), deadline);
+        self.settle();
+        result
+    }
+
+    /// A descriptor for select, poll and epoll.
+    ///
+    /// # Errors
+    /// EMFILE and the like.
+    pub fn poll_descriptor(self: &Arc<Self>) -> Result<i32> {
+        let state = self.enter()?;
+        if state.life.is_closed() {
+            return Err(Error::Closed);
+        }
+        let mut slot = lock(&self.poll_fd);
+        if let Some(poll_fd) = slot.as_ref() {
+            return Ok(poll_fd.raw_fd());
+        }
+        let made = Arc::new(PollFd::new()?);
+        self.pool.watch_readable(&self.as_task(), &made)?;
+        let descriptor = made.raw_fd();
+        *slot = Some(made);
+        Ok(descriptor)
+    }
+
+    /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.
+    pub fn set_readable(&self, more: bool) {
+        let Ok(state) = self.enter() else { return };
+        drop(state);
+        if let Some(poll_fd) = lock(&self.poll_fd).as_ref() {
+            poll_fd.set_readable(more);
+            if !more {
+                self.pool.rearm_readable(self);
+            }
+        }
+    }
+
+    /// Local and foreign address.
+    pub fn endpoints(&self) -> String {
+        self.transport.endpoints()
+    }
+
+    /// Raises EPERM in a child of the process that the connection belongs to.
+    ///
+    /// # Errors
+    /// [`Error::Forked`].
+    pub fn check_process(&self) -> Result<()> {
+        self.owner.check()
+    }
+
+    // -- state ----------------------------------------------------------------------------------
+
+    /// Comes in: holds forks off, and the state. Never to be held while waiting for anything.
+    fn enter(&self) -> Result<Entered<'_>> {
+        let fork = fork_lock::shared();
+        self.check_process()?;
+        Ok(Entered::new(self, fork))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
+    }
+
+    fn as_task(self: &Arc<Self>) -> Arc<dyn Task> {
+        Arc::<Self>::clone(self)
+    }
+
+    fn note_change(&self, state: &State) {
+        self.changes.fetch_add(1, Ordering::Release);
+        if state.waiting > 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Tells the poll descriptor when there is space again.
+    fn note_space(&self, state: &State) {
+        if state.is_writable()
+            && let Some(poll_fd) = lock(&self.poll_fd).as_ref()
+        {
+            poll_fd.set_writable(true);
+        }
+    }
+
+    /// A write was refused, or a part of it: the poll descriptor promises to tell when there is space.
+    fn mark_unwritable(&self, _refused: &State) {
+        if let Some(poll_fd) = lock(&self.poll_fd).as_ref() {
+            poll_fd.set_writable(false);
+        }
+    }
+
+    /// Raises what keeps a write from being accepted: an earlier error, the end of the write side, no peer.
+    fn check_writable(&self, state: &mut State) -> Result<()> {
+        state.check()?;
+        if !state.life.is_connected() {
+            if !self.transport.is_connected() {
+                return Err(Error::NotConnected);
+            }
+            state.life.note_connected();
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        // What was inherited through a fork is the parent's, its poller too.
+        if self.check_process().is_err() {
+            return;
+        }
+        if self.lock().buffer.write_state.is_some() {
+            counters::ACTIVE.sub(1);
+        }
+        self.pool.forget(self);
+    }
+}

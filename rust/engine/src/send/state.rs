@@ -1,0 +1,73 @@
+//! What a stream knows of itself, under its lock: objects that keep their own rules, and what they say together.
+
+use std::thread::ThreadId;
+
+use super::WriteFlags;
+use super::async_queue::AsyncQueue;
+use super::buffer::SendBuffer;
+use super::driver::Driver;
+use super::lifecycle::Lifecycle;
+use super::space::Space;
+use crate::error::Result;
+use crate::ledger::Ledger;
+use crate::tunables;
+
+/// The state of one connection's send side.
+pub(super) struct State {
+    pub(super) life: Lifecycle,
+    pub(super) driver: Driver,
+    pub(super) buffer: SendBuffer,
+    pub(super) space: Space,
+    pub(super) async_writes: AsyncQueue,
+    pub(super) ledger: Ledger,
+    /// The thread that is in the middle of a write of several pieces.
+    pub(super) writer: Option<ThreadId>,
+    /// How many want every write to leave its last record open.
+    pub(super) corked: usize,
+    /// Callers asleep until something changes.
+    pub(super) waiting: usize,
+}
+
+impl State {
+    /// Nothing is held; `connected`: the transport has a peer.
+    pub(super) fn new(connected: bool) -> Self {
+        Self {
+            life: Lifecycle::new(connected),
+            driver: Driver::default(),
+            buffer: SendBuffer::default(),
+            space: Space::new(),
+            async_writes: AsyncQueue::default(),
+            ledger: Ledger::default(),
+            writer: None,
+            corked: 0,
+            waiting: 0,
+        }
+    }
+
+    /// Payload bytes that can be accepted now.
+    pub(super) fn space(&mut self) -> usize {
+        self.space.grow_and_get(self.buffer.used())
+    }
+
+    /// Whether a program that waits for space is to be woken.
+    pub(super) fn is_writable(&self) -> bool {
+        self.buffer.used() <= tunables::sendlowat::get() && self.async_writes.is_framed()
+    }
+
+    /// Whether the next write may be framed: no other is in the middle, and none waits before it. A signal handler that
+    /// runs in the middle of a write of its own thread may: nobody else could end that write.
+    pub(super) fn may_append(&self) -> bool {
+        let is_mine = |writer: ThreadId| writer == std::thread::current().id();
+        self.async_writes.is_framed() && self.writer.is_none_or(is_mine)
+    }
+
+    /// Whether a write leaves its last record open.
+    pub(super) fn leaves_open(&self, flags: WriteFlags) -> bool {
+        flags.may_share_record() && (flags.more || self.corked > 0)
+    }
+
+    /// Raises what keeps a write from being accepted.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.life.check()
+    }
+}

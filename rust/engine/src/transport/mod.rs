@@ -1,0 +1,53 @@
+//! The way down: how a send buffer reaches TCP. A host's socket (`tcp.rs`) is one such transport; others can take its
+//! place.
+
+mod tcp;
+
+use std::os::fd::BorrowedFd;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+pub use self::tcp::TcpTransport;
+
+/// What a send buffer needs of a transport: the seed's protocol switch, and no more.
+pub trait Transport: Send + Sync {
+    /// Takes bytes in order, never waiting; returns how many. `more`: the stream goes on at once.
+    ///
+    /// # Errors
+    /// EAGAIN when it takes none now, otherwise whatever ended the connection.
+    fn send(&self, data: &[u8], more: bool) -> Result<usize, Errno>;
+
+    /// Whether there is a peer, or will be one: what is sent before is lost.
+    fn is_connected(&self) -> bool {
+        true
+    }
+
+    /// The descriptor that becomes writable when `send` would take bytes again.
+    fn poll_fd(&self) -> BorrowedFd<'_>;
+
+    /// Ends the stream after what was sent (FIN).
+    ///
+    /// # Errors
+    /// Whatever the transport says.
+    fn shutdown_write(&self) -> Result<(), Errno>;
+
+    /// Ends the connection at once (RST).
+    fn abort(&self);
+
+    /// How long `close` waits for the peer to have everything (SO_LINGER); None: not at all, zero: it resets.
+    fn linger(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether the peer has acknowledged everything that was sent.
+    fn is_acknowledged(&self) -> bool {
+        true
+    }
+
+    /// The end of the descriptor must not wait any more.
+    fn clear_linger(&self) {}
+
+    /// Local and foreign address, for tools.
+    fn endpoints(&self) -> String;
+}
