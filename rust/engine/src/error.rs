@@ -45,7 +45,7 @@ pub enum Error {
         /// That many.
         records: u64,
         /// Its algorithm.
-        algorithm: String,
+        algorithm: ktls_record::Algorithm,
         /// Whether the version has a key update.
         renewable: bool,
     },
@@ -58,7 +58,7 @@ pub enum Error {
     /// The traffic secret of the key in use is not known.
     NoSecret,
     /// The next key could not be made.
-    NoNextKey(String),
+    NoNextKey(Box<str>),
     /// A record is held open.
     RecordOpen,
     /// A message that must go as one is longer than the send buffer.
@@ -87,7 +87,7 @@ pub enum Error {
         wanted: u64,
     },
     /// A record could not be sealed.
-    Seal(String),
+    Seal(Box<str>),
     /// A fault of this library.
     Internal(&'static str),
     /// The system gives no thread or descriptor.

@@ -32,12 +32,17 @@ thread_local! {
 pub(crate) struct ForkGuard {
     /// None inside another guard of the same thread.
     _shared: Option<RwLockReadGuard<'static, ()>>,
+    fork_count: u32,
 }
 
 impl ForkGuard {
-    fn new(shared: Option<RwLockReadGuard<'static, ()>>) -> Self {
+    #[inline]
+    fn new(shared: Option<RwLockReadGuard<'static, ()>>, fork_count: u32) -> Self {
         INSIDE.set(INSIDE.get() + 1);
-        Self { _shared: shared }
+        Self {
+            _shared: shared,
+            fork_count,
+        }
     }
 }
 
@@ -48,24 +53,30 @@ impl Drop for ForkGuard {
 }
 
 /// Enters the engine; waits while another thread forks.
+#[inline]
 pub(crate) fn shared() -> ForkGuard {
+    let fork_count = fork_count();
     if INSIDE.get() > 0 {
-        return ForkGuard::new(None);
+        return ForkGuard::new(None, fork_count);
     }
-    let guard = lock().read().unwrap_or_else(PoisonError::into_inner);
-    ForkGuard::new(Some(guard))
+    let guard = lock(fork_count)
+        .read()
+        .unwrap_or_else(PoisonError::into_inner);
+    ForkGuard::new(Some(guard), fork_count)
 }
 
 /// Enters the engine unless another thread forks: for a caller that holds what the forking thread may wait for.
 pub(crate) fn try_shared() -> Option<ForkGuard> {
+    let fork_count = fork_count();
     if INSIDE.get() > 0 {
-        return Some(ForkGuard::new(None));
+        return Some(ForkGuard::new(None, fork_count));
     }
-    match lock().try_read() {
-        Ok(guard) => Some(ForkGuard::new(Some(guard))),
-        Err(TryLockError::Poisoned(poisoned)) => Some(ForkGuard::new(Some(poisoned.into_inner()))),
-        Err(TryLockError::WouldBlock) => None,
-    }
+    let guard = match lock(fork_count).try_read() {
+        Ok(guard) => guard,
+        Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        Err(TryLockError::WouldBlock) => return None,
+    };
+    Some(ForkGuard::new(Some(guard), fork_count))
 }
 
 /// How many forks lie between this process and the one in which the engine was first used.
@@ -102,7 +113,18 @@ impl OwnerProcess {
     /// [`Error::Forked`] in a child of it.
     #[inline]
     pub(crate) fn check(self) -> Result<()> {
-        if self.fork_count == fork_count() {
+        self.check_count(fork_count())
+    }
+
+    /// The same for a thread that holds forks off.
+    #[inline]
+    pub(crate) fn check_inside(self, guard: &ForkGuard) -> Result<()> {
+        self.check_count(guard.fork_count)
+    }
+
+    #[inline]
+    fn check_count(self, fork_count: u32) -> Result<()> {
+        if self.fork_count == fork_count {
             return Ok(());
         }
         Err(Error::Forked(self.pid))
@@ -120,8 +142,8 @@ pub fn watch_forks() {
     });
 }
 
-fn lock() -> &'static RwLock<()> {
-    &LOCKS[fork_count() as usize % LOCKS.len()]
+fn lock(fork_count: u32) -> &'static RwLock<()> {
+    &LOCKS[fork_count as usize % LOCKS.len()]
 }
 
 #[cold]
@@ -138,7 +160,8 @@ fn note_fork() {
 extern "C" fn before_fork() {
     // A handler of a signal may fork in the middle of anything: waiting for this very thread would never end.
     if INSIDE.get() == 0 {
-        let guard = lock().write().unwrap_or_else(PoisonError::into_inner);
+        let guard = lock(fork_count())
+            .write().unwrap_or_else(PoisonError::into_inner);
         FORKING.with_borrow_mut(|slot| *slot = Some(guard));
     }
 }

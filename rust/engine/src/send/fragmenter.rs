@@ -81,6 +81,9 @@ impl Fragmenter {
 
     /// Records that `len` bytes take; no bytes are one empty record.
     pub(super) fn record_count(self, len: u64) -> u64 {
+        if len <= self.max_frame_len as u64 && self.split == RecordSplit::None {
+            return 1;
+        }
         let lead = self.lead_len(usize::try_from(len).unwrap_or(usize::MAX));
         let rest = len - lead.unwrap_or(0) as u64;
         rest.div_ceil(self.max_frame_len as u64).max(1) + u64::from(lead.is_some())
@@ -92,6 +95,9 @@ impl Fragmenter {
 
     /// Bytes on the wire of `len` payload bytes.
     pub(super) fn wire_size(self, suite: Suite, len: usize) -> usize {
+        if len <= self.max_frame_len && self.split == RecordSplit::None {
+            return self.record_size(suite, len);
+        }
         let (len, lead) = match self.lead_len(len) {
             Some(lead) => (len - lead, self.record_size(suite, lead)),
             None => (len, 0),

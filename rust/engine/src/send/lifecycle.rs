@@ -52,7 +52,16 @@ impl Lifecycle {
 
     /// Raises what keeps a call from being done: the close of this program, a failure (once, then EPIPE), the end of
     /// the write side.
+    #[inline]
     pub(super) fn check(&mut self) -> Result<()> {
+        if self.is_open() {
+            return Ok(());
+        }
+        self.raise()
+    }
+
+    #[cold]
+    fn raise(&mut self) -> Result<()> {
         if self.closed {
             return Err(Error::Closed);
         }

@@ -185,8 +185,12 @@ impl SendStream {
     /// Comes in: holds forks off, and the state. Never to be held while waiting for anything.
     fn enter(&self) -> Result<Entered<'_>> {
         let fork = fork_lock::shared();
-        self.check_process()?;
+        self.owner.check_inside(&fork)?;
         Ok(Entered::new(self, fork))
+    }
+
+    fn owner_is_inside(&self, fork: &fork_lock::ForkGuard) -> Option<()> {
+        self.owner.check_inside(fork).ok()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -202,5 +202,5 @@ fn region(buffer: &mut [u8], at: usize, size: usize) -> Result<&mut [u8]> {
 
 fn not_sealed(error: &ktls_record::Error) -> Error {
     counters::FAILED_CRYPTO.add(1);
-    Error::Seal(error.to_string())
+    Error::Seal(error.to_string().into())
 }

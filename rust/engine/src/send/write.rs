@@ -74,7 +74,7 @@ impl SendStream {
         self.burst.begin();
         // A forking thread holds the lock alone, and may need the interpreter to let go.
         let fork = crate::fork_lock::try_shared()?;
-        self.check_process().ok()?;
+        self.owner_is_inside(&fork)?;
         let len = data.as_slice().len();
         let mut state = Entered::new(self, fork);
         let has_driver = state.driver.has_driver() || self.scheduled.load(Ordering::Acquire);

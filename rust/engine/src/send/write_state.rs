@@ -140,7 +140,7 @@ impl WriteState {
                     .with_update_secret(secret);
                 Ok(new)
             }
-            Err(error) => Err(Error::NoNextKey(error.to_string())),
+            Err(error) => Err(Error::NoNextKey(error.to_string().into())),
         })
     }
 
@@ -190,7 +190,7 @@ impl WriteState {
         let suite = self.key.suite();
         Error::KeyUsedUp {
             records: self.record_limit,
-            algorithm: suite.algorithm().to_string(),
+            algorithm: suite.algorithm(),
             renewable: suite.version() == Version::Tls13,
         }
     }
