@@ -59,7 +59,8 @@ pub struct DirectionKeys {
     /// The number of the next record.
     pub sequence: u64,
     /// The explicit nonce of the next record where OpenSSL counts one up (TLS 1.2 AES-GCM, RFC 5288 §3), modulo 2^64.
-    /// It is for writing; a record that is read brings its own.
+    /// It is for writing, and minus `sequence` it is the base that [`provider::sealer`](crate::provider::sealer) takes;
+    /// a record that is read brings its own.
     pub explicit_nonce: Option<u64>,
     /// The traffic secret, from which a KeyUpdate derives the next (TLS 1.3, RFC 8446 §7.2).
     pub secret: Option<Zeroizing<Vec<u8>>>,
