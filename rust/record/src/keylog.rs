@@ -27,6 +27,34 @@ impl fmt::Debug for Line {
     }
 }
 
+/// What a line says of the handshake that its client random names.
+///
+/// `Debug` does not show the secret.
+#[derive(Clone)]
+pub struct LoggedSecret {
+    /// The label, for example `SERVER_TRAFFIC_SECRET_0`.
+    pub label: String,
+    /// The secret, wiped when dropped.
+    pub secret: Zeroizing<Vec<u8>>,
+}
+
+impl From<Line> for LoggedSecret {
+    fn from(line: Line) -> Self {
+        Self {
+            label: line.label,
+            secret: line.secret,
+        }
+    }
+}
+
+impl fmt::Debug for LoggedSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoggedSecret")
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}
+
 /// The secret in a line, with or without its line end.
 ///
 /// None for comments, blank lines, lines whose second field is no client random (`RSA`), and everything malformed.

@@ -27,6 +27,7 @@
 mod cipher;
 mod error;
 mod frame;
+pub mod handover;
 pub mod handshake;
 pub mod keylog;
 mod keys;
