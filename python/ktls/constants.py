@@ -5,7 +5,7 @@ TCP options 39 to 42 are TCP-AO's), ``ktls.Socket`` follows FreeBSD.  Names and 
 ``ktls(4)``, ``sys/ktls.h`` and ``crypto/cryptodev.h``.
 """
 
-from enum import IntEnum, unique
+from enum import IntEnum, StrEnum, unique
 from typing import Final
 
 IPPROTO_TCP: Final = 6
@@ -30,13 +30,30 @@ class Mode(IntEnum):
     """Who seals what a connection sends (TCP_TXTLS_MODE)."""
 
     NONE = 0
-    """Nobody: the bytes go out as they are."""
+    """A ``Socket``: the bytes go out as they are.  A ``TLSSocket``: OpenSSL seals."""
     SW = 1
     """The threads of this process."""
     IFNET = 2
     """The network interface."""
     TOE = 3
     """A TCP offload engine."""
+
+
+@unique
+class RecordSplit(StrEnum):
+    """What precedes the data of a write in TLS 1.0 with AES-CBC (RFC 5246 F.3).
+
+    The IV of a record is the end of the one before, which whoever listens has seen (the attack
+    called BEAST): a MAC that cannot be foreseen is put in between. The values of
+    ``kern.ipc.tls.tls10_fragment``.
+    """
+
+    NONE = "none"
+    """Nothing."""
+    EMPTY = "empty"
+    """A record without data."""
+    SPLIT = "split"
+    """A record of the first byte; the rest follows (1/n-1 record splitting)."""
 
 
 TCP_TLS_MODE_NONE: Final = Mode.NONE

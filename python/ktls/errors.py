@@ -1,8 +1,7 @@
 """Errors that have no errno upstream.
 
-What FreeBSD reports with an errno is an ``OSError`` with that errno; these are for the rest: hand-
-over,
-protocol and records.
+What FreeBSD reports with an errno is an ``OSError`` with that errno; these are for the rest:
+hand-over, protocol and records.
 """
 
 
@@ -12,6 +11,10 @@ class KTLSError(Exception):
 
 class HandoverError(KTLSError):
     """The keys of a connection could not be taken over, and going on would not be safe."""
+
+
+class HandoverDeclined(KTLSError):
+    """OpenSSL keeps the connection, for the reason in the message.  Never leaves this library."""
 
 
 class BadRecord(KTLSError):

@@ -1,30 +1,33 @@
-"""The futures of ``aio_write``, and the one thread that ends them.
+"""The futures of ``aio_write``, and the thread that ends them.
 
-The engine says which writes have ended; the thread ``KTLS-aio`` waits for that without the
-interpreter, and takes all that ended meanwhile at once.  It starts with the first write and ends
-with the interpreter, after what was accepted is sent.
+The engine keeps the future of every write that has not ended and says which have; the thread
+``KTLS-aio`` waits for that without the interpreter, and takes all that ended meanwhile at once.  It
+starts with the first write and ends with the interpreter, after what was accepted is sent.
 """
 
 from __future__ import annotations
 
 import atexit
 import errno
-import itertools
 import os
 import sys
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from ktls import _core, workers
-from ktls.fragments import Fragmenting
+from ktls.byte_view import byte_view
+from ktls.per_process import PerProcess
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-Stream: TypeAlias = _core.Stream | Fragmenting
 
-_ids: Final = itertools.count(1)
+class Writer(Protocol):
+    """What makes an asynchronous write: a stream, or OpenSSL before it."""
+
+    def async_write(self, data: ReadableBuffer, future: object, /) -> _core.AsyncWrite | None:
+        """None: the write has ended already."""
 
 
 class WriteFuture(Future[int]):
@@ -36,131 +39,109 @@ class WriteFuture(Future[int]):
 
     def __init__(self, count: int) -> None:
         super().__init__()
+        self._fork_count = _core.fork_count()
         self._pid = os.getpid()
-        self._taking_back = threading.Lock()
-        self._taken_back = False
-        self.id = next(_ids)
         self.count = count
-        self.write: _core.AioWrite | None = None
+        self.write: _core.AsyncWrite | None = None
 
     def cancel(self) -> bool:
         """Take the write back; False when something of it was framed, or it has ended."""
-        with self._taking_back:
-            write = self.write
-            if write is not None and not self._taken_back:
-                self._taken_back = write.cancel()
-        if not self._taken_back:
-            return False
-        first = _thread.pending.pop(self.id, None)
-        super().cancel()
-        if first is not None:
-            self.set_running_or_notify_cancel()
-        return True
+        write = self.write
+        if write is not None and write.cancel():
+            # The thread does the same, should a signal handler raise here.
+            self._end_cancelled()
+        return self.cancelled()
 
-    def end(self, error: OSError | None) -> None:
-        """With the count, or the error of the connection."""
-        # It would keep the connection's descriptor.
+    def end(self, outcome: object) -> None:
+        """With the count, with the error of the connection, or cancelled (None)."""
         self.write = None
-        if error is None:
-            self.set_result(self.count)
+        if outcome is None:
+            self._end_cancelled()
+        elif isinstance(outcome, OSError):
+            self.set_exception(outcome)
         else:
-            self.set_exception(error)
+            self.set_result(self.count)
 
     def result(self, timeout: float | None = None) -> int:
-        """As ``Future.result``; OSError EPIPE in a forked child, where it never ends."""
+        """As ``Future.result``; OSError EPERM in a forked child, where it never ends."""
         self._require_own_process()
         return super().result(timeout)
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        """As ``Future.exception``; OSError EPIPE in a forked child, where it never ends."""
+        """As ``Future.exception``; OSError EPERM in a forked child, where it never ends."""
         self._require_own_process()
         return super().exception(timeout)
 
+    def _end_cancelled(self) -> None:
+        if super().cancel():
+            # Ended for those who wait for many: once, whoever comes first.
+            with self._condition:
+                if self._state == "CANCELLED":
+                    self.set_running_or_notify_cancel()
+
     def _require_own_process(self) -> None:
         # Without the lock of the future: a thread that is not here may have held it.
-        if os.getpid() != self._pid and self._state == "PENDING":
+        if self._fork_count != _core.fork_count() and self._state == "PENDING":
             raise OSError(
-                errno.EPIPE,
-                "the write belongs to the parent process; wait for it there",
+                errno.EPERM,
+                f"the write belongs to process {self._pid}, which was forked; wait for it there",
             )
 
 
-def write(
-    stream: Stream,
-    data: ReadableBuffer,
-    *,
-    count: int | None = None,
-    cancellable: bool = True,
-) -> Future[int]:
-    """Hand `data` to the stream; the future ends with `count`, or with its length.
+def write(writer: Writer, data: ReadableBuffer) -> Future[int]:
+    """Hand `data` over; the future ends with its length.
 
     Errors are those of a send that was not accepted.
     """
-    future = WriteFuture(memoryview(data).nbytes if count is None else count)
-    _thread.start()
-    _thread.pending[future.id] = future
-    try:
-        unended = stream.aio_write(future.id, data)
-    except BaseException:
-        del _thread.pending[future.id]
-        raise
+    future = WriteFuture(len(byte_view(data)))
+    _thread().start()
+    unended = writer.async_write(data, future)
     if unended is None:
-        del _thread.pending[future.id]
-        future.end(None)
-    elif cancellable:
+        future.end(future.count)
+    elif not future.done():
+        # It keeps nothing alive, so it does no harm to a future that ends meanwhile.
         future.write = unended
     return future
 
 
 class _Thread:
-    """The thread, and the futures that it has to end."""
+    """The thread that ends futures, and whether it may still be started."""
 
     def __init__(self) -> None:
-        self.pending: dict[int, WriteFuture] = {}
-        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def start(self) -> None:
         """Start the thread unless it runs.  RuntimeError at the end of the interpreter."""
-        if self._thread is not None and not self._stopped:
-            return
-        with self._lock:
-            if self._stopped:
-                raise RuntimeError("cannot write asynchronously while the interpreter shuts down")
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="KTLS-aio", daemon=True)
-                self._thread.start()
+        if self._stopped:
+            raise RuntimeError("cannot write asynchronously while the interpreter shuts down")
+        if self._thread is None:
+            # Two that are started at once share the work.
+            thread = threading.Thread(target=_run, name="KTLS-aio", daemon=True)
+            thread.start()
+            self._thread = thread
 
     def stop(self) -> None:
         """Send what was accepted, end the futures, then the thread."""
-        with self._lock:
-            self._stopped = True
-        if self._thread is not None:
+        self._stopped = True
+        thread = self._thread
+        if thread is not None:
             try:
                 workers.drain()
             finally:
-                _core.stop_aio()
-                self._thread.join()
-
-    def _run(self) -> None:
-        while ended := _core.aio_completions():
-            for number, outcome in ended:
-                future = self.pending.pop(number)
-                try:
-                    future.end(outcome if isinstance(outcome, OSError) else None)
-                except BaseException:
-                    # A callback's SystemExit or the like; the others' futures must go on.
-                    sys.excepthook(*sys.exc_info())
+                _core.stop_completions()
+                thread.join()
 
 
-_thread = _Thread()
+def _run() -> None:
+    while ended := _core.wait_completions():
+        for future, outcome in ended:
+            try:
+                future.end(outcome)
+            except BaseException:
+                # A callback's SystemExit or the like; the others' futures must go on.
+                sys.excepthook(*sys.exc_info())
 
 
-def _after_fork_in_child() -> None:
-    global _thread
-    _thread = _Thread()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(lambda: _thread.stop())
+_thread = PerProcess(_Thread)
+atexit.register(lambda: _thread().stop())

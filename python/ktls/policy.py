@@ -9,8 +9,7 @@ import errno
 import os
 from typing import Final
 
-from ktls.constants import CRYPTO_AES_NIST_GCM_16, TLS_MINOR_VER_THREE
-from ktls.fragments import Fragment
+from ktls.constants import CRYPTO_AES_NIST_GCM_16, TLS_MINOR_VER_THREE, RecordSplit
 from ktls.sysctl import PREFIX, Node, sysctl
 
 ENVIRONMENT: Final = "KTLS_SYSCTL"
@@ -49,7 +48,7 @@ sysctl.add(
         type="string",
         flags="RW",
         default="auto",
-        choices=("auto", *Fragment),
+        choices=("auto", *RecordSplit),
         help="What precedes the data of a write in TLS 1.0 with AES-CBC, for sessions set up from"
         " now on: none; empty, a record without data; split, a record of the first byte, which"
         " peers that trip over empty records take, too; auto, split after a hand-over, as browsers"
@@ -92,6 +91,18 @@ sysctl.add(
         high=86400,
         help="Seconds that the end of the interpreter waits for accepted data to be sent. Long"
         " enough for a slow peer to take the send buffer, short enough for a service manager",
+    ),
+    Node(
+        name=PREFIX + "linger_timeout",
+        type="uint",
+        flags="RW",
+        default=60,
+        low=1,
+        high=86400,
+        engine="linger_timeout",
+        help="Seconds after which a closed connection that makes no progress is reset, and what it"
+        " holds is dropped. A peer that reads, however slowly, makes progress; one that is gone or"
+        " stuck would hold memory and a descriptor for as long as TCP has patience",
     ),
     _tunable(
         "flush_unit",
@@ -236,6 +247,7 @@ sysctl.add(
             ("stats.bytes", "Plaintext bytes sealed"),
             ("stats.units_inline", "Flush units sealed and sent by the thread that called"),
             ("stats.units_pool", "Flush units sealed and sent by worker threads"),
+            ("stats.linger_resets", "Closed connections reset for want of progress"),
             ("stats.rekeys", "Keys of live connections exchanged for the next ones"),
             ("stats.cold_reads", "File reads that were not in memory and went to an I/O thread"),
             ("stats.aio_writes", "Asynchronous writes accepted"),
@@ -267,12 +279,12 @@ def record_limit(cipher_algorithm: int) -> int | None:
     return AES_GCM_RECORDS if cipher_algorithm == CRYPTO_AES_NIST_GCM_16 else None
 
 
-def tls10_fragment(*, handed_over: bool) -> Fragment:
+def tls10_record_split(*, handed_over: bool) -> RecordSplit:
     """What precedes the data of a write of a TLS 1.0 AES-CBC session."""
     chosen = str(sysctl[PREFIX + "tls10_fragment"])
     if chosen == "auto":
-        return Fragment.SPLIT if handed_over else Fragment.NONE
-    return Fragment(chosen)
+        return RecordSplit.SPLIT if handed_over else RecordSplit.NONE
+    return RecordSplit(chosen)
 
 
 def admit() -> None:

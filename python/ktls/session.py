@@ -6,31 +6,17 @@ in its order.
 """
 
 import errno
-import os
-import threading
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypedDict
+from typing import TYPE_CHECKING
 
 from ktls import _core, backends, params, policy
 from ktls import constants as c
-from ktls.constants import Mode
-from ktls.fragments import Fragment
+from ktls.constants import Mode, RecordSplit
 from ktls.params import TLSEnable
 from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-
-KEY_UPDATE: Final = bytes([24, 0, 0, 1, 0])
-"""The message that announces the next keys and asks for none (RFC 8446 4.6.3)."""
-
-
-class _Form(TypedDict):
-    provider: str
-    max_frame_len: int
-    pad_to: int
-    record_limit: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,25 +34,26 @@ class Session:
     provider: str
     frame_len_limit: int
     max_frame_len: int
-    pad_to: int = 0
+    block_padding: int = 0
     record_limit: int | None = None
-    fragment: Fragment = Fragment.NONE
+    split: RecordSplit = RecordSplit.NONE
     mode: Mode = Mode.SW
 
     @property
-    def form(self) -> "_Form":
+    def record_params(self) -> _core.RecordParams:
         """How the engine is to write records, whatever their keys."""
-        return {
-            "provider": self.provider,
-            "max_frame_len": self.max_frame_len,
-            "pad_to": self.pad_to,
-            "record_limit": self.record_limit,
-        }
+        return _core.RecordParams(
+            self.provider,
+            max_frame_len=self.max_frame_len,
+            block_padding=self.block_padding,
+            record_limit=self.record_limit,
+            split=self.split,
+        )
 
     @property
     def permits_empty_frames(self) -> bool:
         """Whether a write of nothing makes a record: it means something in TLS 1.0 AES-CBC only."""
-        return _chains(self.tls_vminor, self.cipher_algorithm)
+        return _has_chained_iv(self.tls_vminor, self.cipher_algorithm)
 
     def __str__(self) -> str:
         suite = params.suite_name(self.tls_vminor, self.cipher_algorithm, self.key_len)
@@ -74,25 +61,33 @@ class Session:
 
 
 class Slot:
-    """Where a socket keeps its session: empty, then one session until the end.
+    """Where a socket's session is: empty, then one session until the end.
 
-    Two threads may try to fill it at once; one of them gets EALREADY.
+    The stream keeps it, beside the keys: both come to be in one step. Of two threads that try to
+    fill it at once one gets EALREADY.
     """
 
-    __slots__ = ("session",)
+    __slots__ = ("_stream",)
 
-    def __init__(self) -> None:
-        self.session: Session | None = None
+    def __init__(self, stream: _core.SendStream) -> None:
+        self._stream = stream
+
+    @property
+    def session(self) -> Session | None:
+        """None while empty."""
+        session: Session | None = self._stream.session
+        return session
 
     @property
     def mode(self) -> Mode:
         """NONE while empty."""
-        return Mode.NONE if self.session is None else self.session.mode
+        session = self.session
+        return Mode.NONE if session is None else session.mode
 
-    def enable(self, stream: _core.Stream, en: TLSEnable, *, listening: bool) -> None:
+    def enable(self, en: TLSEnable, *, listening: bool) -> None:
         """TCP_TXTLS_ENABLE.  Raises OSError with upstream's errno, checked in upstream's order."""
         params.check_lengths(en)
-        self._admit()
+        self._check_enabled()
         params.check(en, cbc_enable=bool(sysctl[PREFIX + "cbc_enable"]))
         session = _create(
             en.tls_vminor,
@@ -110,43 +105,35 @@ class Slot:
             en.auth_algorithm if mac else 0,
             en.auth_key,
         )
-        self._fill(stream, session, keys, en.sequence, None, None, listening=listening)
+        # Rows 17 to 20.
+        if listening:
+            raise OSError(
+                errno.ENOTCONN, "the socket is listening; enable TLS on the sockets it accepts"
+            )
+        direction = _core.DirectionKeys(keys, en.sequence)
+        self._stream.install(direction, session.record_params, session)
+        sysctl.count(PREFIX + "stats.offload_total")
 
-    def install(
-        self,
-        stream: _core.Stream,
-        keys: _core.Keys,
-        sequence: int,
-        explicit_nonce: int | None,
-        max_frame_len: int,
-        secret: _core.Secret | None,
-        *,
-        listening: bool,
-    ) -> None:
-        """The same from keys that are in the engine already (the hand-over's way in).
+    def plan(self, handover: _core.Handover) -> Session:
+        """The session of a handshake that is taken over: the same checks of policy.
 
-        `secret`: the TLS 1.3 traffic secret that they come from.
+        Raises OSError as ``enable``.
         """
-        self._admit()
-        if keys.cipher_algorithm == c.CRYPTO_AES_CBC and not sysctl[PREFIX + "cbc_enable"]:
+        self._check_enabled()
+        cbc = handover.cipher_algorithm == c.CRYPTO_AES_CBC
+        if cbc and not sysctl[PREFIX + "cbc_enable"]:
             raise params.cbc_is_off()
-        session = _create(
-            keys.tls_vminor,
-            keys.cipher_algorithm,
-            keys.key_len,
-            max_frame_len,
+        return _create(
+            handover.tls_vminor,
+            handover.cipher_algorithm,
+            handover.key_len,
+            handover.max_frame_len,
             handed_over=True,
         )
-        self._fill(stream, session, keys, sequence, explicit_nonce, secret, listening=listening)
 
-    def replace(self, stream: _core.Stream, keys: _core.Keys, secret: _core.Secret | None) -> None:
-        """Other keys from record 0, before the first ones have sealed anything."""
-        session = self._present("replace the keys of")
-        stream.install(keys, 0, secret=secret, **session.form)
-
-    def limit_frames(self, stream: _core.Stream, max_frame_len: int) -> None:
+    def limit_frames(self, max_frame_len: int) -> None:
         """TLS_TX_MAX_PAYLOAD_LEN.  Raises OSError: EINVAL, EBUSY while a record is open."""
-        session = self._present("limit its records")
+        session = self._require_session("limit its records")
         # One less in TLS 1.3, whose inner content type counts for the peer (RFC 8449 4).
         least = 64 - (session.tls_vminor == c.TLS_MINOR_VER_THREE)
         if not least <= max_frame_len <= session.frame_len_limit:
@@ -156,25 +143,24 @@ class Slot:
                 f" {session.frame_len_limit}, which the version, kern.ipc.tls.maxlen and the peer"
                 " allow",
             )
-        with _filling:
-            stream.set_max_frame_len(max_frame_len)
-            self.session = replace(session, max_frame_len=max_frame_len)
+        changed = replace(session, max_frame_len=max_frame_len)
+        self._stream.set_max_frame_len(max_frame_len, changed)
 
     def frame_limit(self) -> int:
         """The payload bytes of a record at most.  Raises OSError EINVAL."""
-        return self._present("ask for its records' length").max_frame_len
+        return self._require_session("ask for its records' length").max_frame_len
 
-    def rekey(self, stream: _core.Stream, new: "ReadableBuffer | TLSEnable") -> None:
+    def rekey(self, new: "ReadableBuffer | TLSEnable") -> None:
         """Go on with other keys; see ``Socket.rekey``."""
-        session = self._present("rekey")
+        session = self._require_session("rekey")
         if session.tls_vminor != c.TLS_MINOR_VER_THREE:
             raise OSError(
                 errno.EBUSY,
                 f"TLS 1.{session.tls_vminor - 1} has no key update; make a new connection",
             )
         if isinstance(new, TLSEnable):
-            keys = _keys_of_the_same_suite(new, session)
-            stream.rekey(keys, new.sequence, **session.form)
+            direction = _core.DirectionKeys(_keys_of_the_same_suite(new, session), new.sequence)
+            self._stream.rekey(direction, session.record_params)
             return
         secret = _core.Secret("TRAFFIC_SECRET", new)
         expected = params.traffic_secret_len(session.cipher_algorithm, session.key_len)
@@ -184,50 +170,27 @@ class Slot:
                 f"the traffic secret has {len(secret)} bytes; that of {session} has {expected}",
             )
         keys = secret.keys(session.cipher_algorithm, session.key_len)
-        stream.rekey(keys, 0, message=KEY_UPDATE, secret=secret, **session.form)
+        direction = _core.DirectionKeys(keys, 0, secret=secret)
+        self._stream.rekey(direction, session.record_params, announce=True)
 
-    def _admit(self) -> None:
+    def _check_enabled(self) -> None:
         """Rows 4 to 9."""
         policy.admit()
-        self._require_empty()
+        session = self.session
+        if session is not None:
+            raise OSError(
+                errno.EALREADY, f"the socket has a session already ({session}); it stays"
+            )
         policy.require_ext_pgs()
 
-    def _present(self, purpose: str) -> Session:
-        if self.session is None:
+    def _require_session(self, purpose: str) -> Session:
+        self._stream.check_process()
+        session = self.session
+        if session is None:
             raise OSError(
                 errno.EINVAL, f"there is no session to {purpose}; set TCP_TXTLS_ENABLE before"
             )
-        return self.session
-
-    def _require_empty(self) -> None:
-        if self.session is not None:
-            raise OSError(
-                errno.EALREADY, f"the socket has a session already ({self.session}); it stays"
-            )
-
-    def _fill(
-        self,
-        stream: _core.Stream,
-        session: Session,
-        keys: _core.Keys,
-        sequence: int,
-        explicit_nonce: int | None,
-        secret: _core.Secret | None,
-        *,
-        listening: bool,
-    ) -> None:
-        """Rows 17 to 20."""
-        if listening:
-            raise OSError(
-                errno.ENOTCONN, "the socket is listening; enable TLS on the sockets it accepts"
-            )
-        with _filling:
-            self._require_empty()
-            stream.install(
-                keys, sequence, explicit_nonce=explicit_nonce, secret=secret, **session.form
-            )
-            self.session = session
-        sysctl.count(PREFIX + "stats.offload_total")
+        return session
 
 
 def _create(
@@ -236,9 +199,9 @@ def _create(
     """Row 16: who seals."""
     params.check_key_len(cipher_algorithm, key_len)
     backend, provider = backends.choose(tls_vminor, cipher_algorithm, key_len)
-    fragment = Fragment.NONE
-    if _chains(tls_vminor, cipher_algorithm):
-        fragment = policy.tls10_fragment(handed_over=handed_over)
+    split = RecordSplit.NONE
+    if _has_chained_iv(tls_vminor, cipher_algorithm):
+        split = policy.tls10_record_split(handed_over=handed_over)
     return Session(
         tls_vminor,
         cipher_algorithm,
@@ -247,9 +210,9 @@ def _create(
         provider,
         frame_len_limit=policy.max_frame_len(limit),
         max_frame_len=policy.max_frame_len(limit),
-        pad_to=policy.pad_to(tls_vminor),
+        block_padding=policy.pad_to(tls_vminor),
         record_limit=policy.record_limit(cipher_algorithm),
-        fragment=fragment,
+        split=split,
     )
 
 
@@ -267,17 +230,6 @@ def _keys_of_the_same_suite(en: TLSEnable, session: Session) -> _core.Keys:
     return _core.Keys(en.tls_vminor, en.cipher_algorithm, en.cipher_key, en.iv)
 
 
-def _chains(tls_vminor: int, cipher_algorithm: int) -> bool:
+def _has_chained_iv(tls_vminor: int, cipher_algorithm: int) -> bool:
     """Whether the IV of a record is the end of the one before."""
     return tls_vminor == c.TLS_MINOR_VER_ZERO and cipher_algorithm == c.CRYPTO_AES_CBC
-
-
-_filling = threading.Lock()
-
-
-def _after_fork_in_child() -> None:
-    global _filling
-    _filling = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,8 +1,9 @@
 """``ktls.Socket``: the socket-like face of a session.
 
-It owns one TCP socket.  Everything written goes through the engine's stream, before and after the
-keys are there, so that order is kept and nothing overtakes.  How a file is sent is in ``filesend``,
-how an asynchronous write ends in ``futures``.
+It owns one TCP socket, whose descriptor is the engine's.  Everything written goes through the
+engine's stream, before and after the keys are there, so that order is kept and nothing overtakes.
+Options are ``sockopt``, how a file is sent is ``sendfile``, how an asynchronous write ends
+``futures``.
 """
 
 from __future__ import annotations
@@ -12,38 +13,51 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from ktls import _core, filesend, futures, message, tcp, workers
+from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, workers
 from ktls import constants as c
-from ktls.addressing import Addressing
-from ktls.fragments import Fragment, Fragmenting
-from ktls.options import Options
-from ktls.receiving import Receiving
+from ktls.byte_view import byte_view
 from ktls.session import Slot
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from concurrent.futures import Future
     from types import TracebackType
+    from typing import TypeVar
 
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
+    from ktls.constants import Mode
     from ktls.params import TLSEnable
 
+    T = TypeVar("T")
 
-class Socket(Options, Receiving, Addressing):
+
+class Socket:
     """Takes over a TCP socket, connected or fresh, and sends through KTLS once keys are installed.
 
-    The object that was passed in is closed afterwards, so that no one writes clear text through it;
-    its timeout is kept.  Usable from any thread: records are never torn, and each thread's calls
-    keep their order.  A ``send`` that returned has been *accepted*: the data may be changed, an
-    error found later is raised once by the next call, and ``close`` lets accepted data drain.
+    The object that was passed in is closed afterwards, and so is its descriptor: the connection
+    lives on in another one, so that no one writes clear text through the old number. Its timeout is
+    kept. Usable from any thread: records are never torn, and each thread's calls keep their order.
+    A ``send`` that returned has been *accepted*: the data may be changed, an error found later is
+    raised once by the next call, and ``close`` lets accepted data drain. One descriptor for each
+    connection, two more with ``fileno``.
 
     Raises TypeError for anything but a plain ``socket.socket``, OSError EBADF for a closed one,
-    OSError EINVAL for one that is not TCP, OSError when the worker threads cannot be started.
+    OSError EINVAL for one that is not TCP, EMFILE without a free descriptor, OSError when the
+    worker threads cannot be started. In a forked child every call is OSError EPERM but ``close``
+    and ``abort``, which leave the parent's connection alone.
     """
 
-    __slots__ = ("__weakref__", "_engine", "_selectable", "_slot", "_sock", "_stream")
+    __slots__ = (
+        "__weakref__",
+        "_family",
+        "_kind",
+        "_proto",
+        "_receiver",
+        "_slot",
+        "_stream",
+    )
 
     def __init__(self, sock: socket.socket, /) -> None:
         if isinstance(sock, Socket):
@@ -51,14 +65,12 @@ class Socket(Options, Receiving, Addressing):
         tcp.require_tcp(sock)
         workers.start()
         timeout = sock.gettimeout()
-        family, kind, proto = sock.family, sock.type, sock.proto
-        self._engine = _core.Stream(sock.fileno())
-        # What is written goes through here: in TLS 1.0 something may be put before it.
-        self._stream: _core.Stream | Fragmenting = self._engine
-        self._sock = socket.socket(family, kind, proto, fileno=sock.detach())
-        self._slot = Slot()
-        self._selectable = False
-        self.settimeout(timeout)
+        self._family, self._kind, self._proto = sock.family, sock.type, sock.proto
+        self._stream = _core.SendStream(sock)
+        self._slot = Slot(self._stream)
+        self._receiver = _core.RecvStream(self._stream)
+        self._stream.settimeout(timeout)
+        sock.close()
 
     # -- keys --------------------------------------------------------------------------------------
 
@@ -72,72 +84,45 @@ class Socket(Options, Receiving, Addressing):
         before, by any thread, keeps its keys. Never waits.
 
         Raises OSError, and nothing has changed then: EINVAL without a session, for another version
-        or cipher, a secret of the wrong length, keys that were used here before; EBUSY before TLS
-        1.3; EPIPE and the like as ``send``.
+        or cipher, a secret of the wrong length, keys that ever sealed here, renewed ones included;
+        EBUSY before TLS 1.3; EPIPE and the like as ``send``.
         """
-        self._slot.rekey(self._engine, keys)
+        self._slot.rekey(keys)
 
-    # -- the hand-over's way in --------------------------------------------------------------------
+    @property
+    def mode(self) -> Mode:
+        """Who seals: NONE before the keys are installed, and what is written is clear text then."""
+        return self._slot.mode
 
-    def _install(
-        self,
-        keys: _core.Keys,
-        sequence: int,
-        explicit_nonce: int | None,
-        max_frame_len: int,
-        secret: _core.Secret | None = None,
-    ) -> None:
-        """TCP_TXTLS_ENABLE with keys that the engine holds already.  OSError as there."""
-        self._slot.install(
-            self._engine,
-            keys,
-            sequence,
-            explicit_nonce,
-            max_frame_len,
-            secret,
-            listening=self._listening(),
-        )
-        self._fragment()
-
-    def _fragment(self) -> None:
+    @property
+    def backend(self) -> str | None:
+        """The name of the backend that seals; None without a session."""
         session = self._slot.session
-        if session is not None and session.fragment is not Fragment.NONE:
-            self._stream = Fragmenting(self._engine, self._sock, session.fragment)
+        return None if session is None else session.backend
 
-    def _replace(self, keys: _core.Keys, secret: _core.Secret | None) -> None:
-        """Other keys, before the first ones have sealed anything."""
-        self._slot.replace(self._engine, keys, secret)
-
-    def _update_key(self, message: bytes) -> None:
-        """The KeyUpdate `message`, and from then on the keys after those in use (TLS 1.3)."""
-        self._engine.update_key(message)
-
-    def _release(self) -> socket.socket:
-        """Give the kernel socket back when all was sent that was accepted; closes this object."""
-        timeout = self.gettimeout()
-        self._stream.flush(timeout)
-        self._stream.release()
-        sock = socket.socket(self.family, self.type, self.proto, fileno=self._sock.detach())
-        sock.settimeout(timeout)
-        return sock
+    @property
+    def pending(self) -> int:
+        """Bytes accepted and not yet taken by TCP."""
+        return self._stream.pending
 
     # -- sending -----------------------------------------------------------------------------------
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """Accept as much of `data` as there is room for; returns the count.
 
-        What was accepted is never asked for again.
-        Blocking, that is all of it; with a timeout or MSG_DONTWAIT perhaps less.  ``bytes`` are
-        referenced, any other buffer is copied.  MSG_MORE leaves the last record open for the next
-        write of data (see ``cork``).  Empty data: 0, as Python's sockets do (upstream says EINVAL);
-        in TLS 1.0 with AES-CBC a record without data, as upstream.
+        What was accepted is never asked for again. Blocking, that is all of it; with a timeout or
+        MSG_DONTWAIT perhaps less.  ``bytes`` are referenced, any other buffer is copied.  MSG_MORE
+        leaves the last record open for the next write of data (see ``cork``).  Empty data: 0, as
+        Python's sockets do (upstream says EINVAL); in TLS 1.0 with AES-CBC a record without data,
+        as upstream. From a signal handler in the middle of another write of the same thread it goes
+        in between, at the end of a record, as on any socket.
 
         Raises BlockingIOError or TimeoutError when nothing was accepted, OSError EPIPE after
         ``shutdown``, EINVAL for MSG_EOR, EOPNOTSUPP for flags other than MSG_MORE, MSG_DONTWAIT and
         MSG_NOSIGNAL.
         """
         if flags or type(data) is not bytes or not data:
-            flags = message.checked_flags(flags)
+            flags = cmsg.checked_flags(flags)
             if self._is_nothing(data) and not self._permits_empty_frames():
                 return 0
             return self._stream.send(data, c.TLS_RLTYPE_APP, flags)
@@ -155,8 +140,8 @@ class Socket(Options, Receiving, Addressing):
         if address is None:
             address = flags_or_address
         else:
-            flags = message.checked_flags(flags_or_address)
-        self._connect_for_send(address)
+            flags = cmsg.checked_flags(flags_or_address)
+        self._kernel(lambda sock: addressing.connect_for_send(sock, address), waits=True)
         return self.send(data, flags)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
@@ -165,17 +150,16 @@ class Socket(Options, Receiving, Addressing):
         Errors as ``send``, perhaps after a part was accepted.
         """
         if flags or type(data) is not bytes or not data:
-            flags = message.checked_flags(flags)
+            flags = cmsg.checked_flags(flags)
             if self._is_nothing(data):
                 return
         self._stream.sendall(data, flags)
 
     def _is_nothing(self, *parts: ReadableBuffer) -> bool:
         """Whether there is nothing to send.  The engine would make an empty record of it."""
-        if any(memoryview(part).nbytes for part in parts):
+        if any(map(byte_view, parts)):
             return False
-        if self._sock.fileno() < 0:
-            raise OSError(errno.EBADF, "the socket is closed")
+        self._stream.check_process()
         return True
 
     def _permits_empty_frames(self) -> bool:
@@ -200,14 +184,14 @@ class Socket(Options, Receiving, Addressing):
         but in TLS 1.0 with AES-CBC; EMSGSIZE for a message with a record type that can never fit
         (kern.ipc.tls.sendspace).
         """
-        flags = message.checked_flags(flags)
+        flags = cmsg.checked_flags(flags)
         parts = list(buffers)
         controls = list(ancdata)
         if not controls:
             if self._is_nothing(*parts) and not self._permits_empty_frames():
                 return 0
             return self._stream.sendmsg(parts, c.TLS_RLTYPE_APP, flags)
-        content_type = message.record_type(controls, flags, self._slot.session)
+        content_type = cmsg.record_type(controls, flags, self._slot.session)
         if self._is_nothing(*parts) and not self._permits_empty_frames():
             raise OSError(
                 errno.EINVAL, f"a message of record type {content_type} needs data; it has none"
@@ -222,8 +206,7 @@ class Socket(Options, Receiving, Addressing):
         ``kern.ipc.tls.sendspace`` waits in order; later writes come after it. ``cancel`` takes the
         write back while nothing of it is framed, and returns False from then on. ``shutdown`` and
         ``close`` let what was accepted drain. Callbacks run in the one thread that ends all
-        futures, or in this one. Where something precedes each write (TLS 1.0,
-        ``kern.ipc.tls.tls10_fragment``) it waits for other threads' writes, as ``send``.
+        futures, or in this one.
 
         Raises OSError as ``send``: EPIPE after ``shutdown``, EBADF when closed, an error found
         since the last call; RuntimeError at the end of the interpreter.
@@ -249,56 +232,175 @@ class Socket(Options, Receiving, Addressing):
         finally:
             self._stream.uncork()
 
-    def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: sendfile.Readable, offset: int = 0, count: int | None = None) -> int:
         """Send a file from `offset` on, `count` bytes or up to its end; returns what was accepted.
 
-        A regular file is read by the engine: before a blocking call returns, perhaps later with a
-        timeout or without blocking.  One that shrinks before it was read resets the connection
-        (EIO).  Anything else with ``read`` is read and sent here.  Afterwards, also after an error,
-        the file's position is `offset` plus what was accepted.  A non-blocking socket accepts what
+        What ``open`` makes of a regular file is read by the engine: before a blocking call returns,
+        perhaps later with a timeout or without blocking.  One that shrinks before it was read
+        resets the connection (EIO).  Anything else with ``read`` is read and sent here.
+        Afterwards, also after an error or a signal handler that raised, the file's position is
+        `offset` plus what was accepted.  A non-blocking socket accepts what
         fits, which ``socket.sendfile`` refuses.
 
         Raises ValueError as ``socket.sendfile``: text files, a `count` that is not positive;
         OSError as ``send``.
         """
-        return filesend.send_file(self._stream, file, offset, count, blocking=self._blocking())
-
-    def _blocking(self) -> bool:
-        return self._sock.gettimeout() != 0
+        return sendfile.send_file(self._stream, file, offset, count, blocking=self.getblocking())
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until TCP has taken everything accepted so far; None waits as long as it takes.
+        """Wait until TCP has taken everything accepted so far, and nothing that comes later.
+
+        None waits as long as it takes.
 
         Raises TimeoutError, and the error of the connection that a worker found.
         """
         self._stream.flush(timeout)
 
     def shutdown(self, how: int, /) -> None:
-        """As ``socket.shutdown``; the end of the write side follows what was accepted."""
-        if how in (socket.SHUT_RD, socket.SHUT_RDWR):
-            self._sock.shutdown(socket.SHUT_RD)
-        if how in (socket.SHUT_WR, socket.SHUT_RDWR):
-            self._stream.shutdown_write()
-        elif how != socket.SHUT_RD:
+        """As ``socket.shutdown``; the end of the write side follows what was accepted.
+
+        A writer that waits for room in another thread is woken, and raises EPIPE.
+        """
+        if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise OSError(
                 errno.EINVAL, f"how is {how}; it is SHUT_RD (0), SHUT_WR (1) or SHUT_RDWR (2)"
             )
+        if how != socket.SHUT_WR:
+            self._kernel(lambda sock: sock.shutdown(socket.SHUT_RD))
+        if how != socket.SHUT_RD:
+            self._stream.shutdown_write()
+
+    # -- receiving ---------------------------------------------------------------------------------
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """Raw bytes of the peer's TCP, as ``socket.recv``.  Opening records is the program's."""
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        return self._receiver.recv(bufsize, flags)
+
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
+        """Raw bytes of the peer's TCP, as ``socket.recv_into``."""
+        if nbytes < 0:
+            raise ValueError("negative buffersize in recv_into")
+        size = len(byte_view(buffer))
+        if nbytes > size:
+            raise ValueError("buffer too small for requested bytes")
+        return self._receiver.recv_into(buffer, nbytes or size, flags)
+
+    def recvmsg(
+        self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+        """Raw bytes of the peer's TCP, as ``socket.recvmsg``."""
+        return self.recv(bufsize, flags), [], 0, None
+
+    # -- options and addresses ---------------------------------------------------------------------
+
+    def setsockopt(
+        self, level: int, optname: int, value: Any, optlen: int | None = None, /
+    ) -> None:
+        """As ``socket.setsockopt``, and the options of KTLS.
+
+        TCP_TXTLS_ENABLE takes a ``TLSEnable``, TCP_TXTLS_MODE a ``Mode``.  Errors of the two are
+        OSError with upstream's errno, in upstream's order: for ENABLE EINVAL, EOPNOTSUPP (switched
+        off), EALREADY, ENXIO, EPROTONOSUPPORT, ENOTCONN; for MODE EINVAL and ENXIO. Setting a mode
+        without a session does nothing, as upstream.
+
+        ``(SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN)``, Linux's, takes the most payload bytes of the records
+        to come: 64 (63 in TLS 1.3) to what the peer allows, else EINVAL; EBUSY while a record is
+        open.
+        """
+        if sockopt.is_ours(level, optname):
+            sockopt.set_option(self._slot, self._stream, optname, value, self._is_listening)
+        elif optlen is None:
+            self._kernel(lambda sock: sock.setsockopt(level, optname, value))
+        else:
+            self._kernel(lambda sock: sock.setsockopt(level, optname, value, optlen))
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
+        """As ``socket.getsockopt``; TCP_TXTLS_MODE answers a ``Mode``, listening EINVAL."""
+        if sockopt.is_ours(level, optname):
+            return sockopt.get_option(self._slot, optname, self._is_listening)
+        return self._kernel(lambda sock: sock.getsockopt(level, optname, buflen))
+
+    def _is_listening(self) -> bool:
+        listening = self._kernel(
+            lambda sock: sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        )
+        return bool(listening)
+
+    def bind(self, address: Any, /) -> None:
+        """As ``socket.bind``."""
+        self._kernel(lambda sock: sock.bind(address))
+
+    def listen(self, backlog: int = 128, /) -> None:
+        """As ``socket.listen``; EINVAL with a session, which belongs to one connection."""
+        if self._slot.session is not None:
+            raise OSError(
+                errno.EINVAL,
+                f"the socket has a session ({self._slot.session}) and cannot listen; listen on a"
+                " plain socket and enable TLS on those it accepts",
+            )
+        self._kernel(lambda sock: sock.listen(backlog))
+
+    def connect(self, address: Any, /) -> None:
+        """As ``socket.connect``; keys may have been installed before, as upstream."""
+        self._kernel(lambda sock: sock.connect(address), waits=True)
+
+    def connect_ex(self, address: Any, /) -> int:
+        """As ``socket.connect_ex``."""
+        return self._kernel(lambda sock: sock.connect_ex(address), waits=True)
+
+    def getpeername(self) -> Any:
+        """As ``socket.getpeername``."""
+        return self._kernel(lambda sock: sock.getpeername())
+
+    def getsockname(self) -> Any:
+        """As ``socket.getsockname``."""
+        return self._kernel(lambda sock: sock.getsockname())
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """As ``socket.family``."""
+        return socket.AddressFamily(self._family)
+
+    @property
+    def type(self) -> socket.SocketKind:
+        """As ``socket.type``."""
+        return socket.SocketKind(self._kind)
+
+    @property
+    def proto(self) -> int:
+        """As ``socket.proto``."""
+        return self._proto
+
+    def _kernel(self, call: Callable[[socket.socket], T], *, waits: bool = False) -> T:
+        """Make a call that the engine does not make, on a descriptor of its own.
+
+        `waits`: it obeys the time-out, which needs a flag of the kernel's socket.
+        """
+        sock = self._stream.duplicate()
+        try:
+            if waits:
+                sock.settimeout(self.gettimeout())
+            return call(sock)
+        finally:
+            sock.close()
 
     # -- the rest of a socket ----------------------------------------------------------------------
 
     def fileno(self) -> int:
         """A descriptor for select, poll and epoll only, -1 when closed.
 
-        Readable when the kernel has something to read, writable when ``send`` has room.  It is not
-        the socket: bytes written to that would be clear text in a TLS stream.
+        Readable when the kernel has something to read, writable when ``send`` has room; it hangs up
+        and fails as the socket does.  It is not the socket: bytes written to that would be clear
+        text in a TLS stream.  Raises OSError EMFILE without two free descriptors.
         """
-        if self._sock.fileno() < 0:
+        if self._stream.closed:
             return -1
-        self._selectable = True
         return self._stream.fileno()
 
     def detach(self) -> int:
-        """The kernel's descriptor, once all was sent that was accepted; closes this object.
+        """A descriptor of the kernel's socket, once all was sent that was accepted; closes this.
 
         Raises OSError EOPNOTSUPP with a session: whoever writes to the descriptor would send clear
         text.
@@ -311,19 +413,38 @@ class Socket(Options, Receiving, Addressing):
             )
         return self._release().detach()
 
+    def _release(self) -> socket.socket:
+        """Give the kernel socket back when all was sent that was accepted; closes this object."""
+        timeout = self.gettimeout()
+        self._stream.flush(timeout)
+        sock = self._stream.release()
+        sock.settimeout(timeout)
+        return sock
+
     def close(self) -> None:
-        """Let accepted data drain in the background, then close the connection.  Never blocks."""
+        """Let accepted data drain in the background, then close the connection.
+
+        Waits for that with SO_LINGER only: at most so long, then the connection is reset; one of
+        zero resets it at once. A connection that makes no progress for
+        ``kern.ipc.tls.linger_timeout`` is reset. Whoever waits in another thread raises EBADF.
+        """
         self._stream.close()
-        self._sock.close()
+
+    def abort(self) -> None:
+        """Reset the connection and drop what was accepted; whoever waits raises ECONNABORTED.
+
+        Later calls raise EPIPE. Never raises, and never waits.
+        """
+        self._stream.abort()
 
     def settimeout(self, value: float | None, /) -> None:
         """As ``socket.settimeout``: None blocks, 0 never does, otherwise seconds."""
-        self._sock.settimeout(value)
+        self._stream.check_process()
         self._stream.settimeout(value)
 
     def gettimeout(self) -> float | None:
         """As ``socket.gettimeout``."""
-        return self._sock.gettimeout()
+        return self._stream.gettimeout()
 
     def setblocking(self, flag: bool, /) -> None:
         """As ``socket.setblocking``."""
@@ -331,7 +452,7 @@ class Socket(Options, Receiving, Addressing):
 
     def getblocking(self) -> bool:
         """As ``socket.getblocking``."""
-        return self._blocking()
+        return self._stream.gettimeout() != 0
 
     def __enter__(self) -> Self:
         return self
@@ -345,8 +466,12 @@ class Socket(Options, Receiving, Addressing):
         self.close()
 
     def __repr__(self) -> str:
-        if self._sock.fileno() < 0:
+        if self._stream.closed:
             return "<ktls.Socket closed>"
         session = self._slot.session
         described = "" if session is None else f" ({session})"
-        return f"<ktls.Socket mode={self.mode.name}{described} {tcp.ends(self._sock)}>"
+        try:
+            ends = self._kernel(tcp.ends)
+        except OSError as error:
+            ends = str(error.strerror)
+        return f"<ktls.Socket mode={self.mode.name}{described} {ends}>"

@@ -8,13 +8,13 @@ The nodes that are thresholds of this implementation, and the environment's over
 
 import difflib
 import errno
-import os
 import threading
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
 
 from ktls import _core
+from ktls.per_process import PerProcess
 
 PREFIX: Final = "kern.ipc.tls."
 
@@ -61,9 +61,7 @@ class Tree(MutableMapping[str, Value]):
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._values: dict[str, Value] = {}
-        self._lock = threading.Lock()
-        self._booted = False
-        os.register_at_fork(after_in_child=self._after_fork)
+        self._lock = PerProcess(threading.Lock)
 
     def add(self, *nodes: Node) -> None:
         """Grow the tree; the defaults take effect at once."""
@@ -83,13 +81,13 @@ class Tree(MutableMapping[str, Value]):
         node = self.node(name)
         if node.flags == "RD":
             raise OSError(errno.EPERM, f"{name} is read-only (a {node.type})")
-        if node.flags == "RDTUN" and self._booted:
+        if node.flags == "RDTUN" and _core.workers_started():
             raise OSError(
                 errno.EPERM,
                 f"{name} cannot change while the workers run; set it before the first ktls.Socket",
             )
         checked = _checked(node, value)
-        with self._lock:
+        with self._lock():
             if node.engine is not None:
                 _core.set_tunable(node.engine, int(checked))
             self._values[name] = checked
@@ -122,7 +120,7 @@ class Tree(MutableMapping[str, Value]):
 
     def count(self, name: str) -> None:
         """Add one to a counter kept here."""
-        with self._lock:
+        with self._lock():
             self._values[name] = int(self._values[name]) + 1
 
     def assign(self, assignment: str) -> None:
@@ -138,14 +136,6 @@ class Tree(MutableMapping[str, Value]):
         except (KeyError, OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error.args[0]
             raise ValueError(f"{assignment!r}: {reason}") from None
-
-    def boot(self, booted: bool) -> None:
-        """From now on RDTUN nodes are read-only (or no longer)."""
-        self._booted = booted
-
-    def _after_fork(self) -> None:
-        self._lock = threading.Lock()
-        self._booted = False
 
 
 def _checked(node: Node, value: Value) -> Value:

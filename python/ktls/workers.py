@@ -1,30 +1,30 @@
-"""The pool of native worker threads: when it starts, how it survives ``fork``, how it ends.
+"""The pool of native worker threads: when it starts, and how it ends with the interpreter.
 
 The threads themselves (``KTLS-0`` ...) are the engine's.  They start with the first ``Socket``, one
-pool for the process; a forked child starts its own when it needs one.
+pool for the process; a forked child starts its own when it needs one.  Once the pool has ended,
+every call does its own work.
 """
 
 import atexit
 import errno
-import os
 import sys
 import threading
 import warnings
 
 from ktls import _core, policy
+from ktls.per_process import PerProcess
 from ktls.sysctl import PREFIX, sysctl
 
 
-class _Pool:
-    """Whether the threads run, and why they could not be started."""
+class _Start:
+    """What became of the start in this process."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.running = False
         self.failure: OSError | None = None
 
 
-_pool = _Pool()
+_start = PerProcess(_Start)
 
 
 def start() -> None:
@@ -32,44 +32,46 @@ def start() -> None:
 
     Raises OSError: the first time with the system's reason, later ENXIO, as upstream.
     """
-    if _pool.running:
+    if _core.workers_started():
         return
-    with _pool.lock:
-        if _pool.running:
+    attempt = _start()
+    with attempt.lock:
+        if _core.workers_started():
             return
-        if _pool.failure is not None:
+        if attempt.failure is not None:
             raise OSError(
                 errno.ENXIO,
-                f"the worker threads could not be started ({_pool.failure.strerror});"
+                f"the worker threads could not be started ({attempt.failure.strerror});"
                 " raise the limit that it names and start the program again",
             )
         try:
             _core.start_workers(policy.worker_count(), sysctl.number(PREFIX + "bind_threads"))
         except OSError as error:
-            _pool.failure = error
+            attempt.failure = error
             raise
-        _pool.running = True
-        sysctl.boot(True)
         _drain_in_multiprocessing_child()
 
 
 def running() -> bool:
     """Whether the threads have been started in this process."""
-    return _pool.running
+    return _core.workers_started()
 
 
 def drain() -> None:
-    """Send what was accepted, within kern.ipc.tls.close_timeout, and end the threads."""
+    """Send what was accepted, within kern.ipc.tls.close_timeout, and end the threads.
+
+    A ResourceWarning says what could not be sent.
+    """
     timeout = sysctl.number(PREFIX + "close_timeout")
-    if not _core.stop_workers(timeout):
+    unsent, connections = _core.stop_workers(timeout)
+    if unsent:
         warnings.warn(
-            f"accepted data was left unsent after {timeout} s; flush() connections before the end,"
-            " or raise kern.ipc.tls.close_timeout",
-            RuntimeWarning,
+            f"{unsent} bytes that {connections} connections had accepted were not sent after"
+            f" {timeout} s; flush() connections before the end, or raise"
+            " kern.ipc.tls.close_timeout",
+            ResourceWarning,
             stacklevel=2,
         )
-    _pool.running = False
-    sysctl.boot(False)
 
 
 def _drain_in_multiprocessing_child() -> None:
@@ -79,15 +81,4 @@ def _drain_in_multiprocessing_child() -> None:
         multiprocessing.util.Finalize(None, drain, exitpriority=0)
 
 
-def _after_fork_in_child() -> None:
-    global _pool
-    _core.after_fork_in_child()
-    _pool = _Pool()
-
-
-os.register_at_fork(
-    before=_core.before_fork,
-    after_in_parent=_core.after_fork_in_parent,
-    after_in_child=_after_fork_in_child,
-)
 atexit.register(drain)

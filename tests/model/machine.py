@@ -276,7 +276,7 @@ class Connection(RuleBasedStateMachine):
     def flush(self) -> None:
         with self._reader(waits=True):
             self.sock.flush(TIMEOUT)
-        assert self.sock._stream.pending == 0
+        assert self.sock.pending == 0
         self.model.flushed()
         self._check_futures()
         self.futures.clear()
@@ -302,7 +302,7 @@ class Connection(RuleBasedStateMachine):
     def an_open_record_is_pending(self) -> None:
         if hasattr(self, "collector") and self.model.keyed and not self.ended:
             least = self.model.open_len if self.model.open is Known.YES else 0
-            assert self.sock._stream.pending >= least
+            assert self.sock.pending >= least
 
     def teardown(self) -> None:
         if not hasattr(self, "sock"):

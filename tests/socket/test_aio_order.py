@@ -197,7 +197,7 @@ def test_behind_a_writer_that_waits(tight: Link) -> None:
     """It never waits itself, and comes after all of the other write."""
     writer = threading.Thread(target=tight.sock.sendall, args=(b"1" * 500_000,))
     writer.start()
-    until(lambda: tight.sock._stream.pending > 30_000)
+    until(lambda: tight.sock.pending > 30_000)
     future = tight.sock.aio_write(b"2" * 1000)
     assert writer.is_alive()
     assert not future.done()
@@ -220,7 +220,7 @@ def test_beside_a_writer_in_tls_10(make_link: MakeLink, choice: str) -> None:
     link = make_link(CHAINED, small=True)
     writer = threading.Thread(target=link.sock.sendall, args=(b"1" * 500_000,))
     writer.start()
-    until(lambda: link.sock._engine.pending > 30_000)
+    until(lambda: link.sock.pending > 30_000)
     with ThreadPoolExecutor(1) as pool:
         call = pool.submit(link.sock.aio_write, b"2" * 1000)
         returned, _ = wait([call], 5 if choice == "none" else 0.2)

@@ -223,7 +223,7 @@ def test_flush_waits_for_it(tight: Link) -> None:
         tight.sock.flush(0.1)
     reading = Reading(tight)
     tight.sock.flush(20)
-    assert tight.sock._stream.pending == 0
+    assert tight.sock.pending == 0
     assert [future.result(20) for future in futures] == [50_000] * 20
     assert reading.data() == bytes(1_000_000)
 

@@ -178,7 +178,7 @@ def test_flush(link: Link) -> None:
     with link.sock.cork():
         link.sock.send(b"flushed")
         link.sock.flush(20)
-        assert link.sock._stream.pending == 0
+        assert link.sock.pending == 0
         assert read_record(link.peer, link.reader) == (23, b"flushed")
         link.sock.send(b"corked ")
         link.sock.send(b"again")

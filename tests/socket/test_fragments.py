@@ -184,7 +184,7 @@ def test_a_writer_waits_for_another(make_link: MakeLink, choice: str) -> None:
     data = os.urandom(300_000)
     writer = threading.Thread(target=link.sock.sendall, args=(data,))
     writer.start()
-    while link.sock._engine.pending < 30_000:
+    while link.sock.pending < 30_000:
         time.sleep(0.01)
     with pytest.raises(BlockingIOError):
         link.sock.send(b"at once", socket.MSG_DONTWAIT)

@@ -290,16 +290,9 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
             elapsed_s=time.monotonic() - self._began_s,
             mode=self.connection.mode.name,
             suite=suite,
-            backend=_backend(self.connection),
+            backend=self.connection.backend or "openssl",
             trouble=self._trouble,
         )
-
-
-def _backend(connection: "TLSSocket") -> str:
-    """Who seals, by name.  Programs rely on `mode`; the session's name is for people to read."""
-    parts = connection._parts
-    session = None if parts is None else parts.socket._slot.session
-    return "openssl" if session is None else session.backend
 
 
 def _open_regular(resolved: str) -> BinaryIO:

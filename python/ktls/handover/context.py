@@ -13,9 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ktls._core import OpenSSLSide
 from ktls.errors import HandoverError
+from ktls.per_process import PerProcess
 
-from .keylog import Log, Registration, process_log, renew_after_fork, user_log
+from .keylog import Log, process_log, user_log
 
 __all__ = ["Prepared", "follow", "prepare", "prepared"]
 
@@ -46,8 +48,8 @@ def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
     """
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"prepare() takes an ssl.SSLContext, not {type(context).__name__}")
-    with _lock:
-        state = _states.get(context)
+    with _lock():
+        state = _current(context)
         if state is None or _changes(context, state):
             _states[context] = _arm(context)
         _wrap_sni_callback(context)
@@ -62,7 +64,7 @@ def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
     """
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
-    state = _states.get(context)
+    state = _current(context)
     if state is None:
         raise HandoverError("this SSLContext was not prepared: call ktls.prepare(ctx) first")
     if changes := _changes(context, state):
@@ -71,21 +73,39 @@ def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
             "set it before prepare, or call ktls.prepare(ctx) again while no handshake is under way"
         )
     if server_side:
-        with _lock:
+        with _lock():
             _wrap_sni_callback(context)
     return state
 
 
-def follow(ssl_object: ssl.SSLObject, registration: Registration) -> None:
+def follow(ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
     """Let this handshake read the log of any context that an SNI callback puts in place."""
-    _followed[ssl_object] = registration
+    _followed[ssl_object] = weakref.ref(side)
 
 
-_lock = threading.Lock()
+_lock = PerProcess(threading.Lock)
 _states: weakref.WeakKeyDictionary[ssl.SSLContext, Prepared] = weakref.WeakKeyDictionary()
-_followed: weakref.WeakKeyDictionary[ssl.SSLObject, Registration] = weakref.WeakKeyDictionary()
+_followed: weakref.WeakKeyDictionary[ssl.SSLObject, weakref.ref[OpenSSLSide]] = (
+    weakref.WeakKeyDictionary()
+)
 
 _NO_RENEGOTIATION: Final = ssl.OP_NO_RENEGOTIATION
+
+
+def _current(context: ssl.SSLContext) -> Prepared | None:
+    """What was done to the context, done again in a forked child.
+
+    The child must not read, or be read by, its parent.
+    """
+    state = _states.get(context)
+    if state is None or state.log is None or not state.log.reader.is_inherited:
+        return state
+    if _changes(context, state):
+        return state
+    if state.log.in_memory:
+        context.keylog_filename = None  # type: ignore[assignment]  # the stub forgets None
+    state = _states[context] = _arm(context)
+    return state
 
 
 def _arm(context: ssl.SSLContext) -> Prepared:
@@ -131,10 +151,11 @@ class _SNIHook:
     def __call__(self, ssl_object: ssl.SSLObject, name: str, context: ssl.SSLContext) -> Any:
         answer = self.callback(ssl_object, name, context)
         current = ssl_object.context
-        if current is not context and (registration := _followed.get(ssl_object)) is not None:
+        followed = _followed.get(ssl_object)
+        if current is not context and followed is not None and (side := followed()) is not None:
             prepare(current)
             if (log := _states[current].log) is not None:
-                registration.add_log(log)
+                side.follow(log.reader)
         return answer
 
 
@@ -145,18 +166,13 @@ def _wrap_sni_callback(context: ssl.SSLContext) -> None:
 
 
 def _prepare_again_in_child() -> None:
-    """After fork: this process must not read, or be read by, its parent.
+    """After fork, before the child's stock handshakes log into its parent's file.
 
-    Safe here, and only here: the child has one thread, so that nothing is logged while the file
-    changes.
+    Safe here: the child has one thread, so that nothing is logged while the file changes. A fork
+    that runs no hook is made up for when the context is used next.
     """
-    global _lock
-    _lock = threading.Lock()
-    renew_after_fork()
-    for context, state in list(_states.items()):
-        if state.log is not None and state.log.in_memory and not _changes(context, state):
-            context.keylog_filename = None  # type: ignore[assignment]  # the stub forgets None
-            _states[context] = _arm(context)
+    for context in list(_states):
+        _current(context)
 
 
 os.register_at_fork(after_in_child=_prepare_again_in_child)

@@ -1,30 +1,20 @@
-"""The handshake of one connection, and the switch at its end.
+"""The end of a handshake: whether its keys are taken over, by the policy of this process.
 
-OpenSSL makes the handshake; the tap watches it. When it is finished the keys are taken over, or the
-connection is settled as it is, with the reason in `Handshake.why`.
+OpenSSL makes the handshake, and the engine takes the keys over in one step; here is the decision,
+and the reason where it is no.
 """
 
 import errno
 import ssl
-import threading
-from collections.abc import Iterable
 from typing import Final
 
-from ktls._core import Secret
+from ktls._core import OpenSSLSide
 from ktls.constants import Mode
-from ktls.errors import HandoverError
-from ktls.socket import Socket
-from ktls.sysctl import sysctl
+from ktls.errors import HandoverDeclined, HandoverError
+from ktls.session import Slot
+from ktls.sysctl import PREFIX, sysctl
 
 from .context import follow, prepared
-from .follower import Follower
-from .hello import HelloTap
-from .keylog import Registration
-from .reader import Deadline, Reader
-from .records import split_records
-from .shadow import Item, Shadow, as_it_is
-from .takeover import Candidate, NotTakenOver, find_candidates, max_frame_len, probe
-from .writer import Writer
 
 __all__ = ["Handshake"]
 
@@ -33,26 +23,29 @@ _REFUSALS: Final = frozenset({errno.EOPNOTSUPP, errno.ENXIO, errno.EPROTONOSUPPO
 
 
 class Handshake:
-    """Runs once; `settled` afterwards, with `mode` and `why`."""
+    """Runs once; `settled` afterwards.  What was interrupted is done by the next call."""
 
     def __init__(
-        self, socket: Socket, shadow: Shadow, reader: Reader, writer: Writer, *, server_side: bool
+        self, slot: Slot, ssl_object: ssl.SSLObject, side: OpenSSLSide, *, server_side: bool
     ) -> None:
-        self._socket = socket
-        self._shadow = shadow
-        self._reader = reader
-        self._writer = writer
+        self._slot = slot
+        self._ssl_object = ssl_object
+        self._side = side
         self._server_side = server_side
-        self._lock = threading.Lock()
-        self._tap: HelloTap | None = None
-        self._registration: Registration | None = None
-        self._follower: Follower | None = None
-        self._refusal = ""
-        self._finished = False
+        self._refusal: str | None = None
         self._failure: HandoverError | None = None
+        self._why = "the handshake is not finished"
         self.settled = False
-        self.mode = Mode.NONE
-        self.why = "the handshake is not finished"
+
+    @property
+    def mode(self) -> Mode:
+        """Who seals what is sent."""
+        return self._slot.mode
+
+    @property
+    def why(self) -> str:
+        """Why OpenSSL seals, in words; empty when it does not."""
+        return "" if self._slot.session is not None else self._why
 
     def run(self) -> None:
         """Do what is left of the handshake; nothing when it is settled.
@@ -61,129 +54,54 @@ class Handshake:
         prepared (nothing was sent then), or when the keys could not be taken over (the connection
         is reset then).
         """
-        deadline = self._reader.deadline("handshake")
-        # Not the reader's own lock: who waits for it might wait for the first byte of the peer.
-        with deadline.held(self._lock):
-            if self.settled:
-                return
-            if self._failure is not None:
-                raise self._failure
-            if self._tap is None:
-                self._begin()
-            try:
-                with self._reader.alone(deadline):
-                    self._advance(deadline)
-            except (ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError):
-                raise
-            except BaseException:
-                self.abandon()
-                raise
-
-    def abandon(self) -> None:
-        """Forget what was collected for a handshake that will not end."""
-        if self._registration is not None:
-            self._registration.release()
-            self._registration = None
-        self._reader.watch = None
-
-    def _begin(self) -> None:
-        state = prepared(self._shadow.ssl_object.context, self._server_side)
-        self._refusal = state.refusal
-        if state.log is not None:
-            self._registration = Registration(state.log)
-            follow(self._shadow.ssl_object, self._registration)
-        self._tap = HelloTap(self._server_side, self._on_client_random)
-        self._reader.watch = self._tap.incoming
-        self._shadow.interpret = self._pass_on
-
-    def _advance(self, deadline: Deadline) -> None:
-        while True:
-            self._writer.emit()
-            if self._finished:
-                break
-            try:
-                self._shadow.call(self._shadow.ssl_object.do_handshake)
-                self._finished = True
-            except ssl.SSLWantReadError:
-                self._writer.emit()
-                self._reader.feed(deadline)
-            except ssl.SSLError:
-                self._writer.offer()
-                raise
+        if self.settled:
+            return
+        if self._failure is not None:
+            raise self._failure
+        if self._refusal is None:
+            self._begin()
         try:
-            self._take_over()
-            self.mode, self.why = self._socket.mode, ""
-        except NotTakenOver as reason:
-            self._shadow.interpret = as_it_is
-            self.why = str(reason)
+            self._side.do_handshake()
+            self._settle()
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError):
+            raise
         except HandoverError as error:
             self._failure = error
-            self._socket._stream.abort()
             raise
+        except OSError:
+            self._side.release_logs()
+            raise
+
+    def _begin(self) -> None:
+        state = prepared(self._ssl_object.context, self._server_side)
+        if state.log is not None:
+            self._side.follow(state.log.reader)
+            follow(self._ssl_object, self._side)
+        self._refusal = state.refusal
+
+    def _settle(self) -> None:
+        if self._slot.session is None:
+            try:
+                self._take_over()
+            except HandoverDeclined as reason:
+                self._why = str(reason)
+                self._side.release_logs()
         self.settled = True
-        self.abandon()
-        # Its records are not needed any more, and a connection may idle for days.
-        self._tap = None
 
     def _take_over(self) -> None:
-        tap = self._tap
-        if tap is None:
-            return
-        if not sysctl["kern.ipc.tls.enable"]:
-            raise NotTakenOver("kern.ipc.tls.enable is off: call ktls.enable() or set it to 1")
+        if not sysctl[PREFIX + "enable"]:
+            raise HandoverDeclined("kern.ipc.tls.enable is off: call ktls.enable() or set it to 1")
         if self._refusal:
-            raise NotTakenOver(self._refusal)
-        candidates = find_candidates(
-            tap, self._secrets(tap), self._server_side, self._shadow.ssl_object.cipher()
-        )
-        # Installed before the probe: a refusal must come while OpenSSL and the wire still agree.
-        first = candidates[0]
-        frame_len = max_frame_len(tap, self._server_side, first.write_keys.suite.tls13)
-        self._install(first, frame_len)
-        proven = probe(self._shadow, candidates)
-        if proven.write_keys is not first.write_keys:
-            self._socket._replace(proven.write_keys.keys, proven.write_keys.secret)
-        self._follower = Follower(proven.write_keys, proven.opener)
-        self._shadow.interpret = self._translate
-        self._writer.take_over(tls13=proven.write_keys.suite.tls13)
-
-    def _install(self, candidate: Candidate, frame_len: int) -> None:
+            raise HandoverDeclined(self._refusal)
+        cipher = self._ssl_object.cipher()
+        found = self._side.find(cipher[0] if cipher else None)
         try:
-            self._socket._install(
-                candidate.write_keys.keys,
-                candidate.opener.sequence,
-                candidate.explicit_nonce,
-                frame_len,
-                candidate.write_keys.secret,
-            )
+            session = self._slot.plan(found)
+            # Installed before OpenSSL is one record ahead: a refusal leaves it in charge.
+            switched = self._side.switch(found, session.record_params, session)
         except OSError as error:
             if error.errno in _REFUSALS:
-                raise NotTakenOver(error.strerror or str(error)) from None
+                raise HandoverDeclined(error.strerror or str(error)) from None
             raise
-
-    def _secrets(self, tap: HelloTap) -> list[Secret]:
-        if self._registration is None or tap.client_hello is None:
-            return []
-        return self._registration.secrets(tap.client_hello.random)
-
-    def _on_client_random(self, client_random: bytes) -> None:
-        if self._registration is not None:
-            self._registration.add_random(client_random)
-
-    def _pass_on(self, data: bytes) -> Iterable[Item]:
-        if self._tap is not None:
-            try:
-                for record in split_records(data):
-                    self._tap.outgoing(record)
-            except ValueError:
-                self._tap.refusal = "OpenSSL wrote something that is no record"
-        return (data,)
-
-    def _translate(self, data: bytes) -> Iterable[Item]:
-        if self._follower is None:
-            return ()
-        try:
-            return self._follower.translate(data)
-        except HandoverError:
-            self._socket._stream.abort()
-            raise
+        if switched:
+            sysctl.count(PREFIX + "stats.offload_total")

@@ -1,16 +1,14 @@
-"""One connection put together: OpenSSL, the two halves around it, and the handshake."""
+"""One connection put together: the socket, OpenSSL beside it, and the handshake."""
 
 import errno
 import socket
 import ssl
 
+from ktls._core import OpenSSLSide
 from ktls.socket import Socket
 from ktls.tcp import require_tcp
 
 from .handshake import Handshake
-from .reader import Reader
-from .shadow import Shadow
-from .writer import Writer
 
 __all__ = ["Parts", "check_arguments", "has_peer"]
 
@@ -27,41 +25,28 @@ class Parts:
         server_hostname: str | None,
         session: ssl.SSLSession | None,
     ) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         # The one that may refuse its arguments comes first: the caller keeps the socket then.
-        self.shadow = Shadow(
-            context, server_side=server_side, server_hostname=server_hostname, session=session
+        self.ssl_object = context.wrap_bio(
+            incoming,
+            outgoing,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            session=session,
         )
         self.socket = Socket(sock)
-        self.writer = Writer(self.socket, self.shadow)
-        self.reader = Reader(self.socket, self.shadow, self.writer)
+        self.stream = self.socket._stream
+        # The object of the C module: nothing can come into the middle of its calls.
+        inner = self.ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
+        self.side = OpenSSLSide(inner, incoming, outgoing, self.stream, server_side=server_side)
         self.handshake = Handshake(
-            self.socket, self.shadow, self.reader, self.writer, server_side=server_side
+            self.socket._slot, self.ssl_object, self.side, server_side=server_side
         )
-
-    def unwrap(self) -> socket.socket:
-        """Say close_notify, wait for the peer's, and return the plain socket."""
-        deadline = self.reader.deadline("shutdown")
-        with self.reader.alone(deadline):
-            while not self._closed_both_ways():
-                self.writer.emit()
-                self.reader.feed(deadline)
-            self.writer.emit()
-            return self.socket._release()
-
-    def _closed_both_ways(self) -> bool:
-        try:
-            self.shadow.call(self.shadow.ssl_object.unwrap)
-        except ssl.SSLWantReadError:
-            return False
-        except ssl.SSLError:
-            self.writer.offer()
-            raise
-        return True
 
     def close(self) -> None:
         """Close; what was accepted drains in the background."""
-        self.handshake.abandon()
-        self.writer.close()
+        self.side.release_logs()
+        self.stream.close(discard=True)
 
 
 def check_arguments(

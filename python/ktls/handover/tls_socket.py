@@ -1,14 +1,18 @@
 """`TLSSocket` and `wrap_socket`: an `ssl.SSLSocket` whose records are sealed by this library.
 
-This file only puts the parts together and keeps `ssl.SSLSocket`'s manners; the parts are `Shadow`
-(OpenSSL), `Reader`, `Writer` and `Handshake`.
+This file keeps `ssl.SSLSocket`'s manners: after the handshake the send stream takes what is
+written, or OpenSSL does, and OpenSSL opens what is read.
 """
 
 import errno
 import socket
 import ssl
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Self, cast
 
+from ktls import futures, sendfile
+from ktls.byte_view import byte_view
 from ktls.constants import Mode
 from ktls.errors import KTLSError
 from ktls.socket import Socket
@@ -17,19 +21,20 @@ from .agreed import Agreed
 from .context import prepared
 from .makefile import makefile
 from .parts import Parts, check_arguments, has_peer
-from .sending import Sending
+from .openssl_sender import OpenSSLSender, WantWriteError
 from .socket_face import SocketFace
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from concurrent.futures import Future
 
-    from .reader import Reader
-    from .writer import Writer
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from ktls._core import SendStream
 
 __all__ = ["TLSSocket", "wrap_socket"]
 
 
-class TLSSocket(Sending, Agreed, SocketFace):
+class TLSSocket(Agreed, SocketFace):
     """Used like `ssl.SSLSocket`; made by `ktls.wrap_socket`, and by `accept` of a listening one.
 
     `mode` says who seals (`Mode.SW`: this library, `Mode.NONE`: OpenSSL) and `why` gives the reason
@@ -60,9 +65,8 @@ class TLSSocket(Sending, Agreed, SocketFace):
         self._session = session
         self._parts: Parts | None = None
         self._plain: socket.socket | None = None
-        # The halves, once the handshake is settled: the short way for `send` and `recv`.
-        self._writer: Writer | None = None
-        self._reader: Reader | None = None
+        # What seals, once that is this library: the short way for `send`.
+        self._sealing: SendStream | None = None
         self._io_refs = 0
         self._closing = False
         if not has_peer(sock):
@@ -89,6 +93,11 @@ class TLSSocket(Sending, Agreed, SocketFace):
     def why(self) -> str:
         """Why OpenSSL seals, in words; empty when it does not."""
         return "not connected" if self._parts is None else self._parts.handshake.why
+
+    @property
+    def backend(self) -> str | None:
+        """The name of the backend that seals; None while OpenSSL does."""
+        return None if self._parts is None else self._parts.socket.backend
 
     @property
     def closed(self) -> bool:
@@ -123,7 +132,7 @@ class TLSSocket(Sending, Agreed, SocketFace):
 
     @property
     def _ssl_object(self) -> ssl.SSLObject | None:
-        return None if self._parts is None else self._parts.shadow.ssl_object
+        return None if self._parts is None else self._parts.ssl_object
 
     def do_handshake(self, block: bool = False) -> None:
         """As `SSLSocket.do_handshake`; then the keys are taken over, or `why` says why not."""
@@ -133,6 +142,8 @@ class TLSSocket(Sending, Agreed, SocketFace):
             parts.socket.settimeout(None)
         try:
             parts.handshake.run()
+        except BlockingIOError:
+            raise WantWriteError from None
         finally:
             if block and timeout == 0:
                 parts.socket.settimeout(timeout)
@@ -185,39 +196,132 @@ class TLSSocket(Sending, Agreed, SocketFace):
             self._really_close()
             raise
 
+    # -- sending -----------------------------------------------------------------------------------
+
+    def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
+        """As `ktls.Socket.send`: returns how many bytes were accepted."""
+        try:
+            if self._sealing is None and self._openssl_seals():
+                _no_flags(flags, "send")
+                return self._ready().side.write(data, all=False)
+            if flags or type(data) is not bytes or not data:
+                if not byte_view(data):
+                    # As in ssl: the stream would make a record of it.
+                    return 0
+                return self._connection().socket.send(data, flags)
+            return cast("SendStream", self._sealing).send(data)
+        except BlockingIOError:
+            raise WantWriteError from None
+
+    def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
+        """As `ktls.Socket.sendall`."""
+        try:
+            if self._sealing is None and self._openssl_seals():
+                _no_flags(flags, "sendall")
+                self._ready().side.write(data, all=True)
+            elif flags or type(data) is not bytes or not data:
+                self._connection().socket.sendall(data, flags)
+            else:
+                cast("SendStream", self._sealing).sendall(data)
+        except BlockingIOError:
+            raise WantWriteError from None
+
+    def write(self, data: "ReadableBuffer") -> int:
+        """As `send`."""
+        return self.send(data)
+
+    def sendmsg(
+        self,
+        buffers: Iterable["ReadableBuffer"],
+        ancdata: Iterable[tuple[int, int, "ReadableBuffer"]] = (),
+        flags: int = 0,
+    ) -> int:
+        """As `ktls.Socket.sendmsg`: buffers as one write, and their record type.
+
+        EOPNOTSUPP for a control message while OpenSSL writes.
+        """
+        parts, controls = list(buffers), list(ancdata)
+        if not self._openssl_seals():
+            try:
+                return self._connection().socket.sendmsg(parts, controls, flags)
+            except BlockingIOError:
+                raise WantWriteError from None
+        if controls:
+            raise OSError(
+                errno.EOPNOTSUPP,
+                "OpenSSL writes on this connection and takes no control messages; see why",
+            )
+        return self.send(b"".join(map(byte_view, parts)), flags)
+
+    def sendfile(self, file: sendfile.Readable, offset: int = 0, count: int | None = None) -> int:
+        """As `ktls.Socket.sendfile`: returns how many bytes of the file were accepted."""
+        parts = self._ready()
+        sender = OpenSSLSender(parts.side) if self._sealing is None else self._sealing
+        blocking = parts.socket.getblocking()
+        try:
+            return sendfile.send_file(sender, file, offset, count, blocking=blocking)
+        except BlockingIOError:
+            raise WantWriteError from None
+
+    def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
+        """As `ktls.Socket.aio_write`.  While OpenSSL writes it seals here and now."""
+        parts = self._ready()
+        return futures.write(parts.side if self._sealing is None else self._sealing, data)
+
+    def cork(self) -> AbstractContextManager[None]:
+        """As `ktls.Socket.cork`; while OpenSSL writes it does nothing."""
+        parts = self._ready()
+        return nullcontext() if self._sealing is None else parts.socket.cork()
+
+    def key_update(self, request: bool = False) -> None:
+        """Seal what follows with the next keys, and tell the peer; `request` asks it for the same.
+
+        KTLSError before TLS 1.3, or when OpenSSL writes.
+        """
+        self._ready()
+        if self._sealing is None or self.version() != "TLSv1.3":
+            raise KTLSError(
+                "a KeyUpdate needs TLS 1.3 and a connection that was taken over (see mode and why)"
+            )
+        self._sealing.update_key(request=request)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until TCP has taken everything that was accepted before.  TimeoutError."""
+        self._connection().socket.flush(timeout)
+
+    def verify_client_post_handshake(self) -> None:
+        """As in SSLSocket; the request leaves at once."""
+        self._ready().side.verify_client_post_handshake()
+
+    def _openssl_seals(self) -> bool:
+        self._ready()
+        return self._sealing is None
+
     # -- receiving ---------------------------------------------------------------------------------
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """As `SSLSocket.recv`: empty at the end of the stream."""
         if flags:
             _no_flags(flags, "recv")
-        if buflen <= 0 or self._reader is None:
-            return cast("bytes", self.read(buflen))
-        # As `read`, without the way through it.
-        try:
-            return self._reader.read(buflen)
-        except ssl.SSLEOFError:
-            if not self.suppress_ragged_eofs:
-                raise
-            return b""
+        return cast("bytes", self.read(buflen))
 
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
     ) -> int:
         """As `SSLSocket.recv_into`: 0 at the end of the stream."""
         _no_flags(flags, "recv_into")
-        size = memoryview(buffer).nbytes
+        size = len(byte_view(buffer))
         return cast("int", self.read(min(nbytes, size) if nbytes else size, buffer))
 
     def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
         """As `SSLSocket.read`: bytes, or with a buffer their number."""
-        reader = self._reader or self._ready().reader
+        side = self._ready().side
         if len <= 0:
             if len < 0:
                 raise ValueError(f"cannot read {len} bytes: the size must not be negative")
             return b"" if buffer is None else 0
         try:
-            return reader.read(len, buffer)
+            return side.read(len, buffer)
         except ssl.SSLEOFError:
             if not self.suppress_ragged_eofs:
                 raise
@@ -232,8 +336,13 @@ class TLSSocket(Sending, Agreed, SocketFace):
         """
         if self._parts is None:
             raise ValueError(f"No SSL wrapper around {self!r}")
-        plain = self._ready().unwrap()
-        self._parts = self._writer = self._reader = None
+        parts = self._ready()
+        try:
+            parts.side.unwrap()
+            plain = parts.socket._release()
+        except BlockingIOError:
+            raise WantWriteError from None
+        self._parts = self._sealing = None
         return plain
 
     def shutdown(self, how: int) -> None:
@@ -261,12 +370,16 @@ class TLSSocket(Sending, Agreed, SocketFace):
 
     def _really_close(self) -> None:
         parts, plain = self._parts, self._plain
-        self._parts = self._plain = self._writer = self._reader = None
+        self._parts = self._plain = self._sealing = None
         if plain is not None:
             plain.close()
         if parts is not None:
-            parts.handshake.abandon()
-            parts.writer.close()
+            parts.close()
+
+    def abort(self) -> None:
+        """As `ktls.Socket.abort`: reset the connection and drop what was accepted."""
+        if self._parts is not None:
+            self._parts.socket.abort()
 
     def __enter__(self) -> Self:
         return self
@@ -299,7 +412,10 @@ class TLSSocket(Sending, Agreed, SocketFace):
     def fileno(self) -> int:
         """A descriptor for select, poll and epoll only, -1 when closed; `connect` changes it."""
         if self._parts is not None:
-            return self._parts.reader.fileno()
+            descriptor = self._parts.socket.fileno()
+            if self._parts.side.has_more():
+                self._parts.stream.set_readable(True)
+            return descriptor
         return -1 if self._plain is None else self._plain.fileno()
 
     def __repr__(self) -> str:
@@ -320,9 +436,10 @@ class TLSSocket(Sending, Agreed, SocketFace):
         parts = self._parts
         if parts is None:
             parts = self._connection()
-        if not parts.handshake.settled:
+        if self._sealing is None and not parts.handshake.settled:
             parts.handshake.run()
-        self._writer, self._reader = parts.writer, parts.reader
+        if self._sealing is None and parts.handshake.mode is not Mode.NONE:
+            self._sealing = parts.stream
         return parts
 
     def _connection(self) -> Parts:

@@ -25,20 +25,28 @@ impl<'a> Deadline<'a> {
         }
     }
 
-    /// The call waits for at most this long; `None`, or longer than any clock runs: for ever. `check_signals` is asked
-    /// whenever a signal came or a moment passed: true ends the wait with EINTR.
-    pub fn within(
-        timeout: Option<Duration>,
-        check_signals: &'a mut dyn FnMut() -> bool,
-    ) -> Self {
+    /// The call waits until then; None: for ever. `check_signals` is asked whenever a signal came or a moment passed:
+    /// true ends the wait with EINTR.
+    pub fn until(until: Option<Instant>, check_signals: &'a mut dyn FnMut() -> bool) -> Self {
         Self {
             blocking: true,
-            until: timeout.and_then(|timeout| Instant::now().checked_add(timeout)),
+            until,
             check_signals,
         }
     }
 
-    pub(crate) fn is_blocking(&self) -> bool {
+    /// The call waits for at most this long; None, or longer than any clock runs: for ever.
+    pub fn within(
+        timeout: Option<Duration>,
+        check_signals: &'a mut dyn FnMut() -> bool,
+    ) -> Self {
+        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        Self::until(until, check_signals)
+    }
+
+    /// Whether the call may wait.
+    #[must_use]
+    pub fn is_blocking(&self) -> bool {
         self.blocking
     }
 
@@ -51,7 +59,7 @@ impl<'a> Deadline<'a> {
     ///
     /// # Errors
     /// [`Error::DeadlinePassed`] when the time is over.
-    pub(crate) fn nap(&self) -> Result<Duration> {
+    pub fn nap(&self) -> Result<Duration> {
         let Some(until) = self.until else {
             return Ok(LOOK_AGAIN);
         };
@@ -66,7 +74,7 @@ impl<'a> Deadline<'a> {
     ///
     /// # Errors
     /// [`Error::Interrupted`] when one of them raised.
-    pub(crate) fn check_signals(&mut self) -> Result<()> {
+    pub fn check_signals(&mut self) -> Result<()> {
         if (self.check_signals)() {
             return Err(Error::Interrupted);
         }

@@ -21,6 +21,8 @@ pub enum Error {
     Closed,
     /// This program has shut the write side down.
     ShutDown,
+    /// This program has said close_notify, or an error alert was sent: no data may follow.
+    DataEnded,
     /// There is no peer, and none is being connected.
     NotConnected,
     /// The connection belongs to the process of this number; this one is a fork of it.
@@ -36,7 +38,7 @@ pub enum Error {
         /// What was tried.
         during: &'static str,
     },
-    /// A closed connection made no progress for so many milliseconds, and was reset.
+    /// A closed connection made no progress for so many seconds, and was reset.
     LingerPassed(usize),
     /// The interpreter ended before everything was sent.
     ExitPassed(usize),
@@ -111,7 +113,7 @@ impl Error {
             Self::DeadlinePassed | Self::LingerPassed(_) | Self::ExitPassed(_) => Errno::TIMEDOUT,
             Self::Interrupted => Errno::INTR,
             Self::Closed => Errno::BADF,
-            Self::ShutDown | Self::Failed(_) => Errno::PIPE,
+            Self::ShutDown | Self::DataEnded | Self::Failed(_) => Errno::PIPE,
             Self::NotConnected | Self::NoKey => Errno::NOTCONN,
             Self::Forked(_) => Errno::PERM,
             Self::Aborted => Errno::CONNABORTED,
@@ -166,6 +168,9 @@ impl core::fmt::Display for Error {
             Self::ShutDown => {
                 f.write_str("the write side was shut down; nothing more can be sent")
             }
+            Self::DataEnded => {
+                f.write_str("TLS was ended with close_notify or an alert; no data may follow")
+            }
             Self::NotConnected => {
                 f.write_str("the socket is not connected; connect it, or send with sendto")
             }
@@ -177,9 +182,9 @@ impl core::fmt::Display for Error {
             Self::Aborted => f.write_str("the connection was aborted by this program"),
             Self::Failed(cause) => write!(f, "the connection has failed already: {cause}"),
             Self::Connection { errno, during } => write!(f, "{during}: {}", words(*errno)),
-            Self::LingerPassed(ms) => write!(
+            Self::LingerPassed(seconds) => write!(
                 f,
-                "the closed connection made no progress for {ms} ms and was reset (kern.ipc.tls.linger_timeout)"
+                "the closed connection made no progress for {seconds} s and was reset (kern.ipc.tls.linger_timeout)"
             ),
             Self::ExitPassed(unsent) => write!(
                 f,

@@ -90,8 +90,8 @@ tunables! {
     quantum = 1 << 20, 16 << 10..=1 << 30;
     /// Threads that read files which are not in memory.
     io_threads = 1, 1..=64;
-    /// Milliseconds without progress after which a closed connection is reset.
-    linger_timeout_ms = 60_000, 1..=86_400_000;
+    /// Seconds without progress after which a closed connection is reset.
+    linger_timeout = 60, 1..=86_400;
     /// Longest random delay before a unit is sealed, in microseconds: for tests of order.
     debug_seal_delay_us = 0, 0..=1_000_000;
 }

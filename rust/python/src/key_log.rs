@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ktls_record::keylog;
+use ktls_record::keylog::{self, LoggedSecret};
 use pyo3::exceptions::{PyKeyError, PyOSError};
 use pyo3::prelude::*;
 use zeroize::Zeroizing;
@@ -15,10 +15,13 @@ use crate::secret::{self, Secret};
 /// Longest line taken: a label, two hex strings; anything longer is no secret of TLS.
 const MAX_LINE_LEN: usize = 1024;
 
+/// Secrets kept for one client random: a connection logs at most five, a stranger who knows the random any number.
+const MAX_SECRETS: usize = 64;
+
 #[derive(Default)]
 struct Handshake {
     registrations: usize,
-    secrets: Vec<Secret>,
+    secrets: Vec<LoggedSecret>,
 }
 
 struct State {
@@ -31,6 +34,7 @@ struct State {
 pub(crate) struct KeyLog {
     file: File,
     wipe: bool,
+    fork_count: u32,
     state: Mutex<State>,
 }
 
@@ -42,14 +46,16 @@ impl KeyLog {
         let fd = ktls_engine::duplicate(fd).map_err(|errno| {
             PyOSError::new_err((
                 errno.raw_os_error(),
-                format!("the key log descriptor {fd} is not open"),
+                format!("the key log descriptor {fd} cannot be used: {errno}"),
             ))
         })?;
         let file = File::from(fd);
         let position = file.metadata()?.len();
+        ktls_engine::watch_forks();
         Ok(Self {
             file,
             wipe,
+            fork_count: ktls_engine::fork_count(),
             state: Mutex::new(State {
                 position,
                 handshakes: HashMap::new(),
@@ -57,8 +63,40 @@ impl KeyLog {
         })
     }
 
-    fn register(&self, client_random: &Bound<'_, PyAny>) -> PyResult<()> {
-        let random = secret::random(client_random)?;
+    /// Whether it belongs to a process of which this one is a fork: its lines and their end are that one's.
+    #[getter]
+    fn is_inherited(&self) -> bool {
+        self.fork_count != ktls_engine::fork_count()
+    }
+
+    #[pyo3(name = "register")]
+    fn py_register(&self, client_random: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.register(secret::random(client_random)?)
+    }
+
+    #[pyo3(name = "release")]
+    fn py_release(&self, client_random: &Bound<'_, PyAny>) -> PyResult<()> {
+        self.release(secret::random(client_random)?)
+    }
+
+    #[pyo3(name = "secrets")]
+    fn py_secrets(&self, client_random: &Bound<'_, PyAny>) -> PyResult<Vec<Secret>> {
+        let secrets = self.secrets(secret::random(client_random)?)?;
+        Ok(secrets.into_iter().map(Secret::from).collect())
+    }
+
+    fn __len__(&self) -> usize {
+        if self.is_inherited() {
+            return 0;
+        }
+        self.lock().handshakes.len()
+    }
+}
+
+impl KeyLog {
+    /// Keeps what is logged under this random. Counted: two connections may carry the same.
+    pub(crate) fn register(&self, random: [u8; 32]) -> PyResult<()> {
+        self.check_process()?;
         let mut state = self.lock();
         // Lines written before belong to others.
         self.read_lines(&mut state)?;
@@ -66,8 +104,11 @@ impl KeyLog {
         Ok(())
     }
 
-    fn release(&self, client_random: &Bound<'_, PyAny>) -> PyResult<()> {
-        let random = secret::random(client_random)?;
+    /// Forgets what was logged under this random. In a forked child nothing: the parent may still need it.
+    pub(crate) fn release(&self, random: [u8; 32]) -> PyResult<()> {
+        if self.is_inherited() {
+            return Ok(());
+        }
         let mut state = self.lock();
         self.read_lines(&mut state)?;
         let Some(handshake) = state.handshakes.get_mut(&random) else {
@@ -80,8 +121,9 @@ impl KeyLog {
         Ok(())
     }
 
-    fn secrets(&self, client_random: &Bound<'_, PyAny>) -> PyResult<Vec<Secret>> {
-        let random = secret::random(client_random)?;
+    /// Every secret logged so far under this random, oldest first.
+    pub(crate) fn secrets(&self, random: [u8; 32]) -> PyResult<Vec<LoggedSecret>> {
+        self.check_process()?;
         let mut state = self.lock();
         self.read_lines(&mut state)?;
         let handshake = state.handshakes.get(&random);
@@ -90,12 +132,16 @@ impl KeyLog {
             .ok_or_else(|| PyKeyError::new_err("this client random is not registered"))
     }
 
-    fn __len__(&self) -> usize {
-        self.lock().handshakes.len()
+    fn check_process(&self) -> PyResult<()> {
+        if self.is_inherited() {
+            return Err(PyOSError::new_err((
+                1,
+                "this key log belongs to the parent process; call ktls.prepare(context) again",
+            )));
+        }
+        Ok(())
     }
-}
 
-impl KeyLog {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,9 +171,9 @@ impl KeyLog {
                 if let Some(line) = keylog::parse(line)
                     && let Some(handshake) = state.handshakes.get_mut(&line.client_random)
                 {
-                    handshake
-                        .secrets
-                        .push(Secret::from_parts(line.label, line.secret));
+                    if handshake.secrets.len() < MAX_SECRETS {
+                        handshake.secrets.push(LoggedSecret::from(line));
+                    }
                 }
             }
             if self.wipe {

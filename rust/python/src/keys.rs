@@ -65,21 +65,12 @@ impl Keys {
 
     #[getter]
     fn cipher_algorithm(&self) -> u32 {
-        match self.0.suite().algorithm() {
-            Algorithm::ChaCha20Poly1305 => CRYPTO_CHACHA20_POLY1305,
-            Algorithm::Aes128Cbc | Algorithm::Aes256Cbc => CRYPTO_AES_CBC,
-            _ => CRYPTO_AES_NIST_GCM_16,
-        }
+        algorithm_number(self.0.suite())
     }
 
     #[getter]
     fn auth_algorithm(&self) -> u32 {
-        match self.0.suite().mac() {
-            None => 0,
-            Some(Mac::HmacSha1) => CRYPTO_SHA1_HMAC,
-            Some(Mac::HmacSha256) => CRYPTO_SHA2_256_HMAC,
-            Some(Mac::HmacSha384) => CRYPTO_SHA2_384_HMAC,
-        }
+        mac_number(self.0.suite())
     }
 
     #[getter]
@@ -121,6 +112,25 @@ impl Keys {
         Err(pyo3::exceptions::PyTypeError::new_err(
             "keys cannot be pickled",
         ))
+    }
+}
+
+/// FreeBSD's number of a suite's cipher.
+pub(crate) fn algorithm_number(suite: Suite) -> u32 {
+    match suite.algorithm() {
+        Algorithm::ChaCha20Poly1305 => CRYPTO_CHACHA20_POLY1305,
+        Algorithm::Aes128Cbc | Algorithm::Aes256Cbc => CRYPTO_AES_CBC,
+        _ => CRYPTO_AES_NIST_GCM_16,
+    }
+}
+
+/// FreeBSD's number of a suite's MAC; 0 for an AEAD.
+pub(crate) fn mac_number(suite: Suite) -> u32 {
+    match suite.mac() {
+        None => 0,
+        Some(Mac::HmacSha1) => CRYPTO_SHA1_HMAC,
+        Some(Mac::HmacSha256) => CRYPTO_SHA2_256_HMAC,
+        Some(Mac::HmacSha384) => CRYPTO_SHA2_384_HMAC,
     }
 }
 

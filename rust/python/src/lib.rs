@@ -1,34 +1,36 @@
 //! The extension module `ktls._core`: the engine and the record layer as Python sees them. Thin: one class per
 //! file, arguments in, errors out. The documentation of every name is in `python/ktls/_core.pyi`.
 
-mod aio_write;
+mod async_write;
 #[expect(
     unsafe_code,
     reason = "raw buffers of Python; each block has its SAFETY note"
 )]
 mod buffer;
+mod call;
 mod errors;
-mod handshake;
+mod handover;
+mod inbox;
 mod key_log;
 mod keys;
-mod limit;
-mod new_key;
+mod openssl_side;
 mod opener;
-mod pool;
-mod records;
+mod process;
+mod record_params;
+mod recv_stream;
 mod sealer;
 mod secret;
-mod send_all;
-mod stream;
+mod send_stream;
+mod turn;
 
 use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
     #[pymodule_export]
-    use crate::aio_write::AioWrite;
+    use crate::async_write::AsyncWrite;
     #[pymodule_export]
-    use crate::handshake::{ClientHello, ServerHello};
+    use crate::handover::Handover;
     #[pymodule_export]
     use crate::key_log::KeyLog;
     #[pymodule_export]
@@ -36,21 +38,25 @@ mod _core {
     #[pymodule_export]
     use crate::opener::Opener;
     #[pymodule_export]
-    use crate::pool::{
-        after_fork_in_child, after_fork_in_parent, aio_completions, before_fork, counters,
-        set_tunable, start_workers, stop_aio, stop_workers,
+    use crate::openssl_side::OpenSSLSide;
+    #[pymodule_export]
+    use crate::process::{
+        counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers,
+        wait_completions, workers_started,
     };
     #[pymodule_export]
-    use crate::records::read_records;
+    use crate::record_params::{DirectionKeys, RecordParams};
+    #[pymodule_export]
+    use crate::recv_stream::RecvStream;
     #[pymodule_export]
     use crate::sealer::{Sealer, providers};
     #[pymodule_export]
     use crate::secret::Secret;
     #[pymodule_export]
-    use crate::stream::Stream;
+    use crate::send_stream::SendStream;
 
     #[pymodule_export]
-    const MSG_MORE: u32 = crate::stream::MSG_MORE;
+    const MSG_MORE: u32 = crate::send_stream::MSG_MORE;
 
     #[pymodule_export]
     const BUILD_PROFILE: &str = if cfg!(debug_assertions) {

@@ -16,21 +16,11 @@ pub(crate) fn providers() -> Vec<&'static str> {
     provider::names().to_vec()
 }
 
-/// A write key whose record `sequence` carries `explicit_nonce`; None: a random one, as FreeBSD begins (D22117).
-pub(crate) fn seal(
-    keys: &Keys,
-    sequence: u64,
-    explicit_nonce: Option<u64>,
-    name: Option<&str>,
-) -> PyResult<Box<dyn Seal>> {
-    let base = if let Some(first) = explicit_nonce {
-        first.wrapping_sub(sequence)
-    } else {
-        let mut random = [0; 8];
-        provider::random(&mut random).map_err(|error| value_error(&error))?;
-        u64::from_be_bytes(random)
-    };
-    provider::sealer(name.unwrap_or("ring"), &keys.0, base).map_err(|error| value_error(&error))
+/// The explicit nonce of record 0 where nobody has begun to count, as FreeBSD begins (D22117).
+pub(crate) fn random_nonce_base() -> PyResult<u64> {
+    let mut random = [0; 8];
+    provider::random(&mut random).map_err(|error| value_error(&error))?;
+    Ok(u64::from_be_bytes(random))
 }
 
 /// Seals records one after another, without I/O.
@@ -50,8 +40,13 @@ impl Sealer {
         explicit_nonce: Option<u64>,
         provider: Option<&str>,
     ) -> PyResult<Self> {
+        let base = match explicit_nonce {
+            Some(first) => first.wrapping_sub(sequence),
+            None => random_nonce_base()?,
+        };
         Ok(Self {
-            seal: seal(keys, sequence, explicit_nonce, provider)?,
+            seal: provider::sealer(provider.unwrap_or("ring"), &keys.0, base)
+                .map_err(|error| value_error(&error))?,
             sequence: Mutex::new(sequence),
         })
     }

@@ -1,5 +1,6 @@
 //! `ktls._core.Secret`.
 
+use ktls_record::keylog::LoggedSecret;
 use ktls_record::schedule::{self, Hash};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -17,10 +18,16 @@ pub(crate) struct Secret {
     value: Zeroizing<Vec<u8>>,
 }
 
-impl Secret {
-    pub(crate) fn from_parts(label: String, value: Zeroizing<Vec<u8>>) -> Self {
-        Self { label, value }
+impl From<LoggedSecret> for Secret {
+    fn from(logged: LoggedSecret) -> Self {
+        Self {
+            label: logged.label,
+            value: logged.secret,
+        }
     }
+}
+
+impl Secret {
 
     pub(crate) fn value(&self) -> Zeroizing<Vec<u8>> {
         self.value.clone()

@@ -216,6 +216,6 @@ impl Poller {
 
 /// How often closed connections are looked at.
 fn linger_interval() -> Duration {
-    let whole = tunables::linger_timeout_ms::get();
+    let whole = 1000 * tunables::linger_timeout::get();
     Duration::from_millis((whole / 4).clamp(10, 1000) as u64)
 }

@@ -64,7 +64,7 @@ fn when_readable(
     take: &mut dyn FnMut(&OwnedFd) -> core::result::Result<usize, Errno>,
 ) -> Result<usize> {
     loop {
-        socket.check_process()?;
+        socket.check_open()?;
         match take(socket.socket()) {
             Ok(count) => return Ok(count),
             Err(Errno::INTR) => deadline.check_signals()?,

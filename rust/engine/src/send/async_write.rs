@@ -160,6 +160,10 @@ impl SendStream {
     }
 
     fn end_async_write(&self, id: u64, outcome: Outcome) {
+        if id == 0 {
+            // Records that only kept the order: no caller waits for them.
+            return;
+        }
         counters::AIO_PENDING.sub(1);
         self.pool.completions.push(Completion { id, outcome });
     }

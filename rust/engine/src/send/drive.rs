@@ -431,9 +431,9 @@ impl Task for SendStream {
             return Expiry::Open;
         }
         let wire_sent = state.buffer.wire_sent();
-        let timeout = tunables::linger_timeout_ms::get();
+        let timeout = tunables::linger_timeout::get();
         match state.life.stalled_since(wire_sent, now) {
-            Some(since) if now.saturating_duration_since(since).as_millis() >= timeout as u128 => {
+            Some(since) if now.saturating_duration_since(since).as_millis() >= 1000 * timeout as u128 => {
                 counters::LINGER_RESETS.add(1);
                 self.fail(&mut state, Error::LingerPassed(timeout));
                 Expiry::Ended

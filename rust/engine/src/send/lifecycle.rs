@@ -37,6 +37,8 @@ pub(super) struct Lifecycle {
     closed: bool,
     /// The transport has had a peer.
     connected: bool,
+    /// close_notify or an error alert was said: no data follows it.
+    data_ended: bool,
     progress: Option<Progress>,
 }
 
@@ -46,6 +48,7 @@ impl Lifecycle {
             phase: Phase::Open,
             closed: false,
             connected,
+            data_ended: false,
             progress: None,
         }
     }
@@ -66,6 +69,7 @@ impl Lifecycle {
             return Err(Error::Closed);
         }
         match &mut self.phase {
+            Phase::Open if self.data_ended => Err(Error::DataEnded),
             Phase::Open => Ok(()),
             Phase::Draining | Phase::Finished => Err(Error::ShutDown),
             Phase::Failed { cause, raised } => {
@@ -94,14 +98,27 @@ impl Lifecycle {
     /// The same as [`Lifecycle::check`] for a call that waits for what was accepted: it may go on after the end of the write side.
     pub(super) fn check_drain(&mut self) -> Result<()> {
         match self.check() {
-            Err(Error::ShutDown) => Ok(()),
+            Err(Error::ShutDown | Error::DataEnded) => Ok(()),
             other => other,
         }
     }
 
+    /// The same for a message of the TLS library, which may follow the end of the data.
+    pub(super) fn check_message(&mut self) -> Result<()> {
+        match self.check() {
+            Err(Error::DataEnded) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// No data follows any more.
+    pub(super) fn end_data(&mut self) {
+        self.data_ended = true;
+    }
+
     /// Whether [`Lifecycle::check`] would raise nothing.
     pub(super) fn is_open(&self) -> bool {
-        !self.closed && matches!(self.phase, Phase::Open)
+        !self.closed && !self.data_ended && matches!(self.phase, Phase::Open)
     }
 
     /// Differs after every step of this life: a wait ends with it.
@@ -112,7 +129,7 @@ impl Lifecycle {
             Phase::Finished => 2,
             Phase::Failed { .. } => 3,
         };
-        (self.closed, phase)
+        (self.closed || self.data_ended, phase)
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -272,6 +289,17 @@ mod tests {
         life.release();
         assert!(matches!(life.check(), Err(Error::Closed)));
         assert!(!life.finish());
+    }
+
+    #[test]
+    fn messages_may_follow_the_end_of_the_data() {
+        let mut life = Lifecycle::new(true);
+        life.end_data();
+        assert!(matches!(life.check(), Err(Error::DataEnded)));
+        life.check_message().expect("an alert may");
+        life.check_drain().expect("so may a flush");
+        life.shut_down();
+        assert!(matches!(life.check_message(), Err(Error::ShutDown)));
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod async_write;
 mod buffer;
 mod burst;
 mod close;
+mod control;
 mod drive;
 mod driver;
 mod entered;
@@ -30,6 +31,7 @@ mod write_state;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+pub use self::control::AfterMessage;
 pub use self::fragmenter::RecordSplit;
 pub use self::key_change::KeyUpdate;
 pub use self::run::SharedBytes;
@@ -227,6 +229,10 @@ impl SendStream {
     /// Raises what keeps a write from being accepted: an earlier error, the end of the write side, no peer.
     fn check_writable(&self, state: &mut State) -> Result<()> {
         state.check()?;
+        self.check_connected(state)
+    }
+
+    fn check_connected(&self, state: &mut State) -> Result<()> {
         if !state.life.is_connected() {
             if !self.transport.is_connected() {
                 return Err(Error::NotConnected);

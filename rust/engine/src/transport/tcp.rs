@@ -2,20 +2,25 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::SocketAddrAny;
+use rustix::net::{RecvFlags, SocketAddrAny};
 
 use super::Transport;
 use crate::fork_lock::OwnerProcess;
 use crate::sys;
+
+/// Bytes that are looked for at the end: a few tickets.
+const UNREAD_MAX: usize = 64 << 10;
 
 /// A TCP socket of the host.
 #[derive(Clone, Debug)]
 pub struct TcpTransport {
     socket: Arc<OwnedFd>,
     owner: OwnerProcess,
+    closed: Arc<AtomicBool>,
 }
 
 impl TcpTransport {
@@ -28,6 +33,7 @@ impl TcpTransport {
             Ok(Self {
                 socket: Arc::new(socket),
                 owner: OwnerProcess::current(),
+                closed: Arc::default(),
             })
         } else {
             Err(Errno::INVAL)
@@ -46,6 +52,28 @@ impl TcpTransport {
     /// [`crate::Error::Forked`].
     pub fn check_process(&self) -> crate::Result<()> {
         self.owner.check()
+    }
+
+    /// The same, and EBADF when the program has closed the socket while a call was waiting.
+    pub(crate) fn check_open(&self) -> crate::Result<()> {
+        self.owner.check()?;
+        if self.closed.load(Ordering::Acquire) {
+            return Err(crate::Error::Closed);
+        }
+        Ok(())
+    }
+
+    /// Nothing is received any more: whoever waits is told.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+    }
+
+    /// Takes what lies unread and drops it, as far as one call goes.
+    pub fn discard_unread(&self) {
+        if self.check_open().is_ok() {
+            let mut scrap = vec![0; UNREAD_MAX];
+            let _ = sys::receive(&self.socket, &mut scrap, RecvFlags::empty());
+        }
     }
 }
 

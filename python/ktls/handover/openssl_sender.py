@@ -1,0 +1,40 @@
+"""What `sendfile` needs where OpenSSL writes: a file is read, and goes out record by record."""
+
+import os
+import ssl
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from ktls._core import OpenSSLSide
+
+__all__ = ["OpenSSLSender", "WantWriteError"]
+
+_RECORD_LEN: Final = 16384
+
+
+class WantWriteError(ssl.SSLWantWriteError, BlockingIOError):
+    """No room on a non-blocking socket: what `ssl` raises and what `socket` raises, in one."""
+
+    def __init__(self) -> None:
+        super().__init__(ssl.SSL_ERROR_WANT_WRITE, "The operation did not complete (write)")
+
+
+class OpenSSLSender:
+    """Sends by OpenSSL, as a stream does by itself."""
+
+    def __init__(self, side: "OpenSSLSide") -> None:
+        self._side = side
+
+    def send_counted(self, data: "ReadableBuffer", accepted: list[int], /) -> int:
+        """As `SendStream.send_counted`."""
+        accepted.append(self._side.write(data, all=False))
+        return accepted[-1]
+
+    def sendfile(self, fd: int, offset: int, count: int, file: Any, /) -> int:
+        """As `SendStream.sendfile`."""
+        sent = self._side.write(os.pread(fd, min(count, _RECORD_LEN), offset), all=False)
+        if file is not None:
+            file.seek(offset + sent)
+        return sent

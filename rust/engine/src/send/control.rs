@@ -1,0 +1,106 @@
+//! What the TLS library says beside the program's data: its own records before the keys are ours, alerts and handshake
+//! messages after that. Nothing of it waits for space, since the peer may wait for it; and close_notify ends the data.
+
+use std::sync::Arc;
+
+use super::SendStream;
+use super::append::{AppendRequest, SpaceLimit};
+use super::async_queue::{FrameReason, Waiting};
+use super::run::Payload;
+use super::state::State;
+use super::write::{Data, WriteFlags};
+use crate::deadline::Deadline;
+use crate::error::Result;
+
+/// Whether data may follow a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterMessage {
+    /// It may.
+    Data,
+    /// It may not: close_notify or an error alert (RFC 8446 §6).
+    Nothing,
+}
+
+impl SendStream {
+    /// Frames a message behind everything accepted so far, asynchronous writes included.
+    ///
+    /// # Errors
+    /// EBADF, EPIPE, or whatever ended the connection.
+    pub fn send_message(
+        self: &Arc<Self>,
+        content_type: u8,
+        payload: Vec<u8>,
+        after: AfterMessage,
+    ) -> Result<()> {
+        let mut state = self.enter()?;
+        state.life.check_message()?;
+        self.frame_waiting(&mut state, FrameReason::KeysChange);
+        state.buffer.close_open_record();
+        let flags = WriteFlags {
+            content_type,
+            atomic: true,
+            more: false,
+        };
+        self.reserve_records(&mut state, payload.len(), content_type)?;
+        self.append_whole(&mut state, &Data::Shared(Arc::new(payload)), flags, false)?;
+        if after == AfterMessage::Nothing {
+            state.life.end_data();
+        }
+        self.flush_inline(state);
+        Ok(())
+    }
+
+    /// Sends records that the TLS library has sealed, as they are, behind everything accepted so far. Without keys only.
+    ///
+    /// # Errors
+    /// As [`SendStream::send_message`].
+    pub fn send_records(self: &Arc<Self>, records: Vec<u8>) -> Result<()> {
+        let mut state = self.enter()?;
+        self.check_connected(&mut state)?;
+        state.life.check_message()?;
+        if state.may_append() {
+            let request = AppendRequest {
+                wanted: records.len(),
+                least: 1,
+                is_start: false,
+                space: SpaceLimit::Unlimited,
+            };
+            let payload = Payload::Bytes {
+                owner: Arc::new(records),
+                start: 0,
+            };
+            self.append(&mut state, request, WriteFlags::DATA, payload)?;
+        } else {
+            state.async_writes.waiting.push_back(Waiting {
+                id: 0,
+                len: records.len(),
+                owner: Arc::new(records),
+                position: 0,
+            });
+        }
+        self.flush_inline(state);
+        Ok(())
+    }
+
+    /// Waits until there is space for some data; does nothing to it.
+    ///
+    /// # Errors
+    /// As [`SendStream::send`].
+    pub fn wait_for_any_space(self: &Arc<Self>, deadline: &mut Deadline<'_>) -> Result<()> {
+        let has_space =
+            |state: &State| state.may_append() && state.space.get(state.buffer.used()) > 0;
+        {
+            let mut state = self.enter()?;
+            self.check_writable(&mut state)?;
+            state.space();
+            if has_space(&state) {
+                return Ok(());
+            }
+            state.space.note_full();
+            if !deadline.is_blocking() {
+                self.mark_unwritable(&state);
+            }
+        }
+        self.drive_until(has_space, State::check, deadline)
+    }
+}

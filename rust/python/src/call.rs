@@ -1,0 +1,105 @@
+//! Calls that wait: without the interpreter, within a time-out, and with Python's signal handlers run meanwhile.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use ktls_engine::{Deadline, Error};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::errors::os_error;
+
+/// The time of one call, which runs from its entry whatever the call does.
+#[derive(Clone, Copy)]
+pub(crate) struct Timeout {
+    blocking: bool,
+    until: Option<Instant>,
+}
+
+impl Timeout {
+    /// It does not wait.
+    pub(crate) const NONBLOCKING: Self = Self {
+        blocking: false,
+        until: None,
+    };
+
+    /// As a socket's time-out, beginning now: None waits for ever, 0 not at all.
+    pub(crate) fn new(timeout: Option<f64>) -> PyResult<Self> {
+        let duration = timeout.map(duration).transpose()?;
+        Ok(if duration.is_some_and(|duration| duration.is_zero()) {
+            Self::NONBLOCKING
+        } else {
+            Self::within(duration)
+        })
+    }
+
+    /// It waits, for at most this long from now on; None: for ever.
+    pub(crate) fn within(duration: Option<Duration>) -> Self {
+        Self {
+            blocking: true,
+            until: duration.and_then(|duration| Instant::now().checked_add(duration)),
+        }
+    }
+
+}
+
+/// What a call of the engine came to, and what a signal handler raised meanwhile.
+pub(crate) struct Outcome<T> {
+    pub(crate) result: Result<T, Error>,
+    pub(crate) raised: Option<PyErr>,
+}
+
+impl<T> Outcome<T> {
+    /// What a signal handler raised ends the call.
+    pub(crate) fn into_result(self) -> PyResult<T> {
+        match self.raised {
+            Some(error) => Err(error),
+            None => self.result.map_err(|error| os_error(&error)),
+        }
+    }
+}
+
+/// Runs a call of the engine. What a signal handler raises ends the call.
+pub(crate) fn run<T: Send>(
+    py: Python<'_>,
+    timeout: Timeout,
+    call: impl FnOnce(&mut Deadline<'_>) -> Result<T, Error> + Send,
+) -> PyResult<T> {
+    attempt(py, timeout, call).into_result()
+}
+
+/// The same, for a caller that must know what the call did although a handler raised.
+pub(crate) fn attempt<T: Send>(
+    py: Python<'_>,
+    timeout: Timeout,
+    call: impl FnOnce(&mut Deadline<'_>) -> Result<T, Error> + Send,
+) -> Outcome<T> {
+    let mut raised = None;
+    let result = py.detach(|| {
+        let mut check_signals = || {
+            if raised.is_none() {
+                raised = Python::attach(|py| py.check_signals()).err();
+            }
+            raised.is_some()
+        };
+        let mut deadline = if timeout.blocking {
+            Deadline::until(timeout.until, &mut check_signals)
+        } else {
+            Deadline::nonblocking(&mut check_signals)
+        };
+        // The engine has ended the connection by then; no panic may run through Python.
+        catch_unwind(AssertUnwindSafe(|| call(&mut deadline)))
+            .unwrap_or(Err(Error::Internal("a panic")))
+    });
+    Outcome { result, raised }
+}
+
+/// Seconds as Python gives them; more than a clock can count is for ever.
+pub(crate) fn duration(seconds: f64) -> PyResult<Duration> {
+    if seconds.is_nan() || seconds < 0.0 {
+        return Err(PyValueError::new_err(format!(
+            "timeout {seconds} is not a number of seconds, 0 or more"
+        )));
+    }
+    Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))
+}

@@ -1,0 +1,77 @@
+//! `ktls._core.Handover`: what a finished handshake has agreed on, with the keys that may be its own.
+
+use std::sync::{Mutex, PoisonError};
+
+use ktls_record::handover::{Candidates, Message};
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::keys::{algorithm_number, mac_number};
+
+const ALERT: u8 = 21;
+const CLOSE_NOTIFY: u8 = 0;
+const USER_CANCELED: u8 = 90;
+const FATAL: u8 = 2;
+
+/// See the head of this file.
+#[pyclass(frozen, module = "ktls._core")]
+pub(crate) struct Handover {
+    #[pyo3(get)]
+    tls_vminor: u8,
+    #[pyo3(get)]
+    cipher_algorithm: u32,
+    #[pyo3(get)]
+    key_len: usize,
+    #[pyo3(get)]
+    auth_algorithm: u32,
+    #[pyo3(get)]
+    max_frame_len: usize,
+    candidates: Mutex<Option<Candidates>>,
+}
+
+impl Handover {
+    pub(crate) fn new(candidates: Candidates) -> Self {
+        let suite = candidates.suite;
+        Self {
+            tls_vminor: suite.version().minor(),
+            cipher_algorithm: algorithm_number(suite),
+            key_len: suite.key_len(),
+            auth_algorithm: mac_number(suite),
+            max_frame_len: candidates.max_frame_len,
+            candidates: Mutex::new(Some(candidates)),
+        }
+    }
+
+    /// The keys, which are used once.
+    pub(crate) fn take(&self) -> PyResult<Candidates> {
+        let mut candidates = self
+            .candidates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        candidates
+            .take()
+            .ok_or_else(|| PyValueError::new_err("these keys were taken over already"))
+    }
+}
+
+/// What OpenSSL wrote, as it leaves.
+pub(crate) enum Says {
+    Records(Vec<u8>),
+    Messages(Vec<Message>),
+    /// It must not be said, for this reason.
+    Refused(String),
+}
+
+/// Whether no data may follow a message: close_notify, or an error alert (RFC 8446 §6, RFC 5246 §7.2).
+pub(crate) fn ends_data(message: &Message, is_tls13: bool) -> bool {
+    let &[level, description] = &message.payload[..] else {
+        return false;
+    };
+    message.content_type == ALERT
+        && (description == CLOSE_NOTIFY
+            || if is_tls13 {
+                description != USER_CANCELED
+            } else {
+                level == FATAL
+            })
+}

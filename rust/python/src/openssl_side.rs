@@ -1,0 +1,625 @@
+//! `ktls._core.OpenSSLSide`: OpenSSL between two memory BIOs, and the socket around it.
+//!
+//! OpenSSL makes the handshake, which the tap watches, and keeps both directions where the keys cannot be taken over;
+//! after the switch it still reads. Each step (records off the socket, into OpenSSL, what it wrote into the send
+//! stream) is made inside one call, so that a signal handler that raises finds nothing half done. A record that OpenSSL
+//! writes after the switch never reaches the wire: it is opened, and said again under the keys of the stream.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ktls_engine::{AfterMessage, Data, Deadline, Error, KeyUpdate, SendStream as Engine};
+use ktls_record::handover::{self, HandshakeTap, OpensslWriteState, Role};
+use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::async_write::AsyncWrite;
+use crate::buffer::Input;
+use crate::call::{Timeout, run};
+use crate::errors::{HandoverDeclined, HandoverError, os_error};
+use crate::handover::{Handover, Says};
+use crate::inbox::Inbox;
+use crate::key_log::KeyLog;
+use crate::record_params::RecordParams;
+use crate::send_stream::{self, SendStream};
+use crate::turn::{Held, Turn};
+
+/// Bytes of one write of OpenSSL: a record.
+const WRITE_LEN: usize = 16384;
+
+pyo3::import_exception!(ssl, SSLWantReadError);
+
+/// See the head of this file.
+#[pyclass(frozen, weakref, module = "ktls._core")]
+pub(crate) struct OpenSSLSide {
+    /// The object of the C module, whose calls no signal handler can come into the middle of.
+    ssl: Py<PyAny>,
+    incoming: Py<PyAny>,
+    outgoing: Py<PyAny>,
+    send: Py<SendStream>,
+    /// Who is inside OpenSSL.
+    inside: Turn,
+    /// Who takes records off the socket.
+    reading: Turn,
+    inbox: Inbox,
+    state: Mutex<State>,
+}
+
+/// What becomes of the records that OpenSSL writes.
+enum Output {
+    /// They leave as they are.
+    Passed,
+    /// They leave as they are, and the tap sees them.
+    Tapped(Box<HandshakeTap>),
+    /// They are opened, and what they say is said again.
+    Translated(OpensslWriteState),
+}
+
+struct State {
+    output: Output,
+    /// Where the secrets of this handshake are logged, and under which randoms.
+    logs: Vec<Py<KeyLog>>,
+    randoms: Vec<[u8; 32]>,
+    /// What a signal handler wrote in the middle of a write of its own thread.
+    deferred: Vec<Vec<u8>>,
+    is_tls13: bool,
+}
+
+#[pymethods]
+impl OpenSSLSide {
+    #[new]
+    #[pyo3(signature = (ssl, incoming, outgoing, send, *, server_side))]
+    fn new(
+        ssl: Py<PyAny>,
+        incoming: Py<PyAny>,
+        outgoing: Py<PyAny>,
+        send: Py<SendStream>,
+        server_side: bool,
+    ) -> PyResult<Self> {
+        let transport = send.get().stream()?.transport;
+        let role = if server_side {
+            Role::Server
+        } else {
+            Role::Client
+        };
+        Ok(Self {
+            ssl,
+            incoming,
+            outgoing,
+            send,
+            inside: Turn::new(transport.clone()),
+            reading: Turn::new(transport),
+            inbox: Inbox::default(),
+            state: Mutex::new(State {
+                output: Output::Tapped(Box::new(HandshakeTap::new(role))),
+                logs: Vec::new(),
+                randoms: Vec::new(),
+                deferred: Vec::new(),
+                is_tls13: false,
+            }),
+        })
+    }
+
+    /// Reads this key log for the secrets of the handshake; more than one where an SNI callback puts another context in
+    /// place.
+    fn follow(&self, log: Py<KeyLog>) -> PyResult<()> {
+        let mut state = self.lock();
+        if state.logs.iter().any(|known| known.is(&log)) {
+            return Ok(());
+        }
+        for random in &state.randoms {
+            log.get().register(*random)?;
+        }
+        state.logs.push(log);
+        Ok(())
+    }
+
+    /// Wants nothing of the key logs any more, and follows the handshake no further.
+    fn release_logs(&self) {
+        let mut state = self.lock();
+        release(&mut state);
+        if matches!(state.output, Output::Tapped(_)) {
+            state.output = Output::Passed;
+        }
+    }
+
+    fn do_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
+        let timeout = self.send.get().timeout(0);
+        let _reading = self.take_reading(py, timeout, "handshake")?;
+        loop {
+            let step = |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "do_handshake"));
+            match self.call(py, timeout, step) {
+                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
+                    self.feed_record(py, timeout, "handshake")?;
+                }
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// What the handshake has agreed on, with the keys of both directions. HandoverDeclined: OpenSSL keeps it.
+    fn find(&self, cipher_name: Option<&str>) -> PyResult<Handover> {
+        let state = self.lock();
+        let Output::Tapped(tap) = &state.output else {
+            return Err(HandoverDeclined::new_err("the handshake was not followed"));
+        };
+        let mut secrets = Vec::new();
+        if let Some(random) = tap.client_random() {
+            for log in &state.logs {
+                if state.randoms.contains(&random) {
+                    secrets.extend(log.get().secrets(random)?);
+                }
+            }
+        }
+        handover::find(tap, &secrets, cipher_name)
+            .map(Handover::new)
+            .map_err(|declined| HandoverDeclined::new_err(declined.to_string()))
+    }
+
+    /// From here on the stream seals what the program sends. False: that was so before. An error of the installation
+    /// changes nothing; HandoverError, when the keys are not OpenSSL's, resets the connection.
+    fn switch(
+        &self,
+        py: Python<'_>,
+        handover: &Handover,
+        params: &RecordParams,
+        session: Py<PyAny>,
+    ) -> PyResult<bool> {
+        let _inside = self.take_inside(py, Timeout::within(None))?;
+        if matches!(self.lock().output, Output::Translated(_)) {
+            return Ok(false);
+        }
+        let mut raised = Ok(());
+        self.send.get().install_session(py, session, |engine| {
+            let candidates = handover.take()?;
+            let first = candidates
+                .write
+                .first()
+                .ok_or_else(|| HandoverError::new_err("the hand-over has no key"))?;
+            install(py, &engine, params, first)?;
+            // From the probe on OpenSSL is one record ahead of the wire: a failure is final. What a signal handler
+            // raises meanwhile is raised at the end.
+            let zero = PyBytes::new(py, &[0]);
+            raised = self
+                .ssl
+                .bind(py)
+                .call_method1(intern!(py, "write"), (zero,))
+                .map(drop);
+            let switched = self.prove(py, &engine, candidates, params);
+            if switched.is_err() {
+                py.detach(|| engine.abort());
+            }
+            switched
+        })?;
+        raised.map(|()| true)
+    }
+
+    /// At most `size` bytes of plaintext, or their number when they go into `buffer`.
+    #[pyo3(signature = (size, buffer=None))]
+    fn read<'py>(
+        &self,
+        py: Python<'py>,
+        size: usize,
+        buffer: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let timeout = self.send.get().timeout(0);
+        let _reading = self.take_reading(py, timeout, "read")?;
+        loop {
+            let mut several = false;
+            if self.needs_input(py)? {
+                several = self.feed_records(py, timeout, "read")?;
+            }
+            self.inbox.forget_need();
+            let read = |ssl: &Bound<'py, PyAny>| match buffer {
+                None => ssl.call_method1(intern!(py, "read"), (size,)),
+                Some(buffer) => ssl.call_method1(intern!(py, "read"), (size, buffer)),
+            };
+            let got = self.call_then(py, timeout, read, |got| several || got.is_err());
+            match got {
+                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
+                    // There was a record, and it held no data.
+                    self.inbox.need();
+                }
+                Err(error) => return Err(error),
+                Ok(got) => {
+                    if self.send.get().stream().is_ok() {
+                        self.engine()?.set_readable(self.has_more(py)?);
+                    }
+                    return Ok(got.unbind());
+                }
+            }
+        }
+    }
+
+    /// Seals by OpenSSL, one record for `send`; returns how many bytes were accepted.
+    #[pyo3(signature = (data, *, all))]
+    fn write(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        all: bool,
+    ) -> PyResult<usize> {
+        let timeout = self.send.get().timeout(0);
+        let input = Input::new(data)?;
+        let data = input.as_slice();
+        let engine = self.engine()?;
+        let mut accepted = 0;
+        while accepted < data.len() {
+            run(py, timeout, |deadline| engine.wait_for_any_space(deadline))?;
+            let end = data.len().min(accepted + WRITE_LEN);
+            accepted += self.write_chunk(py, timeout, &data[accepted..end])?;
+            if !all {
+                break;
+            }
+            py.check_signals()?;
+        }
+        Ok(accepted)
+    }
+
+    /// Seals by OpenSSL now, without waiting for space, and has the future end when TCP has taken everything.
+    fn async_write(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        future: Py<PyAny>,
+    ) -> PyResult<Option<AsyncWrite>> {
+        let input = Input::new(data)?;
+        let inside = self.take_inside(py, Timeout::within(None))?;
+        if inside.is_nested {
+            return Err(nested());
+        }
+        let ssl = self.ssl.bind(py);
+        let mut records = Vec::new();
+        for chunk in input.as_slice().chunks(WRITE_LEN) {
+            let written = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, chunk),));
+            // OpenSSL has counted these records: none may be missing.
+            records.extend(self.read_outgoing(py)?);
+            written?;
+        }
+        let engine = self.engine()?;
+        send_stream::write_async(py, &engine, &Data::Shared(Arc::new(records)), future)
+    }
+
+    /// close_notify both ways. Said at once, whoever reads; then the peer's is waited for.
+    fn unwrap<'py>(&self, py: Python<'py>) -> PyResult<()> {
+        let timeout = self.send.get().timeout(0);
+        let shutdown = |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "shutdown"));
+        match self.call(py, timeout, shutdown) {
+            Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {}
+            other => return other.map(drop),
+        }
+        let _reading = self.take_reading(py, timeout, "shutdown")?;
+        loop {
+            match self.call(py, timeout, shutdown) {
+                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
+                    self.feed_record(py, timeout, "shutdown")?;
+                }
+                other => return other.map(drop),
+            }
+        }
+    }
+
+    /// Asks the client for a certificate; the request leaves at once.
+    fn verify_client_post_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
+        let timeout = Timeout::within(None);
+        let request = |ssl: &Bound<'py, PyAny>| {
+            ssl.call_method0(intern!(py, "verify_client_post_handshake"))
+        };
+        self.call_then(py, timeout, request, |_| true).map(drop)
+    }
+
+    /// Whether plaintext, or something to be looked at, lies here.
+    fn has_more(&self, py: Python<'_>) -> PyResult<bool> {
+        let fed: usize = self
+            .incoming
+            .bind(py)
+            .getattr(intern!(py, "pending"))?
+            .extract()?;
+        let open: usize = self
+            .ssl
+            .bind(py)
+            .call_method0(intern!(py, "pending"))?
+            .extract()?;
+        Ok(fed > 0 || open > 0)
+    }
+}
+
+impl OpenSSLSide {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn engine(&self) -> PyResult<Arc<Engine>> {
+        Ok(self.send.get().stream()?.engine)
+    }
+
+    fn take_inside(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Held<'_>> {
+        self.inside.take(py, timeout)
+    }
+
+    fn take_reading(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        operation: &str,
+    ) -> PyResult<Held<'_>> {
+        self.reading
+            .take(py, timeout)
+            .map_err(|error| of_operation(py, error, operation))
+    }
+
+    /// Calls OpenSSL, and sends what it wrote, also when it raised.
+    fn call<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Timeout,
+        function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.call_then(py, timeout, function, |_| false)
+    }
+
+    /// The same. With `answers` OpenSSL is then given the occasion to answer a KeyUpdate (TLS 1.3), which it does in its
+    /// next write only: writing nothing makes no record.
+    fn call_then<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Timeout,
+        function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+        answers: impl FnOnce(&PyResult<Bound<'py, PyAny>>) -> bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let inside = self.take_inside(py, timeout)?;
+        if inside.is_nested {
+            return Err(nested());
+        }
+        let ssl = self.ssl.bind(py);
+        let result = function(ssl);
+        let mut said = self.send_outgoing(py);
+        if answers(&result) && self.lock().is_tls13 {
+            let answered = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, b""),));
+            said = said.and(self.send_outgoing(py));
+            // An error of OpenSSL comes again with the next call; what a signal handler raised does not.
+            if let Err(error) = answered
+                && result.is_ok()
+                && !error.is_instance_of::<PyOSError>(py)
+            {
+                said = said.and(Err(error));
+            }
+        }
+        // A connection that failed when something was said may still have something to read.
+        match result {
+            Ok(result) => match said {
+                Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
+                _ => Ok(result),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the probe that OpenSSL wrote, and goes on with the keys that it was written with.
+    fn prove(
+        &self,
+        py: Python<'_>,
+        engine: &Arc<Engine>,
+        candidates: handover::Candidates,
+        params: &RecordParams,
+    ) -> PyResult<()> {
+        let is_tls13 = candidates.suite.version() == ktls_record::Version::Tls13;
+        let verified = candidates
+            .verify_probe(&self.read_outgoing(py)?)
+            .map_err(|failed| HandoverError::new_err(failed.to_string()))?;
+        if verified.index > 0 {
+            install(py, engine, params, &verified.write)?;
+        }
+        let mut state = self.lock();
+        release(&mut state);
+        state.output = Output::Translated(verified.openssl);
+        state.is_tls13 = is_tls13;
+        Ok(())
+    }
+
+    fn write_chunk(&self, py: Python<'_>, timeout: Timeout, chunk: &[u8]) -> PyResult<usize> {
+        let inside = self.take_inside(py, timeout)?;
+        if inside.is_nested {
+            // The write that the handler interrupted takes it along.
+            self.lock().deferred.push(chunk.to_vec());
+            return Ok(chunk.len());
+        }
+        let ssl = self.ssl.bind(py);
+        let written = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, chunk),));
+        self.send_outgoing(py)?;
+        loop {
+            let Some(deferred) = self.lock().deferred.pop() else {
+                break;
+            };
+            ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, &deferred),))?;
+            self.send_outgoing(py)?;
+        }
+        written?.extract()
+    }
+
+    fn read_outgoing(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
+        let read = self.outgoing.bind(py).call_method0(intern!(py, "read"))?;
+        Ok(read.cast::<PyBytes>()?.as_bytes().to_vec())
+    }
+
+    /// Puts what OpenSSL wrote into the send stream.
+    fn send_outgoing(&self, py: Python<'_>) -> PyResult<()> {
+        let records = self.read_outgoing(py)?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let engine = self.engine()?;
+        let says = {
+            let mut state = self.lock();
+            let state = &mut *state;
+            match &mut state.output {
+                Output::Passed => Says::Records(records),
+                Output::Tapped(tap) => {
+                    for record in crate::inbox::split(&records) {
+                        tap.own_record(record);
+                    }
+                    note_random(tap.client_random(), &state.logs, &mut state.randoms)?;
+                    Says::Records(records)
+                }
+                Output::Translated(openssl) => match openssl.translate(&records) {
+                    Ok(messages) => Says::Messages(messages),
+                    Err(error) => Says::Refused(error.to_string()),
+                },
+            }
+        };
+        let is_tls13 = self.lock().is_tls13;
+        let said = py.detach(|| match says {
+            Says::Records(records) => engine.send_records(records).map(|()| None),
+            Says::Messages(messages) => messages
+                .into_iter()
+                .try_for_each(|message| say(&engine, message, is_tls13))
+                .map(|()| None),
+            Says::Refused(why) => {
+                engine.abort();
+                Ok(Some(why))
+            }
+        });
+        match said {
+            Ok(None) => Ok(()),
+            Ok(Some(why)) => Err(HandoverError::new_err(why)),
+            Err(error) => Err(os_error(&error)),
+        }
+    }
+
+    fn needs_input(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(self.inbox.is_needed() || !self.has_more(py)?)
+    }
+
+    /// Gives OpenSSL the next record, or the end of the stream.
+    fn feed_record(&self, py: Python<'_>, timeout: Timeout, operation: &str) -> PyResult<()> {
+        let transport = self.send.get().stream()?.transport;
+        let taken = run(py, timeout, |deadline| {
+            self.inbox.next_record(&transport, deadline)
+        });
+        let record = taken.map_err(|error| self.of_reading(py, error, operation))?;
+        {
+            let mut state = self.lock();
+            let state = &mut *state;
+            if let Output::Tapped(tap) = &mut state.output
+                && !record.is_empty()
+            {
+                tap.peer_record(&record);
+                note_random(tap.client_random(), &state.logs, &mut state.randoms)?;
+            }
+        }
+        self.feed(py, timeout, &record)
+    }
+
+    /// The same with all data records that lie ready; true: there were several.
+    fn feed_records(&self, py: Python<'_>, timeout: Timeout, operation: &str) -> PyResult<bool> {
+        let transport = self.send.get().stream()?.transport;
+        let taken = run(py, timeout, |deadline: &mut Deadline<'_>| {
+            self.inbox.ready_records(&transport, deadline)
+        });
+        let records = taken.map_err(|error| self.of_reading(py, error, operation))?;
+        self.feed(py, timeout, &records)?;
+        Ok(crate::inbox::split(&records).nth(1).is_some())
+    }
+
+    fn feed(&self, py: Python<'_>, timeout: Timeout, records: &[u8]) -> PyResult<()> {
+        let _inside = self.take_inside(py, timeout)?;
+        let incoming = self.incoming.bind(py);
+        if records.is_empty() {
+            incoming.call_method0(intern!(py, "write_eof"))?;
+        } else {
+            incoming.call_method1(intern!(py, "write"), (PyBytes::new(py, records),))?;
+        }
+        Ok(())
+    }
+
+    fn of_reading(&self, py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
+        let error = of_operation(py, error, operation);
+        if error.is_instance_of::<SSLWantReadError>(py)
+            && let Ok(engine) = self.engine()
+        {
+            engine.set_readable(false);
+        }
+        error
+    }
+}
+
+impl Drop for OpenSSLSide {
+    fn drop(&mut self) {
+        release(self.state.get_mut().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+fn install(
+    py: Python<'_>,
+    engine: &Arc<Engine>,
+    params: &RecordParams,
+    direction: &handover::DirectionKeys,
+) -> PyResult<()> {
+    let new = params.write_state(direction)?;
+    py.detach(|| engine.install(new))
+        .map_err(|error| os_error(&error))
+}
+
+fn say(engine: &Arc<Engine>, message: handover::Message, is_tls13: bool) -> Result<(), Error> {
+    if message.ends_in_key_update {
+        return engine.update_key(KeyUpdate::NotRequested);
+    }
+    let after = if crate::handover::ends_data(&message, is_tls13) {
+        AfterMessage::Nothing
+    } else {
+        AfterMessage::Data
+    };
+    engine.send_message(message.content_type, message.payload.to_vec(), after)
+}
+
+/// Registers a client random before OpenSSL can log a secret under it.
+fn note_random(
+    random: Option<[u8; 32]>,
+    logs: &[Py<KeyLog>],
+    randoms: &mut Vec<[u8; 32]>,
+) -> PyResult<()> {
+    if let Some(random) = random
+        && !randoms.contains(&random)
+    {
+        randoms.push(random);
+        for log in logs {
+            log.get().register(random)?;
+        }
+    }
+    Ok(())
+}
+
+fn release(state: &mut State) {
+    for log in state.logs.drain(..) {
+        for random in &state.randoms {
+            // Not registered there: nothing to forget.
+            let _ = log.get().release(*random);
+        }
+    }
+    state.randoms.clear();
+}
+
+/// The errors of a socket as those of `ssl`, with the name of what the program called.
+fn of_operation(py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
+    if error.is_instance_of::<PyBlockingIOError>(py) {
+        return SSLWantReadError::new_err((2, "The operation did not complete (read)"));
+    }
+    let is_own_time = error.is_instance_of::<PyTimeoutError>(py)
+        && error
+            .value(py)
+            .getattr(intern!(py, "errno"))
+            .is_ok_and(|errno| errno.is_none());
+    if is_own_time {
+        return PyTimeoutError::new_err(format!("The {operation} operation timed out"));
+    }
+    error
+}
+
+fn nested() -> PyErr {
+    PyOSError::new_err((
+        35,
+        "a signal handler runs in the middle of a call of OpenSSL in its own thread, which cannot be entered twice; \
+         do this after the handler",
+    ))
+}

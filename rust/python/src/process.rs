@@ -1,0 +1,133 @@
+//! What belongs to the process: its worker pool, the futures of its asynchronous writes, and the numbers that steer and
+//! describe the engine. A forked child has its own, however it was forked.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ktls_engine::{Completion, Outcome, Pool, SetError};
+use pyo3::exceptions::{PyKeyError, PyValueError};
+use pyo3::prelude::*;
+
+use crate::call;
+use crate::errors::os_error;
+
+/// One for each of the last forks: what a child inherited may be locked by a thread that is not there.
+static PROCESSES: [Mutex<Option<Process>>; 32] = [const { Mutex::new(None) }; 32];
+
+struct Process {
+    fork_count: u32,
+    pool: Arc<Pool>,
+    futures: HashMap<u64, Py<PyAny>>,
+    next_id: u64,
+}
+
+impl Process {
+    fn new(fork_count: u32) -> Self {
+        Self {
+            fork_count,
+            pool: Arc::new(Pool::new()),
+            futures: HashMap::new(),
+            next_id: 1,
+        }
+    }
+}
+
+fn process<R>(with: impl FnOnce(&mut Process) -> R) -> R {
+    ktls_engine::watch_forks();
+    let fork_count = ktls_engine::fork_count();
+    let place = &PROCESSES[fork_count as usize % PROCESSES.len()];
+    let mut process: MutexGuard<'_, Option<Process>> =
+        place.lock().unwrap_or_else(PoisonError::into_inner);
+    if process
+        .as_ref()
+        .is_some_and(|process| process.fork_count != fork_count)
+    {
+        // An ancestor's: its locks may be held, so not even its end may be run.
+        core::mem::forget(process.take());
+    }
+    with(process.get_or_insert_with(|| Process::new(fork_count)))
+}
+
+/// The pool of this process.
+pub(crate) fn pool() -> Arc<Pool> {
+    process(|process| Arc::clone(&process.pool))
+}
+
+/// Keeps the future of a write that is about to be made; returns the number of the write.
+pub(crate) fn keep_future(future: Py<PyAny>) -> u64 {
+    process(|process| {
+        let id = process.next_id;
+        process.next_id += 1;
+        process.futures.insert(id, future);
+        id
+    })
+}
+
+/// Gives the future of a write back.
+pub(crate) fn take_future(id: u64) -> Option<Py<PyAny>> {
+    process(|process| process.futures.remove(&id))
+}
+
+#[pyfunction]
+#[pyo3(signature = (count, bind=0))]
+pub(crate) fn start_workers(count: usize, bind: usize) -> PyResult<()> {
+    pool()
+        .start(count, bind > 0)
+        .map_err(|error| os_error(&error))
+}
+
+#[pyfunction]
+pub(crate) fn workers_started() -> bool {
+    pool().is_started()
+}
+
+#[pyfunction]
+pub(crate) fn stop_workers(py: Python<'_>, timeout: f64) -> PyResult<(usize, usize)> {
+    let timeout = call::duration(timeout)?;
+    let pool = pool();
+    let unsent = py.detach(|| pool.stop(timeout));
+    Ok((unsent.bytes, unsent.connections))
+}
+
+#[pyfunction]
+pub(crate) fn fork_count() -> u32 {
+    ktls_engine::fork_count()
+}
+
+#[pyfunction]
+pub(crate) fn wait_completions(py: Python<'_>) -> PyResult<Vec<(Py<PyAny>, Py<PyAny>)>> {
+    let pool = pool();
+    let ended = py.detach(|| pool.completions());
+    ended
+        .into_iter()
+        .filter_map(|Completion { id, outcome }| Some((take_future(id)?, outcome)))
+        .map(|(future, outcome)| {
+            let outcome = match outcome {
+                Outcome::Ended(Ok(count)) => count.into_pyobject(py)?.into_any().unbind(),
+                Outcome::Ended(Err(error)) => os_error(&error).into_value(py).into_any(),
+                Outcome::Cancelled => py.None(),
+            };
+            Ok((future, outcome))
+        })
+        .collect()
+}
+
+#[pyfunction]
+pub(crate) fn stop_completions() {
+    pool().stop_completions();
+}
+
+#[pyfunction]
+pub(crate) fn set_tunable(name: &str, value: usize) -> PyResult<()> {
+    ktls_engine::set_tunable(&name.replace('.', "_"), value).map_err(|error| match error {
+        SetError::Unknown => {
+            PyKeyError::new_err(format!("kern.ipc.tls.{name} is no tunable of the engine"))
+        }
+        SetError::Range { .. } => PyValueError::new_err(format!("kern.ipc.tls.{name}: {error}")),
+    })
+}
+
+#[pyfunction]
+pub(crate) fn counters() -> HashMap<&'static str, u64> {
+    ktls_engine::counters().into_iter().collect()
+}

@@ -1,0 +1,531 @@
+//! `ktls._core.SendStream`.
+//!
+//! The engine is entered without the interpreter (`detach`), except by `try_send`, which does not wait: it would hold up
+//! every thread of the program.
+
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
+
+use ktls_engine::{Error, KeyUpdate, SendStream as Engine, TcpTransport, WriteFlags};
+use pyo3::exceptions::PyOSError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+
+use crate::async_write::AsyncWrite;
+use crate::buffer::{self, Input};
+use crate::call::{self, Timeout, attempt, run};
+use crate::errors::os_error;
+use crate::process;
+use crate::record_params::{DirectionKeys, RecordParams, check_frame_len};
+
+/// The flag of send(2): more follows at once.
+pub(crate) const MSG_MORE: u32 = 0x8000;
+
+/// The errno of a second session.
+const EALREADY: i32 = 114;
+
+/// The flag of send(2): this call does not wait.
+pub(crate) const MSG_DONTWAIT: u32 = 0x40;
+
+/// The send half of one connection.
+#[pyclass(frozen, weakref, module = "ktls._core")]
+pub(crate) struct SendStream {
+    stream: RwLock<Option<Stream>>,
+    /// Nanoseconds; negative: for ever.
+    timeout: AtomicI64,
+    session: Mutex<Session>,
+}
+
+/// What the program agreed on, kept beside the keys that it belongs to: both come to be in one step.
+enum Session {
+    None,
+    Installing,
+    Installed(Py<PyAny>),
+}
+
+/// The engine's stream, and the descriptor that it sends to.
+#[derive(Clone)]
+pub(crate) struct Stream {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) transport: TcpTransport,
+}
+
+#[pymethods]
+impl SendStream {
+    #[new]
+    fn new(sock: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let py = sock.py();
+        let fd: i32 = sock.call_method0(intern!(py, "fileno"))?.extract()?;
+        let socket = ktls_engine::duplicate(fd).map_err(|errno| {
+            os_error(&Error::Resource {
+                errno,
+                wanted: "a descriptor of its own for the connection",
+            })
+        })?;
+        let transport = TcpTransport::new(socket).map_err(|errno| {
+            let why = format!("descriptor {fd} is not a TCP socket");
+            PyOSError::new_err((errno.raw_os_error(), why))
+        })?;
+        // By the class of the C module, whose methods no signal handler can come into the middle of: from here on the old
+        // number is nobody's.
+        let class = py.import(intern!(py, "_socket"))?.getattr("socket")?;
+        class.call_method1(intern!(py, "close"), (sock,))?;
+        let engine = Engine::new(Box::new(transport.clone()), process::pool());
+        Ok(Self {
+            stream: RwLock::new(Some(Stream { engine, transport })),
+            timeout: AtomicI64::new(-1),
+            session: Mutex::new(Session::None),
+        })
+    }
+
+    #[getter]
+    fn session(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        match &*self.lock_session() {
+            Session::Installed(session) => Some(session.clone_ref(py)),
+            Session::None | Session::Installing => None,
+        }
+    }
+
+    fn install(
+        &self,
+        py: Python<'_>,
+        direction: &DirectionKeys,
+        params: &RecordParams,
+        session: Py<PyAny>,
+    ) -> PyResult<()> {
+        let new = params.write_state(direction.inner())?;
+        self.install_session(py, session, |engine| {
+            py.detach(|| engine.install(new))
+                .map_err(|error| os_error(&error))
+        })
+    }
+
+    #[pyo3(signature = (direction, params, *, announce=false))]
+    fn rekey(
+        &self,
+        py: Python<'_>,
+        direction: &DirectionKeys,
+        params: &RecordParams,
+        announce: bool,
+    ) -> PyResult<()> {
+        let new = params.write_state(direction.inner())?;
+        let announced = if announce {
+            KeyUpdate::NotRequested
+        } else {
+            KeyUpdate::Silent
+        };
+        let engine = self.engine()?;
+        py.detach(|| engine.rekey(announced, new))
+            .map_err(|error| os_error(&error))
+    }
+
+    #[pyo3(signature = (*, request=false))]
+    fn update_key(&self, py: Python<'_>, request: bool) -> PyResult<()> {
+        let announced = if request {
+            KeyUpdate::Requested
+        } else {
+            KeyUpdate::NotRequested
+        };
+        let engine = self.engine()?;
+        py.detach(|| engine.update_key(announced))
+            .map_err(|error| os_error(&error))
+    }
+
+    fn set_max_frame_len(
+        &self,
+        py: Python<'_>,
+        max_frame_len: usize,
+        session: Py<PyAny>,
+    ) -> PyResult<()> {
+        check_frame_len(max_frame_len)?;
+        let engine = self.engine()?;
+        py.detach(|| engine.set_max_frame_len(max_frame_len))
+            .map_err(|error| os_error(&error))?;
+        let before =
+            core::mem::replace(&mut *self.lock_session(), Session::Installed(session));
+        drop(before);
+        Ok(())
+    }
+
+    #[getter]
+    fn sequence(&self) -> u64 {
+        self.engine()
+            .ok()
+            .and_then(|engine| engine.sequence())
+            .unwrap_or(0)
+    }
+
+    #[getter]
+    fn pending(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.pending())
+    }
+
+    #[getter]
+    fn closed(&self) -> bool {
+        self.stream().is_err()
+    }
+
+    fn check_process(&self) -> PyResult<()> {
+        let checked = self.stream()?.transport.check_process();
+        checked.map_err(|error| os_error(&error))
+    }
+
+    fn settimeout(&self, timeout: Option<f64>) -> PyResult<()> {
+        let nanoseconds = match timeout {
+            None => -1,
+            Some(seconds) => {
+                i64::try_from(call::duration(seconds)?.as_nanos()).unwrap_or(i64::MAX)
+            }
+        };
+        self.timeout.store(nanoseconds, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn gettimeout(&self) -> Option<f64> {
+        let nanoseconds = u64::try_from(self.timeout.load(Ordering::Relaxed)).ok()?;
+        Some(Duration::from_nanos(nanoseconds).as_secs_f64())
+    }
+
+    #[pyo3(signature = (data, content_type=23, flags=0))]
+    fn send(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        content_type: u8,
+        flags: u32,
+    ) -> PyResult<usize> {
+        let write_flags = WriteFlags {
+            content_type,
+            ..write_flags(flags)
+        };
+        let engine = self.engine()?;
+        buffer::with_data(data, |data| {
+            if let Some(count) = engine.try_send(&data, write_flags) {
+                engine.note_write_end();
+                return Ok(count);
+            }
+            let sent = run(py, self.timeout(flags), |deadline| {
+                engine.send(&data, write_flags, deadline)
+            });
+            engine.note_write_end();
+            sent
+        })?
+    }
+
+    #[pyo3(signature = (data, flags=0))]
+    fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>, flags: u32) -> PyResult<()> {
+        let write_flags = write_flags(flags);
+        let engine = self.engine()?;
+        buffer::with_data(data, |data| {
+            if engine.try_send(&data, write_flags).is_some() {
+                engine.note_write_end();
+                return Ok(());
+            }
+            let sent = run(py, self.timeout(flags), |deadline| {
+                engine.send_all(&data, write_flags, deadline)
+            });
+            engine.note_write_end();
+            sent
+        })?
+    }
+
+    #[pyo3(signature = (buffers, content_type=23, flags=0, *, atomic=false))]
+    fn sendmsg(
+        &self,
+        py: Python<'_>,
+        buffers: Vec<Bound<'_, PyAny>>,
+        content_type: u8,
+        flags: u32,
+        atomic: bool,
+    ) -> PyResult<usize> {
+        let write_flags = WriteFlags {
+            content_type,
+            atomic,
+            ..write_flags(flags)
+        };
+        let engine = self.engine()?;
+        let timeout = self.timeout(flags);
+        let mut whole = Vec::new();
+        for buffer in &buffers {
+            whole.extend_from_slice(Input::new(buffer)?.as_slice());
+        }
+        let data = ktls_engine::Data::Shared(Arc::new(whole));
+        run(py, timeout, |deadline| {
+            engine.send(&data, write_flags, deadline)
+        })
+    }
+
+    fn async_write(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        future: Py<PyAny>,
+    ) -> PyResult<Option<AsyncWrite>> {
+        let engine = self.engine()?;
+        buffer::with_data(data, |data| write_async(py, &engine, &data, future))?
+    }
+
+    fn cork(&self, py: Python<'_>) -> PyResult<()> {
+        let engine = self.engine()?;
+        py.detach(|| engine.cork())
+            .map_err(|error| os_error(&error))
+    }
+
+    fn uncork(&self, py: Python<'_>) {
+        if let Ok(engine) = self.engine() {
+            py.detach(|| engine.uncork());
+        }
+    }
+
+    /// `accepted` is a list, to which the bytes accepted are appended even when a signal handler raises.
+    fn send_counted(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        accepted: &Bound<'_, PyList>,
+    ) -> PyResult<usize> {
+        let engine = self.engine()?;
+        let outcome = buffer::with_data(data, |data| {
+            attempt(py, self.timeout(0), |deadline| {
+                engine.send(&data, WriteFlags::DATA, deadline)
+            })
+        })?;
+        if let Ok(count) = &outcome.result {
+            accepted.append(count)?;
+        }
+        outcome.into_result()
+    }
+
+    #[pyo3(signature = (fd, offset, count, file=None))]
+    fn sendfile(
+        &self,
+        py: Python<'_>,
+        fd: i32,
+        offset: u64,
+        count: u64,
+        file: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        let descriptor = ktls_engine::duplicate(fd).map_err(|errno| {
+            PyOSError::new_err((
+                errno.raw_os_error(),
+                format!("file descriptor {fd} cannot be used: {errno}"),
+            ))
+        })?;
+        let engine = self.engine()?;
+        let outcome = attempt(py, self.timeout(0), |deadline| {
+            engine.send_file(descriptor, offset, count, deadline)
+        });
+        // Here, and not in Python, where another signal could come between.
+        if let (Ok(accepted), Some(file)) = (&outcome.result, file) {
+            file.call_method1(intern!(py, "seek"), (offset.saturating_add(*accepted),))?;
+        }
+        outcome.into_result()
+    }
+
+    fn fileno(&self, py: Python<'_>) -> PyResult<i32> {
+        let engine = self.engine()?;
+        py.detach(|| engine.poll_descriptor())
+            .map_err(|error| os_error(&error))
+    }
+
+    /// The poll descriptor starts anew; `more`: plaintext is left above.
+    fn set_readable(&self, more: bool) {
+        if let Ok(engine) = self.engine() {
+            engine.set_readable(more);
+        }
+    }
+
+    #[pyo3(signature = (timeout=None))]
+    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
+        let timeout = Timeout::within(timeout.map(call::duration).transpose()?);
+        let engine = self.engine()?;
+        run(py, timeout, |deadline| engine.flush(deadline))
+    }
+
+    fn shutdown_write(&self, py: Python<'_>) -> PyResult<()> {
+        let engine = self.engine()?;
+        py.detach(|| engine.shutdown_write())
+            .map_err(|error| os_error(&error))
+    }
+
+    /// `discard`: what lies unread, such as a ticket, would have the kernel reset the connection and drop what the peer
+    /// did not get yet.
+    #[pyo3(signature = (*, discard=false))]
+    fn close(&self, py: Python<'_>, discard: bool) -> PyResult<()> {
+        let Some(Stream { engine, transport }) = self.take() else {
+            return Ok(());
+        };
+        let linger = py.detach(|| {
+            if discard {
+                transport.discard_unread();
+            }
+            transport.close();
+            drop(transport);
+            engine.close()
+        });
+        match linger {
+            Some(linger) => run(py, Timeout::within(Some(linger)), |deadline| {
+                engine.linger(deadline)
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn abort(&self, py: Python<'_>) {
+        if let Ok(engine) = self.engine() {
+            py.detach(|| engine.abort());
+        }
+    }
+
+    /// The descriptor as a `socket.socket` again, once everything was sent; closes this stream.
+    fn release(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Stream { engine, transport } = self.stream()?;
+        let socket = duplicate(&transport)?;
+        py.detach(|| engine.release())
+            .map_err(|error| os_error(&error))?;
+        drop(self.take());
+        let class = py.import(intern!(py, "socket"))?.getattr("socket")?;
+        new_socket(&class, socket)
+    }
+
+    /// A `_socket.socket` on a descriptor of its own, for calls that the engine does not make.
+    fn duplicate(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let Stream { transport, .. } = self.stream()?;
+        transport
+            .check_process()
+            .map_err(|error| os_error(&error))?;
+        let class = py.import(intern!(py, "_socket"))?.getattr("socket")?;
+        new_socket(&class, duplicate(&transport)?)
+    }
+
+    fn __repr__(&self) -> String {
+        self.engine().map_or_else(
+            |_| "<ktls._core.SendStream closed>".to_owned(),
+            |engine| format!("<ktls._core.SendStream {}>", engine.endpoints()),
+        )
+    }
+}
+
+impl SendStream {
+    /// Makes the session with what `install` does, in one step. EALREADY when there is one.
+    pub(crate) fn install_session(
+        &self,
+        py: Python<'_>,
+        session: Py<PyAny>,
+        install: impl FnOnce(Arc<Engine>) -> PyResult<()>,
+    ) -> PyResult<()> {
+        let engine = self.engine()?;
+        {
+            let mut place = self.lock_session();
+            if !matches!(*place, Session::None) {
+                return Err(PyOSError::new_err((
+                    EALREADY,
+                    "the socket has a session already; it stays",
+                )));
+            }
+            *place = Session::Installing;
+        }
+        let installed = install(engine);
+        let after = match &installed {
+            Ok(()) => Session::Installed(session.clone_ref(py)),
+            Err(_) => Session::None,
+        };
+        *self.lock_session() = after;
+        installed
+    }
+
+    fn lock_session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn stream(&self) -> PyResult<Stream> {
+        let stream = self.stream.read().unwrap_or_else(PoisonError::into_inner);
+        stream.clone().ok_or_else(|| os_error(&Error::Closed))
+    }
+
+    fn engine(&self) -> PyResult<Arc<Engine>> {
+        let stream = self.stream.read().unwrap_or_else(PoisonError::into_inner);
+        match &*stream {
+            Some(stream) => Ok(Arc::clone(&stream.engine)),
+            None => Err(os_error(&Error::Closed)),
+        }
+    }
+
+    fn take(&self) -> Option<Stream> {
+        self.stream
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    pub(crate) fn timeout(&self, flags: u32) -> Timeout {
+        match self.timeout.load(Ordering::Relaxed) {
+            _ if flags & MSG_DONTWAIT != 0 => Timeout::NONBLOCKING,
+            0 => Timeout::NONBLOCKING,
+            nanoseconds => {
+                Timeout::within(u64::try_from(nanoseconds).ok().map(Duration::from_nanos))
+            }
+        }
+    }
+}
+
+impl Drop for SendStream {
+    fn drop(&mut self) {
+        if let Some(Stream { engine, transport }) = self.take() {
+            transport.close();
+            // Nobody is left to wait for SO_LINGER: what was accepted drains in the background.
+            let _ = Python::attach(|py| py.detach(|| engine.close()));
+        }
+    }
+}
+
+/// Hands a write to the engine with the future that it ends. None: it has ended already.
+pub(crate) fn write_async(
+    py: Python<'_>,
+    engine: &Arc<Engine>,
+    data: &ktls_engine::Data<'_>,
+    future: Py<PyAny>,
+) -> PyResult<Option<AsyncWrite>> {
+    let id = process::keep_future(future);
+    let ended = py.detach(|| engine.async_write(id, data));
+    match ended {
+        Ok(false) => Ok(Some(AsyncWrite::new(engine, id))),
+        Ok(true) => {
+            process::take_future(id);
+            Ok(None)
+        }
+        Err(error) => {
+            process::take_future(id);
+            Err(os_error(&error))
+        }
+    }
+}
+
+fn duplicate(transport: &TcpTransport) -> PyResult<OwnedFd> {
+    let made = transport.socket().as_fd().try_clone_to_owned();
+    made.map_err(|error| {
+        let why = format!("cannot make another descriptor of the socket: {error}");
+        PyOSError::new_err((error.raw_os_error(), why))
+    })
+}
+
+/// A socket object of this class that owns the descriptor.
+fn new_socket(class: &Bound<'_, PyAny>, socket: OwnedFd) -> PyResult<Py<PyAny>> {
+    let arguments = PyDict::new(class.py());
+    arguments.set_item(intern!(class.py(), "fileno"), socket.as_raw_fd())?;
+    let made = class.call((), Some(&arguments));
+    // Whose the descriptor is after an error is not known: one that leaks is better than one that is closed twice.
+    let _ = socket.into_raw_fd();
+    Ok(made?.unbind())
+}
+
+/// How flags of send(2) want application data framed.
+fn write_flags(flags: u32) -> WriteFlags {
+    WriteFlags {
+        more: flags & MSG_MORE != 0,
+        ..WriteFlags::DATA
+    }
+}
