@@ -66,7 +66,7 @@ def test_an_alert_or_a_read_does_not_overtake(kind: str) -> None:
     with connect(kind, small=True) as ends:
         accepted = ends.fill()
         ends.say(b"word")
-        assert ends.own.recv(4) == b"word"
+        assert Call(ends.own.recv, 4).result() == b"word"
         assert ends.receive_exactly(accepted) == b"f" * accepted
         ends.own.sendall(b"after")
         assert ends.receive_exactly(5) == b"after"

@@ -149,21 +149,26 @@ class Ends:
 
 
 def connect(
-    kind: str, *, small: bool = False, server_side: bool = True, watch: bool = False
+    kind: str,
+    *,
+    small: bool = False,
+    space: int = SMALL,
+    server_side: bool = True,
+    watch: bool = False,
 ) -> Ends:
-    """Both ends of a new connection; `small`: sockets and buffers that hold little."""
+    """Both ends of a new connection; `small`: the kernel holds little, and we no more than `space`."""
     near, far = connected(small=small)
     far.settimeout(TIMEOUT)
     watched = os.dup(near.fileno()) if watch else -1
     if small:
-        hold_little()
+        hold_little(space)
     if kind == "KEYED":
         return keyed(near, far, watched)
     own, peer = handshaken(kind, near, far, server_side)
     return Ends(kind, own, peer, watched, None)
 
 
-def hold_little(space: int = SMALL) -> None:
+def hold_little(space: int) -> None:
     """Sockets made from now on accept no more than this without sending it."""
     for name in ("sendspace", "sendspace_max"):
         ktls.sysctl[f"kern.ipc.tls.{name}"] = space
