@@ -1,14 +1,23 @@
-"""Descriptors: how many a connection has, what is said when there are none, where the old one went."""
+"""Descriptors: how many a connection has, what is said when there are no more of them."""
 
 import os
 import socket
-from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 import ktls
 from keyed_link import connected
-from support.ends import connect, with_kinds, with_tls_kinds
+from support.ends import (
+    Call,
+    connect,
+    handshaken,
+    keyed,
+    server_context,
+    with_kinds,
+    with_tls_kinds,
+    wrap,
+)
 from support.programs import run_program
 
 
@@ -81,12 +90,12 @@ def identity(number: int) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def taken(sock: socket.socket, kind: str, far: socket.socket) -> object:
-    from support.ends import handshaken, keyed
-
+def taken(kind: str, near: socket.socket, far: socket.socket) -> tuple[Any, socket.socket]:
+    """Our end, made of `near`, and the peer."""
     if kind == "KEYED":
-        return keyed(sock, far)
-    return handshaken(kind, sock, far)
+        ends = keyed(near, far)
+        return ends.own, ends.peer
+    return handshaken(kind, near, far)
 
 
 @with_kinds
@@ -96,8 +105,7 @@ def test_the_old_number_is_not_the_socket(kind: str) -> None:
     far.settimeout(20)
     number, before = near.fileno(), identity(near.fileno())
     assert before is not None
-    made = taken(near, kind, far)
-    own, peer = made if isinstance(made, tuple) else (made.own, made.peer)  # type: ignore[attr-defined]
+    own, peer = taken(kind, near, far)
     with own, peer:
         assert identity(number) != before
         if identity(number) is None:
@@ -116,8 +124,6 @@ def test_the_old_number_is_not_the_socket(kind: str) -> None:
 @with_tls_kinds
 def test_the_number_from_before_connect_is_not_the_socket(kind: str) -> None:
     """A client that wraps first and connects then."""
-    from support.ends import Call, server_context, wrap
-
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> bytes:
@@ -151,12 +157,10 @@ def test_a_number_given_anew_is_left_alone(kind: str) -> None:
     near, far = connected()
     far.settimeout(20)
     number = near.fileno()
-    made = taken(near, kind, far)
-    own, peer = made if isinstance(made, tuple) else (made.own, made.peer)  # type: ignore[attr-defined]
+    own, peer = taken(kind, near, far)
     read_end, write_end = os.pipe()
     try:
-        opened: Callable[[], int] = lambda: os.dup(read_end)  # noqa: E731
-        others = [opened() for _ in range(8)]
+        others = [os.dup(read_end) for _ in range(8)]
         own.sendall(b"x")
         own.close()
         peer.close()

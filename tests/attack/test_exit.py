@@ -147,7 +147,7 @@ def test_what_is_left_unsent_is_counted_in_a_warning(peer: Peer, kind: str) -> N
     accepted = int(outcome.require_success().splitlines()[-1])
     for sock in peers:
         sock.close()
-    warning = re.search(r"ResourceWarning: (.*)", outcome.errors)
+    warning = re.search(r"ResourceWarning: (.*bytes.*)", outcome.errors)
     assert warning, outcome.errors
     bytes_left = re.search(r"([\d_,]+) bytes", warning[1])
     connections = re.search(r"(\d+) connections", warning[1])

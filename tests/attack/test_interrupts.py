@@ -1,4 +1,4 @@
-"""Exceptions out of signal handlers, and handlers that write: nothing lost, nothing twice, no lock kept.
+"""Exceptions out of signal handlers, and handlers that write: no byte lost, no lock kept.
 
 KTLS_SIGNALS is the number of signals in all, 20,000 unless given.  What an interrupted call of one
 kind leaves is in ``test_mode_none``.
@@ -19,7 +19,7 @@ SIGNALS = int(os.environ.get("KTLS_SIGNALS", "20000"))
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("kind", ["SW", "NONE"])
 def test_a_storm_of_signals(kind: str, tmp_path: Path) -> None:
-    """Four threads write, one of which is interrupted; every accepted byte arrives once, in order."""
+    """Four threads write, one is interrupted; every accepted byte arrives once, in order."""
     signals = SIGNALS // 2
     done = run_program("interrupt_storm", kind, signals, tmp_path, timeout=350)
     told = json.loads(done.require_success().splitlines()[-1])

@@ -1,4 +1,4 @@
-"""Where OpenSSL writes, what it wrote is the engine's at once: nothing stays behind, nothing twice."""
+"""Where OpenSSL writes, what it wrote is the engine's at once: it arrives, and once."""
 
 import errno
 import time

@@ -83,7 +83,9 @@ def test_a_refused_control_message_promises_an_edge() -> None:
             while poller.poll(0):
                 pass
             reading = Call(ends.receive_exactly, accepted)
-            assert poller.poll(20), f"no edge for a message, {room} bytes before the end of the room"
+            assert poller.poll(20), (
+                f"no edge for a message, {room} bytes before the end of the room"
+            )
             reading.result()
 
 

@@ -72,9 +72,7 @@ def by_future(ends: Ends, _: Path) -> Any:
 
 @with_kinds
 @pytest.mark.parametrize("call", [by_send, by_sendmsg, by_flush, by_future])
-def test_other_calls_raise_it(
-    kind: str, call: Callable[[Ends, Path], Any], tmp_path: Path
-) -> None:
+def test_other_calls_raise_it(kind: str, call: Callable[[Ends, Path], Any], tmp_path: Path) -> None:
     with connect(kind, small=True) as ends:
         give_up_soon(ends)
         with pytest.raises(TimeoutError) as caught:

@@ -2,7 +2,7 @@
 
 Our end is of a *kind*: "SW" (a TLSSocket, this library seals), "NONE" (a TLSSocket, OpenSSL seals),
 "KEYED" (a Socket with keys of its own) or "STOCK" (an `ssl.SSLSocket`: what the others are held
-against).  The peer is a stock `ssl.SSLSocket`, or for "KEYED" a plain socket with a reader of records.
+against).  The peer is a stock `ssl.SSLSocket`, for "KEYED" a plain socket with a reader of records.
 """
 
 import functools
@@ -12,7 +12,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import trustme
@@ -29,7 +29,7 @@ ENABLE = "kern.ipc.tls.enable"
 
 with_kinds = pytest.mark.parametrize("kind", KINDS)
 with_tls_kinds = pytest.mark.parametrize("kind", TLS_KINDS)
-with_all_kinds = pytest.mark.parametrize("kind", (*KINDS, "STOCK"))
+with_all_kinds = pytest.mark.parametrize("kind", [*KINDS, "STOCK"])
 """Where `ssl` keeps the promise, too."""
 
 
@@ -141,7 +141,7 @@ class Ends:
             os.close(self.watch)
             self.watch = -1
 
-    def __enter__(self) -> "Ends":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -156,7 +156,7 @@ def connect(
     server_side: bool = True,
     watch: bool = False,
 ) -> Ends:
-    """Both ends of a new connection; `small`: the kernel holds little, and we no more than `space`."""
+    """Both ends of a new connection; `small`: the kernel holds little, and we only `space`."""
     near, far = connected(small=small)
     far.settimeout(TIMEOUT)
     watched = os.dup(near.fileno()) if watch else -1

@@ -23,8 +23,8 @@ _CLONE = 220
 def _in_c(call: Callable[[], int]) -> int:
     """Fork inside a call that Python knows nothing of.
 
-    The interpreter's lock is held over it, and nobody may ask for it meanwhile: the child would wait
-    for a thread that it does not have.
+    The interpreter's lock is held over it, and no thread may ask for it meanwhile: the child would
+    wait for a thread that it does not have.
     """
     before = sys.getswitchinterval()
     sys.setswitchinterval(1000)
@@ -104,7 +104,7 @@ def run_in_threads_fork(work: Callable[[], Any]) -> Any:
 
 
 def outcome(call: Callable[[], Any]) -> str:
-    """How a call ended, in a word: the name of its errno, that of its exception, or what it gave."""
+    """How a call ended, in a word: the name of its errno or exception, or what it returned."""
     try:
         value = call()
     except ssl.SSLError as error:

@@ -1,4 +1,4 @@
-"""Programs that tests start: what ends a process, or changes all of it, is tried in one of its own."""
+"""Programs that tests start: what ends or changes a whole process is tried in its own."""
 
 import os
 import signal
@@ -42,7 +42,7 @@ def start_program(
 
 
 def finished(process: "subprocess.Popen[str]", timeout: float = TIMEOUT) -> Outcome:
-    """Wait for the end of the program; one that does not end says where it stands, and is killed."""
+    """Wait for the end of the program; one that does not end shows its stacks and is killed."""
     with process:
         try:
             said, errors = process.communicate(timeout=timeout)
@@ -66,5 +66,7 @@ def run_program(
     **environment: str,
 ) -> Outcome:
     """Run attack/programs/NAME.py to its end."""
-    process = start_program(name, *arguments, options=("-X", "faulthandler", *options), **environment)
+    process = start_program(
+        name, *arguments, options=("-X", "faulthandler", *options), **environment
+    )
     return finished(process, timeout)

@@ -1,7 +1,7 @@
 """Writes at the end of the interpreter.
 
-Usage: at_exit.py KIND PORT CERTIFICATES WORK [MORE].  The handler below is registered before ktls is
-imported, so it runs when everything of ktls has ended.  Nothing that tests share is used: that
+Usage: at_exit.py KIND PORT CERTIFICATES WORK [MORE].  The handler below is registered before ktls
+is imported, so it runs when everything of ktls has ended.  Nothing that tests share is used: that
 would import it.
 """
 

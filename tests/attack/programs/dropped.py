@@ -8,6 +8,7 @@ import os
 import ssl
 import sys
 import weakref
+from contextlib import suppress
 from typing import Any
 
 import ktls
@@ -33,10 +34,8 @@ def use(ends: Ends, how: str) -> tuple[Any, bytes]:
             assert own.recv(6) == b"answer"
         case "unread":
             own.setblocking(False)
-            try:
+            with suppress(BlockingIOError, ssl.SSLWantReadError):
                 own.recv(10)
-            except (BlockingIOError, ssl.SSLWantReadError):
-                pass
         case "makefile":
             with own.makefile("rwb") as file:
                 file.write(b"line\n")
@@ -76,10 +75,8 @@ def main(kind: str, how: str) -> None:
         near, far = connected()
         own = wrap(kind, near, False, do_handshake_on_connect=False)
         own.setblocking(False)
-        try:
+        with suppress(ssl.SSLWantReadError):
             own.do_handshake()
-        except ssl.SSLWantReadError:
-            pass
         dead = weakref.ref(own)
         del own, near
         far.settimeout(20)

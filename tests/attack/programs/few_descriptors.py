@@ -7,21 +7,25 @@ import contextlib
 import os
 import resource
 import selectors
+import signal
 import socket
+import ssl
 import sys
 from typing import Any
 
 import ktls
 from keyed_link import connected, parameters
 from record_reader import SUITES, Secrets
-from support.ends import Ends, connect, server_context, wrap
+from support.ends import Ends, client_context, connect, server_context, wrap
 from support.forks import outcome
 
 COUNT = 300
 
 
 def limit(count: int) -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    resource.setrlimit(
+        resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    )
 
 
 def highest() -> int:
@@ -89,23 +93,39 @@ def by_wrap(kind: str) -> None:
 def many(kind: str) -> None:
     """Peers are of another process: its files do not count."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=COUNT)
-    secrets = Secrets(SUITES[3])
+    # Made once, for both processes.
+    contexts = server_context(), client_context()
     peer = os.fork()
     if not peer:
-        limit(2000)
+        signal.alarm(40)
+        code = 1
         try:
-            held = [socket.create_connection(listener.getsockname(), 20) for _ in range(COUNT)]
-            from support.ends import client_context
-
-            if kind != "KEYED":
-                context = client_context()
-                held = [context.wrap_socket(sock, server_hostname="localhost") for sock in held]
-            for sock in held:
-                assert sock.recv(65536)
+            limit(2000)
+            read_words(kind, listener.getsockname(), contexts[1])
+            code = 0
         finally:
-            os._exit(0)
-    limit(1024)
-    assert server_context()
+            os._exit(code)
+    try:
+        limit(1024)
+        serve(kind, listener)
+        _, status = os.waitpid(peer, 0)
+    except BaseException:
+        os.kill(peer, signal.SIGKILL)
+        raise
+    assert os.waitstatus_to_exitcode(status) == 0
+    print(f"{COUNT} connections, each wrote and was polled")
+
+
+def read_words(kind: str, address: Any, context: ssl.SSLContext) -> None:
+    held = [socket.create_connection(address, 30) for _ in range(COUNT)]
+    if kind != "KEYED":
+        held = [context.wrap_socket(sock, server_hostname="localhost") for sock in held]
+    for sock in held:
+        assert sock.recv(65536)
+
+
+def serve(kind: str, listener: socket.socket) -> None:
+    secrets = Secrets(SUITES[3])
     selector = selectors.DefaultSelector()
     every: list[Any] = []
     for _ in range(COUNT):
@@ -128,9 +148,6 @@ def many(kind: str) -> None:
     for own in every:
         selector.unregister(own)
         own.close()
-    _, status = os.waitpid(peer, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    print(f"{len(every)} connections, each wrote and was polled")
 
 
 {"many": many, "wrap": by_wrap, "fileno": by_fileno}[sys.argv[1]](sys.argv[2])

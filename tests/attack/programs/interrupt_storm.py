@@ -160,7 +160,11 @@ def main(kind: str, signals: int, directory: Path) -> None:
     signal.signal(signal.SIGALRM, handler)
     finished: Counter[str] = Counter()
     storm = Storm(kind, signals, address, finished)
-    storm.run()
+    try:
+        storm.run()
+    except BaseException:
+        os.kill(reader, signal.SIGKILL)
+        raise
     with socket.create_connection(address) as sock:
         sock.sendall(b"!")
     _, status = os.waitpid(reader, 0)

@@ -112,37 +112,36 @@ def short(kind: str, count: str) -> None:
 def left(kind: str, count: int, end: str) -> None:
     """So many at once, full, and ended while the peer does not read."""
     every = []
+    before = resets() if end == "close" else 0
     for _ in range(count):
         ends = connect(kind, small=True)
         ends.fill()
         getattr(ends.own, end)()
         every.append(ends)
     if end == "close":
-        resets = "kern.ipc.tls.stats.linger_resets"
-        before = int(ktls.sysctl[resets])
-        until(lambda: ktls.sysctl[ACTIVE] == 0 and int(ktls.sysctl[resets]) >= before)
+        until(lambda: resets() >= before + count)
     for ends in every:
         ends.close()
 
 
-def stuck(kind: str, count: str, end: str = "close") -> None:
+def stuck(kind: str, count: str, end: str) -> None:
     if end == "close":
         ktls.sysctl["kern.ipc.tls.linger_timeout"] = 1
     left(kind, 50, end)
     rested()
-    # Of OpenSSL's connections active says nothing.
-    open_files = descriptors()
-    until(lambda: descriptors() <= open_files)
-    resets = int(ktls.sysctl["kern.ipc.tls.stats.linger_resets"])
-    files, before = descriptors(), resident()
+    reset, files, before = resets(), descriptors(), resident()
     left(kind, int(count), end)
     rested()
     until(lambda: descriptors() <= files)
     tell(
         descriptors=descriptors() - files,
         grown=resident() - before,
-        resets=int(ktls.sysctl["kern.ipc.tls.stats.linger_resets"]) - resets,
+        resets=resets() - reset,
     )
+
+
+def resets() -> int:
+    return int(ktls.sysctl["kern.ipc.tls.stats.linger_resets"])
 
 
 def main(what: str, kind: str, argument: str) -> None:
@@ -154,7 +153,7 @@ def main(what: str, kind: str, argument: str) -> None:
         case "short":
             short(kind, argument)
         case "stuck":
-            stuck(kind, argument)
+            stuck(kind, argument, "close")
         case "aborted":
             stuck(kind, argument, "abort")
 
