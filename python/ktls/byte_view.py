@@ -5,6 +5,7 @@ The engine needs none of this: it takes such a buffer as it is.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ def byte_view(data: ReadableBuffer) -> memoryview:
         pass
     else:
         raise BufferError("the buffer is not C-contiguous; pass bytes(view)")
-    try:
-        # It asks for the bytes as socket.send does: without shape and format.
+    # It asks for the bytes as socket.send does: without shape and format.
+    with suppress(TypeError):
         return memoryview(b"".join((data,)))
-    except TypeError:
-        kind = type(data).__name__
-        raise TypeError(f"a bytes-like object is required, not '{kind}'") from None
+    # Outside of the handler: an error that is kept would keep the frames of the one before.
+    kind = type(data).__name__
+    raise TypeError(f"a bytes-like object is required, not '{kind}'")

@@ -407,6 +407,7 @@ class Socket:
         Raises OSError EOPNOTSUPP with a session: whoever writes to the descriptor would send clear
         text.
         """
+        self._stream.check_process()
         if self._slot.session is not None:
             raise OSError(
                 errno.EOPNOTSUPP,

@@ -6,7 +6,6 @@ every call does its own work.
 """
 
 import atexit
-import errno
 import sys
 import threading
 import warnings
@@ -16,40 +15,20 @@ from ktls.per_process import PerProcess
 from ktls.sysctl import PREFIX, sysctl
 
 
-class _Start:
-    """What became of the start in this process."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.failure: OSError | None = None
-
-
-_start = PerProcess(_Start)
+_starting = PerProcess(threading.Lock)
 
 
 def start() -> None:
     """Start the threads unless they run.
 
-    Raises OSError: the first time with the system's reason, later ENXIO, as upstream.
+    Raises OSError with the system's reason; the next call tries again, unlike upstream.
     """
     if _core.workers_started():
         return
-    attempt = _start()
-    with attempt.lock:
-        if _core.workers_started():
-            return
-        if attempt.failure is not None:
-            raise OSError(
-                errno.ENXIO,
-                f"the worker threads could not be started ({attempt.failure.strerror});"
-                " raise the limit that it names and start the program again",
-            )
-        try:
+    with _starting():
+        if not _core.workers_started():
             _core.start_workers(policy.worker_count(), sysctl.number(PREFIX + "bind_threads"))
-        except OSError as error:
-            attempt.failure = error
-            raise
-        _drain_in_multiprocessing_child()
+            _drain_in_multiprocessing_child()
 
 
 def running() -> bool:

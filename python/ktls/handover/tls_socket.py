@@ -137,6 +137,7 @@ class TLSSocket(Agreed, SocketFace):
     def do_handshake(self, block: bool = False) -> None:
         """As `SSLSocket.do_handshake`; then the keys are taken over, or `why` says why not."""
         parts = self._connection()
+        parts.stream.check_process()
         timeout = parts.socket.gettimeout()
         if block and timeout == 0:
             parts.socket.settimeout(None)
@@ -271,6 +272,7 @@ class TLSSocket(Agreed, SocketFace):
     def cork(self) -> AbstractContextManager[None]:
         """As `ktls.Socket.cork`; while OpenSSL writes it does nothing."""
         parts = self._ready()
+        parts.stream.check_process()
         return nullcontext() if self._sealing is None else parts.socket.cork()
 
     def key_update(self, request: bool = False) -> None:
@@ -278,7 +280,7 @@ class TLSSocket(Agreed, SocketFace):
 
         KTLSError before TLS 1.3, or when OpenSSL writes.
         """
-        self._ready()
+        self._ready().stream.check_process()
         if self._sealing is None or self.version() != "TLSv1.3":
             raise KTLSError(
                 "a KeyUpdate needs TLS 1.3 and a connection that was taken over (see mode and why)"
@@ -363,7 +365,7 @@ class TLSSocket(Agreed, SocketFace):
         if self._plain is not None:
             plain, self._plain = self._plain, None
             return plain.detach()
-        self._connection()
+        self._connection().stream.check_process()
         raise KTLSError(
             "the descriptor of a TLS connection is not handed out; unwrap() ends TLS and gives it"
         )

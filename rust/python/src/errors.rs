@@ -1,6 +1,6 @@
 //! From the errors of the crates below to the exceptions of Python.
 
-use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
+use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 
 pyo3::import_exception!(ssl, SSLError);
@@ -17,7 +17,12 @@ pub(crate) fn os_error(error: &ktls_engine::Error) -> PyErr {
     if matches!(error, ktls_engine::Error::DataEnded) {
         return protocol_is_shutdown();
     }
-    PyOSError::new_err((error.errno(), error.to_string()))
+    let arguments = (error.errno(), error.to_string());
+    if error.is_would_block() {
+        // By its own class: an OSError finds its class when it is raised, and is asked for it before.
+        return PyBlockingIOError::new_err(arguments);
+    }
+    PyOSError::new_err(arguments)
 }
 
 /// What `ssl` raises for a write after close_notify.

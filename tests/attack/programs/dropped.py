@@ -67,6 +67,11 @@ def use(ends: Ends, how: str) -> tuple[Any, bytes]:
 
 def main(kind: str, how: str) -> None:
     connect(kind).close()
+    if how == "handshake":
+        # Preparing the context of a client opens the key log for good.
+        near, far = connected()
+        wrap(kind, near, False, do_handshake_on_connect=False).close()
+        far.close()
     until(lambda: ktls.sysctl[ACTIVE] == 0)
     gc.collect()
     gc.disable()

@@ -37,10 +37,24 @@ use crate::error::{Error, Result};
 use crate::poll_fd::PollFd;
 use crate::{counters, sys, tunables};
 
+#[derive(Default)]
 struct Threads {
     workers: Vec<Arc<Worker>>,
     io: IoThreads,
     handles: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Threads {
+    /// Ends the workers, each after what it is at.
+    fn end(&self) {
+        for worker in &self.workers {
+            worker.end();
+        }
+        for handle in lock(&self.handles).drain(..) {
+            let _ = handle.join();
+            counters::THREADS.sub(1);
+        }
+    }
 }
 
 /// What [`Pool::stop`] left unsent.
@@ -119,34 +133,46 @@ impl Pool {
     }
 
     fn spawn(self: &Arc<Self>, count: usize, bind: bool) -> Result<Threads> {
-        let mut handles = Vec::new();
-        let mut workers = Vec::new();
+        let mut threads = Threads::default();
+        let spawned = self.spawn_into(&mut threads, count, bind);
+        if let Err(error) = spawned {
+            // The next try begins anew.
+            threads.end();
+            return Err(error);
+        }
+        Ok(threads)
+    }
+
+    fn spawn_into(
+        self: &Arc<Self>,
+        threads: &mut Threads,
+        count: usize,
+        bind: bool,
+    ) -> Result<()> {
         for index in 0..count.max(1) {
             let worker = Arc::new(Worker::new().map_err(|errno| Error::Resource {
                 errno,
                 wanted: "a worker's poller",
             })?);
-            workers.push(Arc::clone(&worker));
+            threads.workers.push(Arc::clone(&worker));
             let pool = Arc::clone(self);
-            handles.push(spawn_thread(format!("KTLS-{index}"), move || {
+            let handle = spawn_thread(format!("KTLS-{index}"), move || {
                 if bind {
                     // A processor that was taken away meanwhile: unbound is as good.
                     let _ = sys::bind_to_cpu(index);
                 }
                 worker.run(&pool);
-            })?);
+            })?;
+            lock(&threads.handles).push(handle);
             counters::THREADS.add(1);
         }
-        let mut io = IoThreads::default();
         for index in 0..tunables::io_threads::get() {
             // They end with the process, and may be inside a read then: nobody waits for them.
-            io.add(|run| spawn_thread(format!("KTLS-io-{index}"), run).map(drop))?;
+            threads
+                .io
+                .add(|run| spawn_thread(format!("KTLS-io-{index}"), run).map(drop))?;
         }
-        Ok(Threads {
-            workers,
-            io,
-            handles: Mutex::new(handles),
-        })
+        Ok(())
     }
 
     /// Waits until every task has drained, for at most `timeout`, then ends the threads. From then on every call does
@@ -161,13 +187,7 @@ impl Pool {
             self.exit_timeout_ms.store(ms, Ordering::Relaxed);
             self.stopped.store(true, Ordering::SeqCst);
             if let Some(threads) = self.threads.get() {
-                for worker in &threads.workers {
-                    worker.poller.wake();
-                }
-                for handle in lock(&threads.handles).drain(..) {
-                    let _ = handle.join();
-                    counters::THREADS.sub(1);
-                }
+                threads.end();
                 // What was given a turn while the workers went: this is it.
                 for task in threads.workers.iter().flat_map(|worker| worker.leftover()) {
                     guarded(&task, |task| Arc::clone(task).run_quantum());

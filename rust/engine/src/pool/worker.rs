@@ -20,6 +20,7 @@ pub(super) struct Worker {
     turns: Mutex<VecDeque<Arc<dyn Task>>>,
     waiting: AtomicUsize,
     parked: AtomicBool,
+    ended: AtomicBool,
     pub(super) poller: Poller,
 }
 
@@ -29,6 +30,7 @@ impl Worker {
             turns: Mutex::default(),
             waiting: AtomicUsize::new(0),
             parked: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             poller: Poller::new()?,
         })
     }
@@ -54,9 +56,15 @@ impl Worker {
         Some(task)
     }
 
+    /// The thread ends after what it is at.
+    pub(super) fn end(&self) {
+        self.ended.store(true, Ordering::SeqCst);
+        self.poller.wake();
+    }
+
     pub(super) fn run(&self, pool: &Pool) {
         let mut events = Vec::new();
-        while !pool.is_stopped() {
+        while !self.ended.load(Ordering::Acquire) {
             let mut turns = 0;
             while let Some(task) = self.pop() {
                 guarded(&task, |task| Arc::clone(task).run_quantum());
@@ -72,7 +80,7 @@ impl Worker {
             }
             self.parked.store(true, Ordering::Release);
             fence(Ordering::SeqCst);
-            if self.waiting.load(Ordering::Acquire) == 0 && !pool.is_stopped() {
+            if self.waiting.load(Ordering::Acquire) == 0 && !self.ended.load(Ordering::Acquire) {
                 self.poll(&mut events, true);
             }
             self.parked.store(false, Ordering::Release);
