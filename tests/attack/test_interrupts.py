@@ -23,7 +23,7 @@ def test_a_storm_of_signals(kind: str, tmp_path: Path) -> None:
     signals = SIGNALS // 2
     done = run_program("interrupt_storm", kind, signals, tmp_path, timeout=350)
     told = json.loads(done.require_success().splitlines()[-1])
-    assert told["signals"] == signals
+    assert told["signals"] >= signals
     # Each of these was cut short often, and went well often.
     for call in ("send", "sendall", "sendmsg", "aio_write", "sendfile"):
         assert told["finished"][call] > 10
