@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.ends import with_all_kinds, with_kinds
+from support.ends import KINDS, with_kinds
 from support.programs import run_program
 
 SIGNALS = int(os.environ.get("KTLS_SIGNALS", "20000"))
@@ -23,7 +23,7 @@ def test_a_storm_of_signals(kind: str, tmp_path: Path) -> None:
     signals = SIGNALS // 2
     done = run_program("interrupt_storm", kind, signals, tmp_path, timeout=350)
     told = json.loads(done.require_success().splitlines()[-1])
-    assert told["signals"] == signals
+    assert told["signals"] >= signals
     # Each of these was cut short often, and went well often.
     for call in ("send", "sendall", "sendmsg", "aio_write", "sendfile"):
         assert told["finished"][call] > 10
@@ -31,20 +31,26 @@ def test_a_storm_of_signals(kind: str, tmp_path: Path) -> None:
     assert told["connections"] > 1
 
 
-@pytest.mark.parametrize("kind", ["SW", "NONE", "KEYED"])
-def test_a_storm_of_signals_over_one_call_after_another(kind: str) -> None:
+@with_kinds
+def test_interrupts_of_one_call_after_another(kind: str) -> None:
     """Each call by itself, thousands of times, on one connection that is never given up."""
     said = run_program("one_call_storm", kind, max(SIGNALS // 20, 50)).require_success()
     assert said.splitlines()[-1] == "all of it went on"
 
 
-@with_all_kinds
-@pytest.mark.parametrize("action", ["send", "sendall", "aio_write", "sendmsg"])
+WRITES = ["send", "sendall", "sendmsg"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "action"),
+    [
+        *((kind, action) for kind in KINDS for action in [*WRITES, "aio_write"]),
+        # OpenSSL insists on the write that waits; what a plain socket does is the model.
+        *(("PLAIN", action) for action in WRITES),
+    ],
+)
 def test_a_handler_writes_while_sendall_waits(kind: str, action: str) -> None:
     """Its bytes go in between, at the end of a record, as into a plain socket."""
-    if kind == "STOCK":
-        # OpenSSL insists on the write that waits, and has none but this.
-        kind, action = "PLAIN", "send"
     said = run_program("handler_writes", kind, action).require_success()
     assert said.splitlines() == ["handler done", "sendall done", "every byte once"]
 
@@ -68,4 +74,4 @@ def test_a_handler_calls_something_else_while_sendall_waits(kind: str, action: s
 def test_a_thread_that_cannot_be_started_costs_one_call(kind: str) -> None:
     """The one that ends futures: later ones end."""
     said = run_program("no_thread", kind).require_success()
-    assert said == "the first raised, ten later ones ended\n"
+    assert said == "ten later ones ended\n"

@@ -49,13 +49,21 @@ def finished(process: "subprocess.Popen[str]", timeout: float = TIMEOUT) -> Outc
         except subprocess.TimeoutExpired:
             # faulthandler prints the stacks, then the signal kills.
             process.send_signal(signal.SIGABRT)
-            try:
-                said, errors = process.communicate(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                said, errors = process.communicate()
+            said, errors = killed(process)
             errors = f"the program did not end in {timeout} s\n{errors}"
+        except BaseException:
+            process.kill()
+            raise
     return Outcome(process.returncode, said, errors)
+
+
+def killed(process: "subprocess.Popen[str]") -> tuple[str, str]:
+    """What it says before it is killed for good."""
+    try:
+        return process.communicate(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.communicate()
 
 
 def run_program(
