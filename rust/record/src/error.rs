@@ -184,6 +184,14 @@ pub enum Error {
         /// Bytes allowed.
         maximum: usize,
     },
+    /// The buffer for what a record holds is too small; nothing was opened.
+    #[error("the output has {actual} bytes and the record needs {needed}")]
+    OutputLen {
+        /// Bytes of the output.
+        actual: usize,
+        /// Bytes that the record decrypts to.
+        needed: usize,
+    },
     /// The record does not authenticate.
     #[error("the record could not be opened")]
     BadRecord,

@@ -38,7 +38,7 @@ mod wipe;
 
 pub use cipher::{Open, Opened, Seal};
 pub use error::Error;
-pub use frame::{Frame, MAX_FRAME_LEN};
+pub use frame::{Frame, HEADER_LEN, MAX_FRAME_LEN, RecordHeader};
 pub use keys::Keys;
 pub use nonce::explicit_nonce;
 pub use suite::{Algorithm, Mac, MacOrder, Suite, Version};

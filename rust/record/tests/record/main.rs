@@ -7,6 +7,7 @@ mod cbc_vectors;
 mod hello;
 mod keylog;
 mod keys;
+mod open_into;
 mod openssl;
 mod refusals;
 mod rfc8448;
