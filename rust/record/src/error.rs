@@ -3,6 +3,7 @@
 //! A message names the value that was refused and what would be accepted. It never holds key material, and a
 //! record whose tag does not verify is [`Error::BadRecord`] without any detail (RFC 8446 §5.2).
 
+use crate::alert;
 use crate::frame::MAX_FRAME_LEN;
 use crate::suite::{Algorithm, Mac, Version};
 
@@ -236,13 +237,4 @@ fn mac_key_rule(algorithm: Algorithm, mac: Option<Mac>) -> String {
         Some(mac) => format!("{mac} takes a key of {} bytes", mac.len()),
         None => format!("{algorithm} takes a MAC key of 0 bytes"),
     }
-}
-
-/// Alert descriptions (RFC 8446 §6).
-mod alert {
-    pub(super) const UNEXPECTED_MESSAGE: u8 = 10;
-    pub(super) const BAD_RECORD_MAC: u8 = 20;
-    pub(super) const RECORD_OVERFLOW: u8 = 22;
-    pub(super) const DECODE_ERROR: u8 = 50;
-    pub(super) const PROTOCOL_VERSION: u8 = 70;
 }

@@ -3,6 +3,7 @@
 //! Writes and reads the record header (RFC 8446 §5.1) and the additional data of both AEAD forms, of which the older
 //! is also what a MAC begins with; it does not touch payload bytes.
 
+use crate::content_type::APPLICATION_DATA;
 use crate::error::Error;
 use crate::suite::{Suite, Version};
 
@@ -11,9 +12,6 @@ pub const MAX_FRAME_LEN: usize = 1 << 14;
 
 /// Bytes of a record header (RFC 8446 §5.1).
 pub const HEADER_LEN: usize = 5;
-
-/// The outer content type of every protected TLS 1.3 record (RFC 8446 §5.2).
-const APPLICATION_DATA: u8 = 23;
 
 /// A record before it is sealed: all that varies from one record of a key to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +100,7 @@ impl RecordHeader {
                 expected_minor,
             });
         }
+        // RFC 8446 §5.2.
         if suite.version() == Version::Tls13 && outer_type != APPLICATION_DATA {
             return Err(Error::OuterType { actual: outer_type });
         }

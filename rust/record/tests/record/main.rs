@@ -4,6 +4,8 @@ mod cbc;
 mod cbc_refusals;
 mod cbc_suites;
 mod cbc_vectors;
+mod control;
+mod control_splits;
 mod hello;
 mod keylog;
 mod keys;
