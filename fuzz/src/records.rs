@@ -2,12 +2,9 @@
 //! answer the same.
 
 use arbitrary::{Arbitrary, Unstructured};
-use ktls_record::{Error, Frame, MAX_FRAME_LEN};
+use ktls_record::{Error, Frame, HEADER_LEN, MAX_FRAME_LEN, RecordHeader};
 
 use crate::suites;
-
-/// Bytes of a record header.
-const HEADER_LEN: usize = 5;
 
 /// Any bytes as one record, under any suite and number: an answer, the same from everybody.
 pub fn open_record(data: &[u8]) {
@@ -27,6 +24,16 @@ pub fn open_record(data: &[u8]) {
                 bytes[after..].iter().all(|&byte| byte == 0),
                 "unverified text is left"
             );
+        }
+        answers.push(answer.map_err(|error| error.to_string()));
+        let mut out = vec![0xee; record.len()];
+        let answer = opener.open_into(sequence, record, &mut out);
+        let answer = answer.map(|opened| (opened.content_type, opened.payload.to_vec()));
+        if matches!(answer, Err(Error::BadRecord)) {
+            let room = RecordHeader::parse(keys.suite(), *record.first_chunk().expect("a header"))
+                .expect("its checks come first")
+                .text_len();
+            assert!(out[..room].iter().all(|&byte| byte == 0));
         }
         answers.push(answer.map_err(|error| error.to_string()));
     }
@@ -93,6 +100,10 @@ pub fn forged_record(data: &[u8]) {
             }
             Err(error) => assert!(!genuine, "{error}"),
         }
+        let mut out = vec![0; record.len()];
+        let opened = opener.open_into(number, &record, &mut out);
+        assert_eq!(opened.is_ok(), genuine);
+        assert!(opened.is_ok_and(|opened| opened.payload == payload) || !genuine);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ktls_fuzz::{hello, hello_fields, key_log, key_schedule, records, stream};
+use ktls_fuzz::{control, hello, hello_fields, key_log, key_schedule, records, stream};
 
 fn run(name: &str, check: fn(&[u8])) {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,5 +47,6 @@ targets! {
     forged_record = records::forged_record;
     seal_record = records::seal_record;
     key_schedule = key_schedule::key_schedule;
+    control = control::control;
     stream = stream::stream;
 }

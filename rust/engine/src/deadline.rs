@@ -36,10 +36,7 @@ impl<'a> Deadline<'a> {
     }
 
     /// The call waits for at most this long; None, or longer than any clock runs: for ever.
-    pub fn within(
-        timeout: Option<Duration>,
-        check_signals: &'a mut dyn FnMut() -> bool,
-    ) -> Self {
+    pub fn within(timeout: Option<Duration>, check_signals: &'a mut dyn FnMut() -> bool) -> Self {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Self::until(until, check_signals)
     }

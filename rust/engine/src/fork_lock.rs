@@ -161,7 +161,8 @@ extern "C" fn before_fork() {
     // A handler of a signal may fork in the middle of anything: waiting for this very thread would never end.
     if INSIDE.get() == 0 {
         let guard = lock(fork_count())
-            .write().unwrap_or_else(PoisonError::into_inner);
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         FORKING.with_borrow_mut(|slot| *slot = Some(guard));
     }
 }

@@ -32,7 +32,8 @@ pub use fork_lock::{fork_count, watch_forks};
 pub use pool::{Completion, Outcome, Pool, Unsent};
 pub use receive::{ready_records_size, receive};
 pub use send::{
-    AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes, UpdateSecret, WriteFlags,
+    AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes,
+    UpdateSecret, WriteFlags,
 };
 pub use sys::{discard, duplicate};
 pub use transport::{TcpTransport, Transport};

@@ -310,7 +310,11 @@ pub(crate) fn put_byte(fd: &OwnedFd) {
 
 /// Ends one side of a local socket, so that the other end of its pair is told: `both`, or what it reads.
 pub(crate) fn end_pair(fd: &OwnedFd, both: bool) {
-    let how = if both { Shutdown::Both } else { Shutdown::Write };
+    let how = if both {
+        Shutdown::Both
+    } else {
+        Shutdown::Write
+    };
     let _ = rustix::net::shutdown(fd, how);
 }
 

@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ktls_engine::{
-    Data, Deadline, Error, NewWriteState, Pool, SendStream, Transport, WriteFlags,
-};
+use ktls_engine::{Data, Deadline, Error, NewWriteState, Pool, SendStream, Transport, WriteFlags};
 use ktls_record::{Algorithm, Keys, Seal, Suite, Version, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -365,7 +363,9 @@ fn bytes_before_the_key_go_out_as_they_are_and_in_order() {
     let tight = Tight::new(500, usize::MAX);
     let stream = SendStream::new(Box::new(Shared(Arc::clone(&tight))), Arc::new(Pool::new()));
     patiently(|p| stream.send(&shared(&payload(100_000)), WriteFlags::DATA, p)).unwrap();
-    stream.install(NewWriteState::new(&keys(), sealer(), 9, 16384)).unwrap();
+    stream
+        .install(NewWriteState::new(&keys(), sealer(), 9, 16384))
+        .unwrap();
     patiently(|p| stream.send(&shared(&payload(100_000)), WriteFlags::DATA, p)).unwrap();
     patiently(|p| stream.flush(p)).unwrap();
     let taken = tight.taken.lock().unwrap();
@@ -405,7 +405,11 @@ fn a_wait_ends_when_a_signal_handler_says_so_or_time_is_over() {
         full.send(&shared(&payload(3 << 20)), WriteFlags::DATA, p)
     });
     assert!(accepted.unwrap() <= 1 << 20);
-    assert!(within(moment, |p| full.flush(p)).unwrap_err().is_timed_out());
+    assert!(
+        within(moment, |p| full.flush(p))
+            .unwrap_err()
+            .is_timed_out()
+    );
     let mut raises = || true;
     let error = full
         .flush(&mut Deadline::within(None, &mut raises))
@@ -457,10 +461,14 @@ fn a_flush_waits_for_bytes_that_another_thread_is_sending() {
         writable: rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
     });
     let stream = SendStream::new(Box::new(Way(Arc::clone(&held))), Arc::new(Pool::new()));
-    stream.install(NewWriteState::new(&keys(), sealer(), 0, 16384)).unwrap();
+    stream
+        .install(NewWriteState::new(&keys(), sealer(), 0, 16384))
+        .unwrap();
     let writer = {
         let stream = Arc::clone(&stream);
-        thread::spawn(move || patiently(|p| stream.send(&Data::Borrowed(b"x"), WriteFlags::DATA, p)))
+        thread::spawn(move || {
+            patiently(|p| stream.send(&Data::Borrowed(b"x"), WriteFlags::DATA, p))
+        })
     };
     held.entered.wait();
     // One byte of the record is on its way, which rounds to no byte of the payload.

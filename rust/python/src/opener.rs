@@ -61,7 +61,7 @@ impl Opener {
             explicit_nonce: state.explicit_nonce,
         };
         Self {
-            open: Arc::clone(&self.open).fork(),
+            open: Arc::clone(&self.open).clone_state(),
             state: Mutex::new(copy),
         }
     }

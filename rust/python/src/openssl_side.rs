@@ -234,12 +234,7 @@ impl OpenSSLSide {
 
     /// Seals by OpenSSL, one record for `send`; returns how many bytes were accepted.
     #[pyo3(signature = (data, *, all))]
-    fn write(
-        &self,
-        py: Python<'_>,
-        data: &Bound<'_, PyAny>,
-        all: bool,
-    ) -> PyResult<usize> {
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>, all: bool) -> PyResult<usize> {
         let timeout = self.send.get().timeout(0);
         let input = Input::new(data)?;
         let data = input.as_slice();
@@ -303,9 +298,8 @@ impl OpenSSLSide {
     /// Asks the client for a certificate; the request leaves at once.
     fn verify_client_post_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
         let timeout = Timeout::within(None);
-        let request = |ssl: &Bound<'py, PyAny>| {
-            ssl.call_method0(intern!(py, "verify_client_post_handshake"))
-        };
+        let request =
+            |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "verify_client_post_handshake"));
         self.call_then(py, timeout, request, |_| true).map(drop)
     }
 

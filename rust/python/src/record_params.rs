@@ -98,8 +98,8 @@ impl RecordParams {
             Some(nonce) => nonce.wrapping_sub(direction.sequence),
             None => crate::sealer::random_nonce_base()?,
         };
-        let seal = provider::sealer(&self.provider, keys, base)
-            .map_err(|error| value_error(&error))?;
+        let seal =
+            provider::sealer(&self.provider, keys, base).map_err(|error| value_error(&error))?;
         let mut new = NewWriteState::new(keys, seal, direction.sequence, self.max_frame_len)
             .with_padding(self.block_padding)
             .with_record_split(self.split);

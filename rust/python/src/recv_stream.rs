@@ -29,12 +29,7 @@ impl RecvStream {
     }
 
     #[pyo3(signature = (size, flags=0))]
-    fn recv<'py>(
-        &self,
-        py: Python<'py>,
-        size: usize,
-        flags: u32,
-    ) -> PyResult<Bound<'py, PyBytes>> {
+    fn recv<'py>(&self, py: Python<'py>, size: usize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
         let received = self.receive(py, size, flags)?;
         Ok(PyBytes::new(py, &received))
     }
@@ -69,7 +64,8 @@ impl RecvStream {
                 let before = received.len();
                 received.resize(before + RECV_MAX.min(size - before), 0);
                 let out = &mut received[before..];
-                let count = ktls_engine::receive(&stream.transport, out, flags & !MSG_WAITALL, deadline);
+                let count =
+                    ktls_engine::receive(&stream.transport, out, flags & !MSG_WAITALL, deadline);
                 if count.is_ok() || matches!(count, Err(Error::WouldBlock)) {
                     stream.engine.set_readable(false);
                 }

@@ -28,7 +28,6 @@ impl From<LoggedSecret> for Secret {
 }
 
 impl Secret {
-
     pub(crate) fn value(&self) -> Zeroizing<Vec<u8>> {
         self.value.clone()
     }

@@ -144,8 +144,7 @@ impl SendStream {
         let engine = self.engine()?;
         py.detach(|| engine.set_max_frame_len(max_frame_len))
             .map_err(|error| os_error(&error))?;
-        let before =
-            core::mem::replace(&mut *self.lock_session(), Session::Installed(session));
+        let before = core::mem::replace(&mut *self.lock_session(), Session::Installed(session));
         drop(before);
         Ok(())
     }
@@ -183,9 +182,7 @@ impl SendStream {
     fn settimeout(&self, timeout: Option<f64>) -> PyResult<()> {
         let nanoseconds = match timeout {
             None => -1,
-            Some(seconds) => {
-                i64::try_from(call::duration(seconds)?.as_nanos()).unwrap_or(i64::MAX)
-            }
+            Some(seconds) => i64::try_from(call::duration(seconds)?.as_nanos()).unwrap_or(i64::MAX),
         };
         self.timeout.store(nanoseconds, Ordering::Relaxed);
         Ok(())

@@ -3,6 +3,7 @@
 //! A message names the value that was refused and what would be accepted. It never holds key material, and a
 //! record whose tag does not verify is [`Error::BadRecord`] without any detail (RFC 8446 §5.2).
 
+use crate::alert;
 use crate::frame::MAX_FRAME_LEN;
 use crate::suite::{Algorithm, Mac, Version};
 
@@ -184,6 +185,14 @@ pub enum Error {
         /// Bytes allowed.
         maximum: usize,
     },
+    /// The buffer for what a record holds is too small; nothing was opened.
+    #[error("the output has {actual} bytes and the record needs {needed}")]
+    OutputLen {
+        /// Bytes of the output.
+        actual: usize,
+        /// Bytes that the record decrypts to.
+        needed: usize,
+    },
     /// The record does not authenticate.
     #[error("the record could not be opened")]
     BadRecord,
@@ -228,13 +237,4 @@ fn mac_key_rule(algorithm: Algorithm, mac: Option<Mac>) -> String {
         Some(mac) => format!("{mac} takes a key of {} bytes", mac.len()),
         None => format!("{algorithm} takes a MAC key of 0 bytes"),
     }
-}
-
-/// Alert descriptions (RFC 8446 §6).
-mod alert {
-    pub(super) const UNEXPECTED_MESSAGE: u8 = 10;
-    pub(super) const BAD_RECORD_MAC: u8 = 20;
-    pub(super) const RECORD_OVERFLOW: u8 = 22;
-    pub(super) const DECODE_ERROR: u8 = 50;
-    pub(super) const PROTOCOL_VERSION: u8 = 70;
 }

@@ -3,17 +3,15 @@
 //! Writes and reads the record header (RFC 8446 §5.1) and the additional data of both AEAD forms, of which the older
 //! is also what a MAC begins with; it does not touch payload bytes.
 
+use crate::content_type::APPLICATION_DATA;
 use crate::error::Error;
 use crate::suite::{Suite, Version};
 
 /// The most payload bytes that one record carries (RFC 8446 §5.1).
 pub const MAX_FRAME_LEN: usize = 1 << 14;
 
-/// Bytes of a record header.
-pub(crate) const HEADER_LEN: usize = 5;
-
-/// The outer content type of every protected TLS 1.3 record (RFC 8446 §5.2).
-const APPLICATION_DATA: u8 = 23;
+/// Bytes of a record header (RFC 8446 §5.1).
+pub const HEADER_LEN: usize = 5;
 
 /// A record before it is sealed: all that varies from one record of a key to the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,24 +77,20 @@ impl Frame {
 }
 
 /// The header of a received record, after its checks against the suite.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Received {
-    header: [u8; HEADER_LEN],
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordHeader {
+    bytes: [u8; HEADER_LEN],
     text_len: usize,
 }
 
-impl Received {
-    /// Read and check the header of one whole record.
+impl RecordHeader {
+    /// Read and check a header; the rest of the record need not have come yet.
     ///
     /// The sizes are RFC 5246 §6.2.3 (payload and the overhead of the suite) and RFC 8446 §5.2.
-    pub(crate) fn parse(suite: Suite, record: &[u8]) -> Result<Self, Error> {
-        let minimum = suite.record_size(0);
-        let Some(&header) = record.first_chunk::<HEADER_LEN>() else {
-            return Err(Error::RecordTooShort {
-                actual: record.len(),
-                minimum,
-            });
-        };
+    ///
+    /// # Errors
+    /// [`Error::WrongVersion`], [`Error::OuterType`], [`Error::RecordOverflow`] or [`Error::RecordTooShort`].
+    pub fn parse(suite: Suite, header: [u8; HEADER_LEN]) -> Result<Self, Error> {
         let [outer_type, major, minor, high, low] = header;
         let actual = [major, minor];
         if actual != suite.version().wire() {
@@ -106,6 +100,7 @@ impl Received {
                 expected_minor,
             });
         }
+        // RFC 8446 §5.2.
         if suite.version() == Version::Tls13 && outer_type != APPLICATION_DATA {
             return Err(Error::OuterType { actual: outer_type });
         }
@@ -122,29 +117,55 @@ impl Received {
                 maximum,
             });
         }
+        let minimum = suite.record_size(0);
         if HEADER_LEN + length < minimum {
             return Err(Error::RecordTooShort {
                 actual: HEADER_LEN + length,
                 minimum,
             });
         }
-        if record.len() != HEADER_LEN + length {
+        Ok(Self {
+            bytes: header,
+            text_len: HEADER_LEN + length - suite.header_size() - suite.tag_len(),
+        })
+    }
+
+    /// Read and check the header of one whole record.
+    pub(crate) fn of_record(suite: Suite, record: &[u8]) -> Result<Self, Error> {
+        let Some(&header) = record.first_chunk() else {
+            return Err(Error::RecordTooShort {
+                actual: record.len(),
+                minimum: suite.record_size(0),
+            });
+        };
+        let header = Self::parse(suite, header)?;
+        if record.len() != header.record_size() {
             return Err(Error::RecordSize {
-                expected: HEADER_LEN + length,
+                expected: header.record_size(),
                 actual: record.len(),
             });
         }
-        let text_len = HEADER_LEN + length - minimum + suite.inner_type_len();
-        Ok(Self { header, text_len })
+        Ok(header)
     }
 
-    /// The content type as it travelled.
-    pub(crate) const fn outer_type(self) -> u8 {
-        self.header[0]
+    /// Bytes of the whole record, this header among them.
+    #[must_use]
+    pub fn record_size(self) -> usize {
+        let [.., high, low] = self.bytes;
+        HEADER_LEN + usize::from(u16::from_be_bytes([high, low]))
     }
 
-    /// Bytes between the header with its explicit nonce and the tag of an AEAD: payload, inner type, padding.
-    pub(crate) const fn text_len(self) -> usize {
+    /// The content type as it travels: that of the payload, but 23 for every record of TLS 1.3.
+    #[must_use]
+    pub const fn outer_type(self) -> u8 {
+        self.bytes[0]
+    }
+
+    /// Bytes that are decrypted: the payload and what is encrypted with it, which is the inner content type and padding
+    /// in TLS 1.3, MAC and padding in AES-CBC, nothing for other suites. [`Open::open_into`](crate::Open::open_into)
+    /// needs room for them.
+    #[must_use]
+    pub const fn text_len(self) -> usize {
         self.text_len
     }
 
@@ -155,7 +176,7 @@ impl Received {
 
     /// The additional data for `len` bytes of text; takes the same time for every `len`.
     pub(crate) fn aad_of(self, suite: Suite, sequence: u64, len: usize) -> Aad {
-        Aad::new(suite, sequence, self.header, len)
+        Aad::new(suite, sequence, self.bytes, len)
     }
 }
 
@@ -170,10 +191,13 @@ pub(crate) const fn check_sequence(sequence: u64) -> Result<(), Error> {
     }
 }
 
+/// Bytes that a MAC of TLS 1.0 to 1.2 covers before the payload (RFC 5246 §6.2.3.1).
+pub(crate) const MAC_PREFIX_LEN: usize = 13;
+
 /// The additional data of one record.
 pub(crate) enum Aad {
     /// Sequence number, type, version and payload length (RFC 5246 §6.2.3.1 and §6.2.3.3).
-    Tls12([u8; 13]),
+    Tls12([u8; MAC_PREFIX_LEN]),
     /// The record header as it travels (RFC 8446 §5.2).
     Tls13([u8; HEADER_LEN]),
 }
@@ -191,7 +215,7 @@ impl Aad {
         }
         let [content_type, major, minor, ..] = header;
         let [high, low] = low_bytes(text_len);
-        let mut bytes = [0; 13];
+        let mut bytes = [0; MAC_PREFIX_LEN];
         bytes[..8].copy_from_slice(&sequence.to_be_bytes());
         bytes[8..].copy_from_slice(&[content_type, major, minor, high, low]);
         Self::Tls12(bytes)

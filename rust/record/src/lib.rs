@@ -3,7 +3,7 @@
 //! Given the keys of one direction it seals payload into records and opens records again, for TLS 1.0 to 1.3;
 //! given the secrets of a handshake that somebody else made it derives those keys. It does no I/O, reads no clock,
 //! keeps no state between records (but for the chained IVs of TLS 1.0) and makes no handshake: the caller counts the
-//! records.
+//! records. What a peer says about the connection after the handshake, [`control`] understands.
 //!
 //! ```
 //! use ktls_record::{Algorithm, Frame, Keys, Suite, Version, provider};
@@ -24,7 +24,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod alert;
 mod cipher;
+pub mod content_type;
+pub mod control;
 mod error;
 mod frame;
 pub mod handover;
@@ -39,7 +42,7 @@ mod wipe;
 
 pub use cipher::{Open, Opened, Seal};
 pub use error::Error;
-pub use frame::{Frame, MAX_FRAME_LEN};
+pub use frame::{Frame, HEADER_LEN, MAX_FRAME_LEN, RecordHeader};
 pub use keys::Keys;
 pub use nonce::explicit_nonce;
 pub use suite::{Algorithm, Mac, MacOrder, Suite, Version};

@@ -343,6 +343,15 @@ impl Suite {
         }
     }
 
+    /// Bytes at the end of a record that are not encrypted: the tag of an AEAD, or the MAC of encrypt-then-MAC.
+    pub(crate) const fn tag_len(self) -> usize {
+        match self.mac {
+            None => TAG_LEN,
+            Some((mac, MacOrder::EncryptThenMac)) => mac.len(),
+            Some((_, MacOrder::MacThenEncrypt)) => 0,
+        }
+    }
+
     /// One for TLS 1.3, whose content type travels encrypted (RFC 8446 §5.2), else zero.
     pub(crate) const fn inner_type_len(self) -> usize {
         match self.version {

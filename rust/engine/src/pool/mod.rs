@@ -143,12 +143,7 @@ impl Pool {
         Ok(threads)
     }
 
-    fn spawn_into(
-        self: &Arc<Self>,
-        threads: &mut Threads,
-        count: usize,
-        bind: bool,
-    ) -> Result<()> {
+    fn spawn_into(self: &Arc<Self>, threads: &mut Threads, count: usize, bind: bool) -> Result<()> {
         for index in 0..count.max(1) {
             let worker = Arc::new(Worker::new().map_err(|errno| Error::Resource {
                 errno,

@@ -109,10 +109,7 @@ impl SendStream {
             if state.buffer.batches() >= tunables::pipeline_depth::get() {
                 return Ok(false);
             }
-            let buffer = self
-                .pool
-                .buffers
-                .take(buffer::wire_space(limit).max(size));
+            let buffer = self.pool.buffers.take(buffer::wire_space(limit).max(size));
             state.buffer.push_ready(SealedBatch {
                 buffer,
                 start: 0,

@@ -38,7 +38,6 @@ pub(super) enum Role {
     Worker,
 }
 
-
 /// The state after a step; None: this is a child of the process, which has none.
 pub(super) type After<'a> = (Option<Entered<'a>>, Step);
 
@@ -433,7 +432,9 @@ impl Task for SendStream {
         let wire_sent = state.buffer.wire_sent();
         let timeout = tunables::linger_timeout::get();
         match state.life.stalled_since(wire_sent, now) {
-            Some(since) if now.saturating_duration_since(since).as_millis() >= 1000 * timeout as u128 => {
+            Some(since)
+                if now.saturating_duration_since(since).as_millis() >= 1000 * timeout as u128 =>
+            {
                 counters::LINGER_RESETS.add(1);
                 self.fail(&mut state, Error::LingerPassed(timeout));
                 Expiry::Ended

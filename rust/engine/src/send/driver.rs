@@ -113,9 +113,7 @@ impl Driver {
 
     /// Whether what lies ready will be sent without the thread that put it there.
     pub(super) fn has_driver(&self) -> bool {
-        self.sending
-            || self.worker_active
-            || (self.blocked && (self.watched || self.polling > 0))
+        self.sending || self.worker_active || (self.blocked && (self.watched || self.polling > 0))
     }
 
     /// What a thread that leaves owes.

@@ -43,10 +43,10 @@ use self::burst::BurstDetector;
 use self::entered::Entered;
 use self::state::State;
 use crate::error::{Error, Result};
+use crate::fork_lock::OwnerProcess;
 use crate::poll_fd::PollFd;
 use crate::pool::{Pool, Task, lock};
 use crate::transport::Transport;
-use crate::fork_lock::OwnerProcess;
 use crate::{counters, fork_lock};
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);

@@ -123,7 +123,12 @@ impl SendStream {
         let Some(lead) = keys.and_then(|keys| keys.fragmenter.lead_len(bytes.len())) else {
             return Ok(0);
         };
-        self.append_whole(state, &Data::Borrowed(&bytes[..lead]), WriteFlags::DATA, false)?;
+        self.append_whole(
+            state,
+            &Data::Borrowed(&bytes[..lead]),
+            WriteFlags::DATA,
+            false,
+        )?;
         Ok(lead)
     }
 }

@@ -152,7 +152,9 @@ impl RecordRun {
         match by_size.min(by_len) {
             0 => None,
             // The rest is one frame that is too long for the space left.
-            frames if self.is_within(frames) => (self.wire_size() <= wire_space).then(|| self.take()),
+            frames if self.is_within(frames) => {
+                (self.wire_size() <= wire_space).then(|| self.take())
+            }
             frames => Some(self.split(frames)),
         }
     }

@@ -46,10 +46,6 @@ impl Space {
 
     /// Space that is worth waking a writer for, which has `left` bytes more.
     pub(super) fn wakeup(&self, left: usize) -> usize {
-        left.min(
-            self.limit
-                .saturating_sub(tunables::sendlowat::get())
-                .max(1),
-        )
+        left.min(self.limit.saturating_sub(tunables::sendlowat::get()).max(1))
     }
 }

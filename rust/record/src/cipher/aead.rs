@@ -5,12 +5,12 @@
 
 use std::sync::Arc;
 
-use crate::cipher::{Open, Opened, Seal, wiped_on_error};
+use crate::cipher::{Open, Opened, Seal, room, wiped_on_error};
 use crate::error::Error;
-use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, Received, check_sequence};
+use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, RecordHeader, check_sequence};
 use crate::keys::Keys;
 use crate::nonce::{Nonces, explicit_nonce};
-use crate::suite::{Algorithm, NONCE_LEN, NonceForm, Suite, Version};
+use crate::suite::{Algorithm, NONCE_LEN, NonceForm, Suite, TAG_LEN, Version};
 use crate::wipe;
 
 /// A keyed AEAD of a provider. Implementations see no TLS, only nonce, additional data and text.
@@ -18,7 +18,7 @@ pub(crate) trait Aead: Sized + Send + Sync {
     /// Take a key of the algorithm's length.
     fn new(algorithm: Algorithm, key: &[u8]) -> Result<Self, Error>;
 
-    /// Encrypt `text` in place and write the tag, of [`TAG_LEN`](crate::suite::TAG_LEN) bytes.
+    /// Encrypt `text` in place and write the tag, of [`TAG_LEN`] bytes.
     fn seal_in_place(
         &self,
         nonce: [u8; NONCE_LEN],
@@ -43,6 +43,16 @@ pub(crate) trait Aead: Sized + Send + Sync {
         nonce: [u8; NONCE_LEN],
         aad: &[u8],
         text_and_tag: &mut [u8],
+    ) -> Result<(), Error>;
+
+    /// Verify and decrypt `text` into `out`, which is as long. On an error the contents of `out` are unspecified.
+    fn open_from(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        text: &[u8],
+        tag: &[u8; TAG_LEN],
+        out: &mut [u8],
     ) -> Result<(), Error>;
 }
 
@@ -147,33 +157,65 @@ impl<C: Aead> AeadOpener<C> {
     }
 }
 
+impl<C: Aead> AeadOpener<C> {
+    /// Check a whole record; returns its header and what the cipher needs.
+    fn begin(
+        &self,
+        sequence: u64,
+        record: &[u8],
+    ) -> Result<(RecordHeader, [u8; NONCE_LEN], Aad), Error> {
+        check_sequence(sequence)?;
+        let header = RecordHeader::of_record(self.suite, record)?;
+        let explicit = explicit_nonce(self.suite, record).unwrap_or(0);
+        let nonce = self.nonces.nonce(sequence, explicit);
+        Ok((header, nonce, header.aad(self.suite, sequence)))
+    }
+
+    /// What the decrypted text of a record is.
+    fn finish<'t>(&self, header: RecordHeader, text: &'t mut [u8]) -> Result<Opened<'t>, Error> {
+        match self.suite.version() {
+            Version::Tls13 => strip_inner(text),
+            Version::Tls10 | Version::Tls11 | Version::Tls12 => Ok(Opened {
+                content_type: header.outer_type(),
+                payload: text,
+            }),
+        }
+    }
+}
+
 impl<C: Aead + 'static> Open for AeadOpener<C> {
     fn suite(&self) -> Suite {
         self.suite
     }
 
     fn open_in_place<'r>(&self, sequence: u64, record: &'r mut [u8]) -> Result<Opened<'r>, Error> {
-        check_sequence(sequence)?;
-        let received = Received::parse(self.suite, record)?;
-        let nonce = self
-            .nonces
-            .nonce(sequence, explicit_nonce(self.suite, record).unwrap_or(0));
-        let aad = received.aad(self.suite, sequence);
+        let (header, nonce, aad) = self.begin(sequence, record)?;
         let rest = &mut record[self.suite.header_size()..];
         let opened = self.cipher.open_in_place(nonce, aad.as_ref(), rest);
         wipe_working_copies(self.suite);
         wiped_on_error(opened, rest)?;
-        let (text, _) = rest.split_at_mut(received.text_len());
-        match self.suite.version() {
-            Version::Tls13 => strip_inner(text),
-            Version::Tls10 | Version::Tls11 | Version::Tls12 => Ok(Opened {
-                content_type: received.outer_type(),
-                payload: text,
-            }),
-        }
+        self.finish(header, &mut rest[..header.text_len()])
     }
 
-    fn fork(self: Arc<Self>) -> Arc<dyn Open> {
+    fn open_into<'o>(
+        &self,
+        sequence: u64,
+        record: &[u8],
+        out: &'o mut [u8],
+    ) -> Result<Opened<'o>, Error> {
+        let (header, nonce, aad) = self.begin(sequence, record)?;
+        let out = room(out, header.text_len())?;
+        // The checks of the header leave no record without a tag.
+        let Some((text, tag)) = record[self.suite.header_size()..].split_last_chunk() else {
+            return Err(Error::BadRecord);
+        };
+        let opened = self.cipher.open_from(nonce, aad.as_ref(), text, tag, out);
+        wipe_working_copies(self.suite);
+        wiped_on_error(opened, out)?;
+        self.finish(header, out)
+    }
+
+    fn clone_state(self: Arc<Self>) -> Arc<dyn Open> {
         self
     }
 }

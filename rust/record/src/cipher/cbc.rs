@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use subtle::ConstantTimeEq;
 
+use crate::cipher::constant_time::{self, SecretLenHmac};
 use crate::cipher::iv::{Block, Chain, RandomIvs};
-use crate::cipher::{Open, Opened, Seal, constant_time, wiped_on_error};
+use crate::cipher::{Open, Opened, Seal, room, wiped_on_error};
 use crate::error::Error;
-use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, Received, check_sequence};
+use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, RecordHeader, check_sequence};
 use crate::keys::Keys;
 use crate::provider::rustcrypto::{DecryptKey, EncryptKey, RecordMac, keyed_mac, mac_of};
 use crate::suite::{BLOCK_LEN, MacOrder, Suite};
@@ -119,12 +120,21 @@ impl<M: RecordMac> Seal for CbcSealer<M> {
 }
 
 /// A read key of an AES-CBC suite.
-pub(crate) struct CbcOpener<M> {
+pub(crate) struct CbcOpener<M: RecordMac> {
     suite: Suite,
     cipher: DecryptKey,
-    mac: M,
+    mac: MacKey<M>,
     /// Only where the IVs are chained.
     chain: Option<Mutex<Chain>>,
+}
+
+/// The MAC key in the form that the order of MAC and encryption asks for.
+#[derive(Clone)]
+enum MacKey<M: RecordMac> {
+    /// The length of what the MAC covers is encrypted.
+    MacThenEncrypt(SecretLenHmac<M::Hash>),
+    /// The MAC covers what travels.
+    EncryptThenMac(M),
 }
 
 impl<M: RecordMac> CbcOpener<M> {
@@ -132,45 +142,78 @@ impl<M: RecordMac> CbcOpener<M> {
         Ok(Self {
             suite: keys.suite(),
             cipher: DecryptKey::new(keys.key())?,
-            mac: keyed_mac(keys.mac_key())?,
+            mac: if encrypts_then_macs(keys.suite()) {
+                MacKey::EncryptThenMac(keyed_mac(keys.mac_key())?)
+            } else {
+                MacKey::MacThenEncrypt(SecretLenHmac::new(keys.mac_key()))
+            },
             chain: chain(keys),
         })
     }
 
-    /// Decrypt and verify the part of a record after its header and IV; returns the payload length. `sent_iv` is empty
-    /// where the IV is chained.
+    /// Verify and decrypt `text`, the part of a record between IV and `tag`; returns the payload length. `sent_iv` is
+    /// empty where the IV is chained, `tag` where the MAC is encrypted.
     fn open(
         &self,
-        received: Received,
-        sequence: u64,
+        (header, sequence): (RecordHeader, u64),
         (iv, sent_iv): (&Block, &[u8]),
-        body: &mut [u8],
+        text: &mut [u8],
+        tag: &[u8],
     ) -> Result<usize, Error> {
-        let aad = |len| received.aad_of(self.suite, sequence, len);
-        let mac_len = self.suite.mac_key_len();
-        let (text, tag) = body.split_at_mut(encrypted_len(self.suite, body.len()));
+        let aad = |len| header.aad_of(self.suite, sequence, len);
         if text.len() % BLOCK_LEN != 0 {
             return Err(Error::BadRecord);
         }
-        let len = if encrypts_then_macs(self.suite) {
-            let aad = aad(sent_iv.len() + text.len());
-            let expected = mac_of(&self.mac, &[aad.as_ref(), sent_iv, text]);
-            if !bool::from(expected.as_slice().ct_eq(tag)) {
-                return Err(Error::BadRecord);
+        let len = match &self.mac {
+            MacKey::EncryptThenMac(mac) => {
+                let aad = aad(sent_iv.len() + text.len());
+                let expected = mac_of(mac, &[aad.as_ref(), sent_iv, text]);
+                if !bool::from(expected.as_slice().ct_eq(tag)) {
+                    return Err(Error::BadRecord);
+                }
+                self.cipher.decrypt(iv, text);
+                unpadded_len(text)
             }
-            self.cipher.decrypt(iv, text);
-            unpadded_len(text).ok_or(Error::BadRecord)?
-        } else {
-            self.cipher.decrypt(iv, text);
-            constant_time::payload_len(&self.mac, mac_len, text, aad).ok_or(Error::BadRecord)?
+            MacKey::MacThenEncrypt(mac) => {
+                self.cipher.decrypt(iv, text);
+                constant_time::payload_len(mac, text, aad)
+            }
         };
-        if len > MAX_FRAME_LEN {
-            return Err(Error::RecordOverflow {
+        match len.ok_or(Error::BadRecord)? {
+            len if len > MAX_FRAME_LEN => Err(Error::RecordOverflow {
                 actual: len,
                 maximum: MAX_FRAME_LEN,
-            });
+            }),
+            len => Ok(len),
         }
-        Ok(len)
+    }
+
+    /// [`open`](Self::open) with the IV of the record, and the chain moved on where there is one; wipes `text` on an
+    /// error. `last` is the last block of the encrypted text.
+    fn open_next(
+        &self,
+        (header, sequence): (RecordHeader, u64),
+        sent_iv: &[u8],
+        last: Block,
+        text: &mut [u8],
+        tag: &[u8],
+    ) -> Result<usize, Error> {
+        let opened = match &self.chain {
+            None => {
+                let iv = last_block(sent_iv);
+                self.open((header, sequence), (&iv, sent_iv), text, tag)
+            }
+            Some(chain) => {
+                let mut chain = lock(chain);
+                let iv = chain.iv_of(sequence)?;
+                let opened = self.open((header, sequence), (&iv, &[]), text, tag);
+                if opened.is_ok() {
+                    chain.advance(sequence, last);
+                }
+                opened
+            }
+        };
+        wiped_on_error(opened, text)
     }
 }
 
@@ -181,32 +224,41 @@ impl<M: RecordMac> Open for CbcOpener<M> {
 
     fn open_in_place<'r>(&self, sequence: u64, record: &'r mut [u8]) -> Result<Opened<'r>, Error> {
         check_sequence(sequence)?;
-        let received = Received::parse(self.suite, record)?;
+        let header = RecordHeader::of_record(self.suite, record)?;
         let (before, body) = record.split_at_mut(self.suite.header_size());
-        let opened = match &self.chain {
-            None => {
-                let iv = last_block(before);
-                self.open(received, sequence, (&iv, &iv), body)
-            }
-            Some(chain) => {
-                let mut chain = lock(chain);
-                let iv = chain.iv_of(sequence)?;
-                let last = last_block(&body[..encrypted_len(self.suite, body.len())]);
-                let opened = self.open(received, sequence, (&iv, &[]), body);
-                if opened.is_ok() {
-                    chain.advance(sequence, last);
-                }
-                opened
-            }
-        };
-        let len = wiped_on_error(opened, body)?;
+        let (text, tag) = body.split_at_mut(header.text_len());
+        let (sent_iv, last) = (&before[HEADER_LEN..], last_block(text));
+        let opened = self.open_next((header, sequence), sent_iv, last, text, tag);
+        if let Err(Error::BadRecord | Error::RecordOverflow { .. }) = opened {
+            tag.fill(0);
+        }
         Ok(Opened {
-            content_type: received.outer_type(),
-            payload: &mut body[..len],
+            content_type: header.outer_type(),
+            payload: &mut text[..opened?],
         })
     }
 
-    fn fork(self: Arc<Self>) -> Arc<dyn Open> {
+    fn open_into<'o>(
+        &self,
+        sequence: u64,
+        record: &[u8],
+        out: &'o mut [u8],
+    ) -> Result<Opened<'o>, Error> {
+        check_sequence(sequence)?;
+        let header = RecordHeader::of_record(self.suite, record)?;
+        let text = room(out, header.text_len())?;
+        let (before, body) = record.split_at(self.suite.header_size());
+        let (encrypted, tag) = body.split_at(header.text_len());
+        let (sent_iv, last) = (&before[HEADER_LEN..], last_block(encrypted));
+        text.copy_from_slice(encrypted);
+        let len = self.open_next((header, sequence), sent_iv, last, text, tag)?;
+        Ok(Opened {
+            content_type: header.outer_type(),
+            payload: &mut text[..len],
+        })
+    }
+
+    fn clone_state(self: Arc<Self>) -> Arc<dyn Open> {
         let Some(chain) = &self.chain else {
             return self;
         };
@@ -225,15 +277,6 @@ impl<M: RecordMac> Open for CbcOpener<M> {
 
 fn encrypts_then_macs(suite: Suite) -> bool {
     suite.mac_order() == Some(MacOrder::EncryptThenMac)
-}
-
-/// Bytes of a record's body that are encrypted; the rest is a MAC in the clear.
-fn encrypted_len(suite: Suite, body_len: usize) -> usize {
-    if encrypts_then_macs(suite) {
-        body_len.saturating_sub(suite.mac_key_len())
-    } else {
-        body_len
-    }
 }
 
 fn chain(keys: &Keys) -> Option<Mutex<Chain>> {

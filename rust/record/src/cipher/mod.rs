@@ -57,8 +57,24 @@ pub trait Open: Send + Sync {
     /// [`Error::RecordOverflow`], [`Error::SequenceExhausted`] or [`Error::OutOfOrder`].
     fn open_in_place<'r>(&self, sequence: u64, record: &'r mut [u8]) -> Result<Opened<'r>, Error>;
 
+    /// Open one whole record into `out`: in one pass where the provider can, else by a copy.
+    ///
+    /// `out` needs room for all that is decrypted ([`RecordHeader::text_len`](crate::RecordHeader::text_len)), which is
+    /// more than the payload in TLS 1.3 and AES-CBC. The payload is at the beginning of `out`, the rest of that room is
+    /// overwritten, and what lies after it is not touched. When the record does not authenticate that room is zeros. A caller with room
+    /// for the payload only opens in place and copies.
+    ///
+    /// # Errors
+    /// As [`open_in_place`](Self::open_in_place); also [`Error::OutputLen`], with `out` untouched.
+    fn open_into<'o>(
+        &self,
+        sequence: u64,
+        record: &[u8],
+        out: &'o mut [u8],
+    ) -> Result<Opened<'o>, Error>;
+
     /// An opener that goes on from here by itself; the same one where nothing is remembered between records.
-    fn fork(self: Arc<Self>) -> Arc<dyn Open>;
+    fn clone_state(self: Arc<Self>) -> Arc<dyn Open>;
 
     /// The IV of the next record where it is the end of the last one opened (TLS 1.0 AES-CBC), else None.
     fn chained_iv(&self) -> Option<[u8; 16]> {
@@ -71,8 +87,15 @@ pub trait Open: Send + Sync {
 pub struct Opened<'r> {
     /// The content type; in TLS 1.3 the inner one.
     pub content_type: u8,
-    /// The payload, inside the record that was opened.
+    /// The payload, inside the record that was opened or at the beginning of the output.
     pub payload: &'r mut [u8],
+}
+
+/// The first `needed` bytes of an output.
+fn room(out: &mut [u8], needed: usize) -> Result<&mut [u8], Error> {
+    let actual = out.len();
+    out.get_mut(..needed)
+        .ok_or(Error::OutputLen { actual, needed })
 }
 
 /// Nothing of a failed operation stays readable: neither plaintext nor unverified text.

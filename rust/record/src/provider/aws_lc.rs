@@ -1,10 +1,10 @@
-//! The provider `aws-lc` (feature `aws-lc`, on by default): wide vector code, and one pass from a payload elsewhere.
+//! The provider `aws-lc` (feature `aws-lc`, on by default): wide vector code, and one pass from and to elsewhere.
 
 use aws_lc_rs::aead::{self, LessSafeKey, Nonce, UnboundKey};
 
 use crate::cipher::aead::Aead;
 use crate::error::Error;
-use crate::suite::{Algorithm, NONCE_LEN};
+use crate::suite::{Algorithm, NONCE_LEN, TAG_LEN};
 
 pub(super) const NAME: &str = "aws-lc";
 
@@ -69,6 +69,20 @@ impl Aead for AwsLcAead {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::BadRecord),
         }
+    }
+
+    fn open_from(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        text: &[u8],
+        tag: &[u8; TAG_LEN],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        self.0
+            .open_separate_gather(nonce, aead::Aad::from(aad), text, tag, out)
+            .map_err(|_| Error::BadRecord)
     }
 }
 

@@ -10,7 +10,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::cipher::aead::Aead;
 use crate::error::Error;
-use crate::suite::{Algorithm, NONCE_LEN};
+use crate::suite::{Algorithm, NONCE_LEN, TAG_LEN};
 
 pub(super) const NAME: &str = "ring";
 
@@ -90,6 +90,23 @@ impl Aead for RingAead {
             .0
             .open_in_place(nonce, aead::Aad::from(aad), text_and_tag)
         {
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::BadRecord),
+        }
+    }
+
+    fn open_from(
+        &self,
+        nonce: [u8; NONCE_LEN],
+        aad: &[u8],
+        text: &[u8],
+        tag: &[u8; TAG_LEN],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        out.copy_from_slice(text);
+        let (aad, tag) = (aead::Aad::from(aad), aead::Tag::from(*tag));
+        match self.0.open_in_place_separate_tag(nonce, aad, tag, out, 0..) {
             Ok(_) => Ok(()),
             Err(_) => Err(Error::BadRecord),
         }

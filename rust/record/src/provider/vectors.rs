@@ -88,11 +88,22 @@ impl Vector {
             plaintext,
             "open_in_place, id {id}"
         );
+
+        let mut out = vec![0xee; plaintext.len()];
+        let (text, tag) = sealed.split_last_chunk().expect("a tag");
+        let opened = cipher.open_from(*nonce, aad, text, tag, &mut out);
+        assert_eq!(opened, Ok(()), "id {id}");
+        assert_eq!(&out, plaintext, "open_from, id {id}");
     }
 
     fn check_invalid<A: Aead>(&self, cipher: &A) {
         let mut text = self.sealed.clone();
         let opened = cipher.open_in_place(self.nonce, &self.aad, &mut text);
+        assert_eq!(opened, Err(Error::BadRecord), "id {}", self.id);
+
+        let (text, tag) = self.sealed.split_last_chunk().expect("a tag");
+        let mut out = vec![0; text.len()];
+        let opened = cipher.open_from(self.nonce, &self.aad, text, tag, &mut out);
         assert_eq!(opened, Err(Error::BadRecord), "id {}", self.id);
     }
 }
