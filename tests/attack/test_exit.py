@@ -1,9 +1,11 @@
 """The end of the interpreter: what was accepted is sent, what cannot be sent is said."""
 
+import contextlib
 import os
 import re
 import socket
 import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,7 +36,11 @@ class Peer:
         sock.settimeout(TIMEOUT)
         if kind == "KEYED":
             return sock
-        return server_context().wrap_socket(sock, server_side=True)
+        try:
+            return server_context().wrap_socket(sock, server_side=True)
+        except BaseException:
+            sock.close()
+            raise
 
     def receive_all(self, kind: str, sock: socket.socket) -> bytes:
         with sock:
@@ -68,8 +74,20 @@ def run(
     process = start_program(
         "at_exit", kind, peer.port, peer.certificates, work, *arguments, **environment
     )
-    data = peer.receive_all(kind, peer.accept(kind))
+    with ended_with_the_test(process):
+        data = peer.receive_all(kind, peer.accept(kind))
     return finished(process, TIMEOUT), data
+
+
+@contextlib.contextmanager
+def ended_with_the_test(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """A test that fails leaves no program behind."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
@@ -140,7 +158,8 @@ def test_what_is_left_unsent_is_counted_in_a_warning(peer: Peer, kind: str) -> N
         options=("-W", "always"),
         KTLS_SYSCTL="kern.ipc.tls.close_timeout=1",
     )
-    peers = [peer.accept(kind) for _ in range(3)]
+    with ended_with_the_test(process):
+        peers = [peer.accept(kind) for _ in range(3)]
     outcome = finished(process, TIMEOUT)
     accepted = int(outcome.require_success().splitlines()[-1])
     for sock in peers:
