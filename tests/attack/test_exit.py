@@ -1,11 +1,9 @@
 """The end of the interpreter: what was accepted is sent, what cannot be sent is said."""
 
-import contextlib
 import os
 import re
 import socket
 import ssl
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,7 @@ import pytest
 
 from record_reader import SUITES, RecordReader, Secrets, read_data
 from support.ends import AUTHORITY, server_context
-from support.programs import Outcome, finished, start_program
+from support.programs import Outcome, ended_with_the_test, finished, start_program
 
 TIMEOUT = 40
 ALL_KINDS = ("SW", "NONE", "KEYED", "STOCK")
@@ -77,17 +75,6 @@ def run(
     with ended_with_the_test(process):
         data = peer.receive_all(kind, peer.accept(kind))
     return finished(process, TIMEOUT), data
-
-
-@contextlib.contextmanager
-def ended_with_the_test(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """A test that fails leaves no program behind."""
-    try:
-        yield
-    except BaseException:
-        process.kill()
-        process.communicate()
-        raise
 
 
 @pytest.mark.parametrize("kind", ALL_KINDS)
