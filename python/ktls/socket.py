@@ -373,7 +373,7 @@ class Socket:
         """As ``socket.proto``."""
         return self._proto
 
-    def _kernel(self, call: Callable[[socket.socket], T], *, waits: bool = False) -> T:
+    def _kernel(self, call: Callable[[socket.SocketType], T], *, waits: bool = False) -> T:
         """Make a call that the engine does not make, on a descriptor of its own.
 
         `waits`: it obeys the time-out, which needs a flag of the kernel's socket.

@@ -20,8 +20,8 @@ from ktls.socket import Socket
 from .agreed import Agreed
 from .context import prepared
 from .makefile import makefile
-from .parts import Parts, check_arguments, has_peer
 from .openssl_sender import OpenSSLSender, WantWriteError
+from .parts import Parts, check_arguments, has_peer
 from .socket_face import SocketFace
 
 if TYPE_CHECKING:
