@@ -20,6 +20,7 @@ from ktls.constants import (
     CRYPTO_SHA2_384_HMAC,
 )
 from ktls.errors import BadRecord
+from tls_records import ENCRYPT_THEN_MAC, hello_random, server_hello_extensions, split_records
 
 # TLS 1.0 and 1.1 are deprecated names of ssl, and wanted here.
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
@@ -189,8 +190,8 @@ def connect(
     cipher = client.tls.cipher()
     assert cipher is not None
     assert cipher[0] == case.cipher
-    hello = _core.ServerHello(server.sent[5 : 9 + int.from_bytes(server.sent[6:9], "big")])
-    assert hello.encrypt_then_mac == case.encrypt_then_mac
+    hello = server.sent[5 : 9 + int.from_bytes(server.sent[6:9], "big")]
+    assert (ENCRYPT_THEN_MAC in server_hello_extensions(hello)) == case.encrypt_then_mac
     [master] = [
         bytes.fromhex(line.split()[2])
         for line in (folder / "keys").read_text().splitlines()
@@ -199,8 +200,8 @@ def connect(
     client_keys, server_keys = _core.Secret("CLIENT_RANDOM", master).key_block(
         case.minor,
         case.prf_hash,
-        client.sent[11:43],
-        hello.random,
+        hello_random(client.sent[5:]),
+        hello_random(hello),
         CRYPTO_AES_CBC,
         case.key_len,
         case.auth_algorithm,

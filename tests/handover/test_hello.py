@@ -9,7 +9,7 @@ from handover.pairs import assert_ours, exchange, pair, tcp_pair
 from handover.relay import Relay
 from ktls import HandoverError, Mode
 from ktls.handover import prepare, wrap_socket
-from ktls.handover.records import split_records
+from tls_records import split_records
 
 HANDSHAKE, CLIENT_HELLO = 22, 1
 
