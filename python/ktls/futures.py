@@ -108,6 +108,7 @@ class _Thread:
     """The thread that ends futures, and whether it may still be started."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
@@ -115,11 +116,14 @@ class _Thread:
         """Start the thread unless it runs.  RuntimeError at the end of the interpreter."""
         if self._stopped:
             raise RuntimeError("cannot write asynchronously while the interpreter shuts down")
-        if self._thread is None:
-            # Two that are started at once share the work.
-            thread = threading.Thread(target=_run, name="KTLS-aio", daemon=True)
-            thread.start()
-            self._thread = thread
+        if self._thread is not None:
+            return
+        with self._lock:
+            if self._thread is None:
+                thread = threading.Thread(target=_run, name="KTLS-aio", daemon=True)
+                thread.start()
+                # Not before: one that could not be started is tried again.
+                self._thread = thread
 
     def stop(self) -> None:
         """Send what was accepted, end the futures, then the thread."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
+import warnings
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -453,6 +455,15 @@ class Socket:
     def getblocking(self) -> bool:
         """As ``socket.getblocking``."""
         return self._stream.gettimeout() != 0
+
+    def __del__(self) -> None:
+        stream = getattr(self, "_stream", None)
+        if stream is not None and stream.is_unclosed and not sys.is_finalizing():
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                # Whoever records the warning keeps this object, but not its connection.
+                stream.close()
 
     def __enter__(self) -> Self:
         return self

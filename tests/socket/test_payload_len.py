@@ -4,6 +4,7 @@ import errno
 import io
 import os
 import socket
+from types import SimpleNamespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -175,7 +176,15 @@ def test_above_what_was_agreed_on() -> None:
     secrets = Secrets(SUITES[3])
     with ktls.Socket(near) as sock, far:
         keys = _core.Keys(4, ktls.CRYPTO_AES_NIST_GCM_16, secrets.key, secrets.iv)
-        sock._install(keys, secrets.sequence, None, 1024)
+        agreed = SimpleNamespace(
+            tls_vminor=4,
+            cipher_algorithm=ktls.CRYPTO_AES_NIST_GCM_16,
+            key_len=len(secrets.key),
+            max_frame_len=1024,
+        )
+        session = sock._slot.plan(agreed)
+        direction = _core.DirectionKeys(keys, secrets.sequence)
+        sock._stream.install(direction, session.record_params, session)
         assert limit_of(sock) == 1024
         for limit in (1025, 16384):
             with pytest.raises(OSError, match=str(limit)) as caught:

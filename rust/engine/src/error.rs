@@ -144,6 +144,12 @@ impl Error {
         matches!(self, Self::WouldBlock)
     }
 
+    /// Whether the call says what was accepted before: the connection goes on, or the next call says so again.
+    #[must_use]
+    pub fn may_follow_a_part(&self) -> bool {
+        self.leaves_connection() || matches!(self, Self::KeyUsedUp { .. })
+    }
+
     /// Whether the call ended and the connection goes on: a part of a write may have been accepted.
     #[must_use]
     pub fn leaves_connection(&self) -> bool {

@@ -1,6 +1,6 @@
 //! `ktls._core.AsyncWrite`: a write that has not ended, for taking it back.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use ktls_engine::SendStream as Engine;
 use pyo3::prelude::*;
@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 pub(crate) struct AsyncWrite {
     engine: Weak<Engine>,
     id: u64,
+    /// Every caller gets the same answer.
+    is_cancelled: Mutex<bool>,
 }
 
 impl AsyncWrite {
@@ -17,6 +19,7 @@ impl AsyncWrite {
         Self {
             engine: Arc::downgrade(engine),
             id,
+            is_cancelled: Mutex::new(false),
         }
     }
 }
@@ -25,9 +28,16 @@ impl AsyncWrite {
 impl AsyncWrite {
     fn cancel(&self, py: Python<'_>) -> bool {
         py.detach(|| {
-            self.engine
-                .upgrade()
-                .is_some_and(|engine| engine.cancel_async_write(self.id))
+            let mut is_cancelled = self
+                .is_cancelled
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *is_cancelled = *is_cancelled
+                || self
+                    .engine
+                    .upgrade()
+                    .is_some_and(|engine| engine.cancel_async_write(self.id));
+            *is_cancelled
         })
     }
 }

@@ -98,7 +98,7 @@ pub(crate) fn attempt<T: Send>(
 pub(crate) fn duration(seconds: f64) -> PyResult<Duration> {
     if seconds.is_nan() || seconds < 0.0 {
         return Err(PyValueError::new_err(format!(
-            "timeout {seconds} is not a number of seconds, 0 or more"
+            "timeout {seconds} is out of range: it is a number of seconds, 0 or more"
         )));
     }
     Ok(Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX))

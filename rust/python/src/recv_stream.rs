@@ -11,6 +11,10 @@ use crate::send_stream::SendStream;
 /// Bytes read at once at the most: a call that asks for more gets less.
 const RECV_MAX: usize = 1 << 18;
 
+/// Flags of recv(2): all of it is waited for; what is looked at stays.
+const MSG_WAITALL: u32 = 0x100;
+const MSG_PEEK: u32 = 0x2;
+
 /// The receive half of one connection. It shares the descriptor and the time-out of its send half.
 #[pyclass(frozen, module = "ktls._core")]
 pub(crate) struct RecvStream {
@@ -58,15 +62,24 @@ impl RecvStream {
         let send = self.send.get();
         let stream = send.stream()?;
         let timeout = send.timeout(flags);
-        let outcome = run(py, timeout, |deadline| {
-            let mut out = vec![0; size.min(RECV_MAX)];
-            let count = ktls_engine::receive(&stream.transport, &mut out, flags, deadline);
-            if count.is_ok() || matches!(count, Err(Error::WouldBlock)) {
-                stream.engine.set_readable(false);
+        run(py, timeout, |deadline| {
+            let waits_all = flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0;
+            let mut received = Vec::new();
+            loop {
+                let before = received.len();
+                received.resize(before + RECV_MAX.min(size - before), 0);
+                let out = &mut received[before..];
+                let count = ktls_engine::receive(&stream.transport, out, flags & !MSG_WAITALL, deadline);
+                if count.is_ok() || matches!(count, Err(Error::WouldBlock)) {
+                    stream.engine.set_readable(false);
+                }
+                received.truncate(before + count.as_ref().map_or(0, |count| *count));
+                match count {
+                    Err(error) if received.is_empty() => return Err(error),
+                    Ok(1..) if waits_all && received.len() < size => {}
+                    _ => return Ok(received),
+                }
             }
-            out.truncate(count?);
-            Ok(out)
-        });
-        outcome
+        })
     }
 }

@@ -168,6 +168,13 @@ impl SendStream {
         self.stream().is_err()
     }
 
+    /// Whether this process has still to close it.
+    #[getter]
+    fn is_unclosed(&self) -> bool {
+        self.stream()
+            .is_ok_and(|stream| stream.transport.check_process().is_ok())
+    }
+
     fn check_process(&self) -> PyResult<()> {
         let checked = self.stream()?.transport.check_process();
         checked.map_err(|error| os_error(&error))

@@ -68,6 +68,8 @@ pub(super) enum FrameReason {
     /// Inside the call that brought the last one.
     InCall,
     SpaceAppeared,
+    /// Inside a signal handler in the middle of a write of its own thread, which waits for the handler.
+    Nested,
     /// What was accepted before other keys keeps those of its time, space or not: it is referenced all the same.
     KeysChange,
 }

@@ -71,10 +71,10 @@ impl SendStream {
 
     /// Frames what waits, unless another write is in the middle.
     pub(super) fn frame_waiting(&self, state: &mut State, reason: FrameReason) {
-        let is_mine = |writer| writer == std::thread::current().id();
+        let is_nested = reason == FrameReason::Nested;
         while !state.life.has_failed()
             && !state.async_writes.waiting.is_empty()
-            && state.writer.is_none_or(is_mine)
+            && (state.writer.is_none() || is_nested)
             && let Some(mut write) = state.async_writes.waiting.pop_front()
         {
             let left = write.len - write.position;
@@ -119,7 +119,9 @@ impl SendStream {
                 is_start: write.position == 0,
                 space: match reason {
                     FrameReason::KeysChange => SpaceLimit::Unlimited,
-                    FrameReason::InCall | FrameReason::SpaceAppeared => SpaceLimit::Send,
+                    FrameReason::InCall | FrameReason::SpaceAppeared | FrameReason::Nested => {
+                        SpaceLimit::Send
+                    }
                 },
             };
             let payload = Payload::Bytes {

@@ -51,14 +51,23 @@ impl State {
 
     /// Whether a program that waits for space is to be woken.
     pub(super) fn is_writable(&self) -> bool {
-        self.buffer.used() <= tunables::sendlowat::get() && self.async_writes.is_framed()
+        self.has_wakeup_space() && self.async_writes.is_framed()
+    }
+
+    /// Whether less is held than what lets a waiting writer go on.
+    pub(super) fn has_wakeup_space(&self) -> bool {
+        self.buffer.used() <= tunables::sendlowat::get()
     }
 
     /// Whether the next write may be framed: no other is in the middle, and none waits before it. A signal handler that
     /// runs in the middle of a write of its own thread may: nobody else could end that write.
     pub(super) fn may_append(&self) -> bool {
-        let is_mine = |writer: ThreadId| writer == std::thread::current().id();
-        self.async_writes.is_framed() && self.writer.is_none_or(is_mine)
+        self.async_writes.is_framed() && (self.writer.is_none() || self.is_written_by_me())
+    }
+
+    /// Whether this thread is in the middle of a write: then a signal handler runs in it.
+    pub(super) fn is_written_by_me(&self) -> bool {
+        self.writer == Some(std::thread::current().id())
     }
 
     /// Whether a write leaves its last record open.

@@ -119,8 +119,10 @@ impl SendStream {
     ) -> Result<usize> {
         let (accepted, ended) = self.write(data, flags, deadline)?;
         match ended {
-            Some(error) if accepted == 0 || !error.leaves_connection() => Err(error),
-            _ => Ok(accepted),
+            // The next call says so again; this one says what was accepted.
+            Some(error) if accepted > 0 && error.may_follow_a_part() => Ok(accepted),
+            Some(error) => Err(error),
+            None => Ok(accepted),
         }
     }
 
@@ -173,7 +175,7 @@ impl SendStream {
         let (accepted, ended) = self.write_pieces(len, WriteFlags::DATA, source, deadline);
         drop(writer);
         if let Some(error) = ended
-            && (accepted == 0 || !error.leaves_connection())
+            && (accepted == 0 || !error.may_follow_a_part())
         {
             return Err(error);
         }
@@ -305,11 +307,6 @@ impl SendStream {
                         Err(error) => error,
                     }
                 }
-                // The next call says so again; this one must say what was accepted.
-                Err(Error::KeyUsedUp { .. }) if accepted > 0 => {
-                    self.settle();
-                    return (accepted, None);
-                }
                 Err(error) => error,
             };
             self.settle();
@@ -402,9 +399,19 @@ impl SendStream {
                     self.mark_unwritable(&state);
                     return Err(Error::WouldBlock);
                 }
-                self.frame_waiting(&mut state, FrameReason::SpaceAppeared);
+                if state.is_written_by_me() {
+                    // Asynchronous writes of the handler wait before this one, and the write that it interrupted cannot
+                    // end before the handler does.
+                    self.frame_waiting(&mut state, FrameReason::Nested);
+                    if state.may_append() {
+                        continue;
+                    }
+                }
             }
-            self.drive_until(State::may_append, State::check, deadline)?;
+            let can_go_on = |state: &State| {
+                state.may_append() || (state.is_written_by_me() && state.has_wakeup_space())
+            };
+            self.drive_until(can_go_on, State::check, deadline)?;
         }
     }
 }
