@@ -211,6 +211,9 @@ class SendStream:
         """Payload bytes accepted and not yet taken by TCP; 0 when closed."""
     @property
     def closed(self) -> bool: ...
+    @property
+    def is_unclosed(self) -> bool:
+        """Whether this process has still to close it."""
     def check_process(self) -> None:
         """Raise EPERM in a forked child, EBADF when closed."""
     def settimeout(self, timeout: float | None) -> None:
@@ -367,7 +370,7 @@ class OpenSSLSide:
     def write(self, data: ReadableBuffer, *, all: bool) -> int:
         """Seal by OpenSSL, one record or `all`; returns how many bytes were accepted."""
     def async_write(self, data: ReadableBuffer, future: object) -> AsyncWrite | None:
-        """As `SendStream.async_write`, sealed by OpenSSL now."""
+        """As `SendStream.async_write`, sealed by OpenSSL now; it cannot be cancelled."""
     def unwrap(self) -> None:
         """Say close_notify, at once, and wait for the peer's."""
     def verify_client_post_handshake(self) -> None: ...

@@ -1,6 +1,6 @@
 //! From the errors of the crates below to the exceptions of Python.
 
-use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
+use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 
 pyo3::import_exception!(ssl, SSLError);
@@ -13,6 +13,10 @@ pyo3::import_exception!(ktls.errors, HandoverError);
 pub(crate) fn os_error(error: &ktls_engine::Error) -> PyErr {
     if error.is_timed_out() {
         return PyTimeoutError::new_err(error.to_string());
+    }
+    if error.is_would_block() {
+        // By its own class: before Python 3.12 an error that was not raised yet has the class that was named.
+        return PyBlockingIOError::new_err((error.errno(), error.to_string()));
     }
     if matches!(error, ktls_engine::Error::DataEnded) {
         return protocol_is_shutdown();

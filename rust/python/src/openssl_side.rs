@@ -223,6 +223,9 @@ impl OpenSSLSide {
                 }
                 Err(error) => return Err(error),
                 Ok(got) => {
+                    if size > 0 && is_end(&got) {
+                        self.inbox.note_end();
+                    }
                     if self.send.get().stream().is_ok() {
                         self.engine()?.set_readable(self.has_more(py)?);
                     }
@@ -234,12 +237,7 @@ impl OpenSSLSide {
 
     /// Seals by OpenSSL, one record for `send`; returns how many bytes were accepted.
     #[pyo3(signature = (data, *, all))]
-    fn write(
-        &self,
-        py: Python<'_>,
-        data: &Bound<'_, PyAny>,
-        all: bool,
-    ) -> PyResult<usize> {
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>, all: bool) -> PyResult<usize> {
         let timeout = self.send.get().timeout(0);
         let input = Input::new(data)?;
         let data = input.as_slice();
@@ -257,7 +255,8 @@ impl OpenSSLSide {
         Ok(accepted)
     }
 
-    /// Seals by OpenSSL now, without waiting for space, and has the future end when TCP has taken everything.
+    /// Seals by OpenSSL now, without waiting for space, and has the future end when TCP has taken everything. It is not
+    /// taken back: OpenSSL has counted its records.
     fn async_write(
         &self,
         py: Python<'_>,
@@ -278,7 +277,9 @@ impl OpenSSLSide {
             written?;
         }
         let engine = self.engine()?;
-        send_stream::write_async(py, &engine, &Data::Shared(Arc::new(records)), future)
+        let unended =
+            send_stream::write_async(py, &engine, &Data::Shared(Arc::new(records)), future)?;
+        Ok(unended.map(AsyncWrite::final_one))
     }
 
     /// close_notify both ways. Said at once, whoever reads; then the peer's is waited for.
@@ -303,9 +304,8 @@ impl OpenSSLSide {
     /// Asks the client for a certificate; the request leaves at once.
     fn verify_client_post_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
         let timeout = Timeout::within(None);
-        let request = |ssl: &Bound<'py, PyAny>| {
-            ssl.call_method0(intern!(py, "verify_client_post_handshake"))
-        };
+        let request =
+            |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "verify_client_post_handshake"));
         self.call_then(py, timeout, request, |_| true).map(drop)
     }
 
@@ -468,12 +468,11 @@ impl OpenSSLSide {
                 },
             }
         };
-        let is_tls13 = self.lock().is_tls13;
         let said = py.detach(|| match says {
             Says::Records(records) => engine.send_records(records).map(|()| None),
             Says::Messages(messages) => messages
                 .into_iter()
-                .try_for_each(|message| say(&engine, message, is_tls13))
+                .try_for_each(|message| say(&engine, message))
                 .map(|()| None),
             Says::Refused(why) => {
                 engine.abort();
@@ -488,7 +487,7 @@ impl OpenSSLSide {
     }
 
     fn needs_input(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.inbox.is_needed() || !self.has_more(py)?)
+        Ok(!self.inbox.has_ended() && (self.inbox.is_needed() || !self.has_more(py)?))
     }
 
     /// Gives OpenSSL the next record, or the end of the stream.
@@ -561,16 +560,21 @@ fn install(
         .map_err(|error| os_error(&error))
 }
 
-fn say(engine: &Arc<Engine>, message: handover::Message, is_tls13: bool) -> Result<(), Error> {
+fn say(engine: &Arc<Engine>, message: handover::Message) -> Result<(), Error> {
     if message.ends_in_key_update {
         return engine.update_key(KeyUpdate::NotRequested);
     }
-    let after = if crate::handover::ends_data(&message, is_tls13) {
+    let after = if message.ends_data {
         AfterMessage::Nothing
     } else {
         AfterMessage::Data
     };
     engine.send_message(message.content_type, message.payload.to_vec(), after)
+}
+
+/// Whether OpenSSL read nothing, which it does after a close_notify only.
+fn is_end(got: &Bound<'_, PyAny>) -> bool {
+    got.is_truthy().is_ok_and(|has_data| !has_data)
 }
 
 /// Registers a client random before OpenSSL can log a secret under it.

@@ -144,8 +144,7 @@ impl SendStream {
         let engine = self.engine()?;
         py.detach(|| engine.set_max_frame_len(max_frame_len))
             .map_err(|error| os_error(&error))?;
-        let before =
-            core::mem::replace(&mut *self.lock_session(), Session::Installed(session));
+        let before = core::mem::replace(&mut *self.lock_session(), Session::Installed(session));
         drop(before);
         Ok(())
     }
@@ -183,9 +182,7 @@ impl SendStream {
     fn settimeout(&self, timeout: Option<f64>) -> PyResult<()> {
         let nanoseconds = match timeout {
             None => -1,
-            Some(seconds) => {
-                i64::try_from(call::duration(seconds)?.as_nanos()).unwrap_or(i64::MAX)
-            }
+            Some(seconds) => i64::try_from(call::duration(seconds)?.as_nanos()).unwrap_or(i64::MAX),
         };
         self.timeout.store(nanoseconds, Ordering::Relaxed);
         Ok(())
@@ -272,7 +269,8 @@ impl SendStream {
         future: Py<PyAny>,
     ) -> PyResult<Option<AsyncWrite>> {
         let engine = self.engine()?;
-        buffer::with_data(data, |data| write_async(py, &engine, &data, future))?
+        let unended = buffer::with_data(data, |data| write_async(py, &engine, &data, future))??;
+        Ok(unended.map(|id| AsyncWrite::new(&engine, id)))
     }
 
     fn cork(&self, py: Python<'_>) -> PyResult<()> {
@@ -489,17 +487,17 @@ impl Drop for SendStream {
     }
 }
 
-/// Hands a write to the engine with the future that it ends. None: it has ended already.
+/// Hands a write to the engine with the future that it ends; returns its number. None: it has ended already.
 pub(crate) fn write_async(
     py: Python<'_>,
     engine: &Arc<Engine>,
     data: &ktls_engine::Data<'_>,
     future: Py<PyAny>,
-) -> PyResult<Option<AsyncWrite>> {
+) -> PyResult<Option<u64>> {
     let id = process::keep_future(future);
     let ended = py.detach(|| engine.async_write(id, data));
     match ended {
-        Ok(false) => Ok(Some(AsyncWrite::new(engine, id))),
+        Ok(false) => Ok(Some(id)),
         Ok(true) => {
             process::take_future(id);
             Ok(None)
