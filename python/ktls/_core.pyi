@@ -355,13 +355,18 @@ class OpenSSLSide:
     def release_logs(self) -> None:
         """Look in no log any more, and follow the handshake no further."""
     def do_handshake(self) -> None: ...
-    def find(self, cipher_name: str | None) -> Handover:
-        """The keys of the finished handshake. HandoverDeclined says why OpenSSL keeps it."""
+    def decline(self) -> None:
+        """Leave the connection to OpenSSL, unless another thread has switched it over."""
+    def find(self, cipher_name: str | None) -> Handover | None:
+        """The keys of the finished handshake; None: another thread has switched over.
+
+        HandoverDeclined says why OpenSSL keeps it.
+        """
     def switch(self, handover: Handover, params: RecordParams, session: object) -> bool:
         """Have the stream seal from here on; False when it does so already.
 
-        OSError as `SendStream.install`: OpenSSL goes on. HandoverError: the keys are not OpenSSL's,
-        and the connection was reset.
+        OSError as `SendStream.install`: OpenSSL goes on. HandoverDeclined after `decline`.
+        HandoverError: the keys are not OpenSSL's, and the connection was reset.
         """
     @overload
     def read(self, size: int, buffer: None = None) -> bytes: ...

@@ -5,6 +5,7 @@
 //! stream) is made inside one call, so that a signal handler that raises finds nothing half done. A record that OpenSSL
 //! writes after the switch never reaches the wire: it is opened, and said again under the keys of the stream.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ktls_engine::{AfterMessage, Data, Deadline, Error, KeyUpdate, SendStream as Engine};
@@ -43,6 +44,7 @@ pub(crate) struct OpenSSLSide {
     /// Who takes records off the socket.
     reading: Turn,
     inbox: Inbox,
+    has_shaken_hands: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -91,6 +93,7 @@ impl OpenSSLSide {
             inside: Turn::new(transport.clone()),
             reading: Turn::new(transport),
             inbox: Inbox::default(),
+            has_shaken_hands: AtomicBool::new(false),
             state: Mutex::new(State {
                 output: Output::Tapped(Box::new(HandshakeTap::new(role))),
                 logs: Vec::new(),
@@ -115,6 +118,13 @@ impl OpenSSLSide {
         Ok(())
     }
 
+    /// Leaves the connection to OpenSSL, unless another thread has just switched it over.
+    fn decline(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = self.take_inside(py, Timeout::within(None))?;
+        self.release_logs();
+        Ok(())
+    }
+
     /// Wants nothing of the key logs any more, and follows the handshake no further.
     fn release_logs(&self) {
         let mut state = self.lock();
@@ -126,23 +136,35 @@ impl OpenSSLSide {
 
     fn do_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
         let timeout = self.send.get().timeout(0);
-        let _reading = self.take_reading(py, timeout, "handshake")?;
-        loop {
+        let has_shaken_hands = || self.has_shaken_hands.load(Ordering::Acquire);
+        // The thread that made the handshake may be reading already when this one is woken.
+        let _reading = self
+            .reading
+            .take_unless(py, timeout, has_shaken_hands)
+            .map_err(|error| of_operation(py, error, "handshake"))?;
+        while !has_shaken_hands() {
             let step = |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "do_handshake"));
             match self.call(py, timeout, step) {
                 Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
                     self.feed_record(py, timeout, "handshake")?;
                 }
-                other => return other.map(drop),
+                Err(error) => return Err(error),
+                Ok(_) => self.has_shaken_hands.store(true, Ordering::Release),
             }
         }
+        Ok(())
     }
 
-    /// What the handshake has agreed on, with the keys of both directions. HandoverDeclined: OpenSSL keeps it.
-    fn find(&self, cipher_name: Option<&str>) -> PyResult<Handover> {
+    /// What the handshake has agreed on, with the keys of both directions; None: another thread has switched over.
+    /// HandoverDeclined: OpenSSL keeps it.
+    fn find(&self, py: Python<'_>, cipher_name: Option<&str>) -> PyResult<Option<Handover>> {
+        // A switch that is under way ends first, its session with it.
+        let _inside = self.take_inside(py, Timeout::within(None))?;
         let state = self.lock();
-        let Output::Tapped(tap) = &state.output else {
-            return Err(HandoverDeclined::new_err("the handshake was not followed"));
+        let tap = match &state.output {
+            Output::Tapped(tap) => tap,
+            Output::Passed => return Err(not_followed()),
+            Output::Translated(_) => return Ok(None),
         };
         let mut secrets = Vec::new();
         if let Some(random) = tap.client_random() {
@@ -153,7 +175,7 @@ impl OpenSSLSide {
             }
         }
         handover::find(tap, &secrets, cipher_name)
-            .map(Handover::new)
+            .map(|found| Some(Handover::new(found)))
             .map_err(|declined| HandoverDeclined::new_err(declined.to_string()))
     }
 
@@ -167,8 +189,10 @@ impl OpenSSLSide {
         session: Py<PyAny>,
     ) -> PyResult<bool> {
         let _inside = self.take_inside(py, Timeout::within(None))?;
-        if matches!(self.lock().output, Output::Translated(_)) {
-            return Ok(false);
+        match self.lock().output {
+            Output::Tapped(_) => {}
+            Output::Passed => return Err(not_followed()),
+            Output::Translated(_) => return Ok(false),
         }
         let mut raised = Ok(());
         self.send.get().install_session(py, session, |engine| {
@@ -618,6 +642,10 @@ fn of_operation(py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
         return PyTimeoutError::new_err(format!("The {operation} operation timed out"));
     }
     error
+}
+
+fn not_followed() -> PyErr {
+    HandoverDeclined::new_err("the handshake was not followed")
 }
 
 fn nested() -> PyErr {
