@@ -62,6 +62,13 @@ class WriteFuture(Future[int]):
         else:
             self.set_result(self.count)
 
+    def is_free(self) -> bool:
+        """Whether its lock can be had soon: those who wait for it hold it for moments."""
+        free = self._condition.acquire(timeout=0.1)
+        if free:
+            self._condition.release()
+        return free
+
     def result(self, timeout: float | None = None) -> int:
         """As ``Future.result``; OSError EPERM in a forked child, where it never ends."""
         self._require_own_process()
@@ -98,9 +105,10 @@ def write(writer: Writer, data: ReadableBuffer) -> Future[int]:
     unended = writer.async_write(data, future)
     if unended is None:
         future.end(future.count)
-    elif not future.done():
-        # It keeps nothing alive, so it does no harm to a future that ends meanwhile.
-        future.write = unended
+        return future
+    # It keeps nothing alive, so it does no harm to a future that has ended meanwhile. Asking whether
+    # it has would take its lock, which a signal handler that raises may leave taken.
+    future.write = unended
     return future
 
 
@@ -140,11 +148,19 @@ class _Thread:
 def _run() -> None:
     while ended := _core.wait_completions():
         for future, outcome in ended:
-            try:
-                future.end(outcome)
-            except BaseException:
-                # A callback's SystemExit or the like; the others' futures must go on.
-                sys.excepthook(*sys.exc_info())
+            # A signal handler that raised out of a wait may have left its lock taken for ever.
+            if future.is_free():
+                _end(future, outcome)
+            else:
+                threading.Thread(target=_end, args=(future, outcome), daemon=True).start()
+
+
+def _end(future: WriteFuture, outcome: object) -> None:
+    try:
+        future.end(outcome)
+    except BaseException:
+        # A callback's SystemExit or the like; the others' futures must go on.
+        sys.excepthook(*sys.exc_info())
 
 
 _thread = PerProcess(_Thread)
