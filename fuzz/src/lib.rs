@@ -4,6 +4,7 @@
 //! Raw targets take the bytes as they are. The others read a structure from them, so that the fuzzer gets past
 //! checks that no luck gets past, such as an authentication tag.
 
+pub mod handover;
 pub mod hello;
 pub mod hello_fields;
 pub mod key_log;

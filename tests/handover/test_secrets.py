@@ -59,9 +59,7 @@ def forge(context: ssl.SSLContext, version: str) -> list[bytes]:
     return client_randoms
 
 
-def before_the_secrets_are_read(
-    monkeypatch: pytest.MonkeyPatch, call: Callable[[], None]
-) -> None:
+def before_the_secrets_are_read(monkeypatch: pytest.MonkeyPatch, call: Callable[[], None]) -> None:
     """Call between the end of a handshake and the look for its keys."""
     take_over = Handshake._take_over
 

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use ktls_engine::Output;
+use ktls_engine::Transport;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 
@@ -47,7 +47,7 @@ impl Scripted {
     }
 }
 
-impl Output for Scripted {
+impl Transport for Scripted {
     fn send(&self, data: &[u8], _more: bool) -> Result<usize, Errno> {
         let mut wire = lock(&self.wire);
         assert!(!wire.finished && !wire.aborted, "sent after the end");
@@ -63,11 +63,11 @@ impl Output for Scripted {
         Ok(count)
     }
 
-    fn ready(&self) -> BorrowedFd<'_> {
+    fn poll_fd(&self) -> BorrowedFd<'_> {
         self.writable.as_fd()
     }
 
-    fn finish(&self) -> Result<(), Errno> {
+    fn shutdown_write(&self) -> Result<(), Errno> {
         lock(&self.wire).finished = true;
         Ok(())
     }
@@ -76,7 +76,7 @@ impl Output for Scripted {
         lock(&self.wire).aborted = true;
     }
 
-    fn route(&self) -> String {
+    fn endpoints(&self) -> String {
         "nowhere".into()
     }
 }
