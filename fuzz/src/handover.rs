@@ -237,10 +237,7 @@ impl Messages {
         }
         self.begun.extend_from_slice(payload);
         let mut is_update = false;
-        loop {
-            let [kind, high, mid, low, ..] = self.begun[..] else {
-                break;
-            };
+        while let [kind, high, mid, low, ..] = self.begun[..] {
             let size = 4 + usize::from(high) * 65536 + usize::from(mid) * 256 + usize::from(low);
             if self.begun.len() < size {
                 break;

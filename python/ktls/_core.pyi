@@ -279,8 +279,8 @@ class SendStream:
 class RecvStream:
     """The receive half: bytes as they come, with the descriptor and the time-out of `send`.
 
-    Both calls wait for the first byte, and 0 or nothing is the end of the stream. `flags` are those
-    of recv(2). At most 256 KiB come at once.
+    Both calls wait for the first byte; nothing, or 0, is the end of the stream. `flags` are those
+    of recv(2); without MSG_WAITALL at most 256 KiB come at once.
     """
 
     def __new__(cls, send: SendStream) -> RecvStream: ...

@@ -121,7 +121,7 @@ def test_sslv2_hello_is_not_taken_over(make_context) -> None:
             own.do_handshake()
         assert own.mode is Mode.NONE
         # After a refused hello nothing is followed any more.
-        with pytest.raises(HandoverDeclined, match="began with an SSLv2 hello|was not followed"):
+        with pytest.raises(HandoverDeclined, match=r"began with an SSLv2 hello|was not followed"):
             own._parts.side.find(None)
 
 
