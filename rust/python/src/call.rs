@@ -23,16 +23,6 @@ impl Timeout {
         until: None,
     };
 
-    /// As a socket's time-out, beginning now: None waits for ever, 0 not at all.
-    pub(crate) fn new(timeout: Option<f64>) -> PyResult<Self> {
-        let duration = timeout.map(duration).transpose()?;
-        Ok(if duration.is_some_and(|duration| duration.is_zero()) {
-            Self::NONBLOCKING
-        } else {
-            Self::within(duration)
-        })
-    }
-
     /// It waits, for at most this long from now on; None: for ever.
     pub(crate) fn within(duration: Option<Duration>) -> Self {
         Self {
