@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use ktls_engine::{Error, KeyUpdate, SendStream as Engine, TcpTransport, WriteFlags};
@@ -37,6 +37,8 @@ pub(crate) struct SendStream {
     /// Nanoseconds; negative: for ever.
     timeout: AtomicI64,
     session: Mutex<Session>,
+    /// The stream after `close`, while it drains.
+    draining: Mutex<Weak<Engine>>,
 }
 
 /// What the program agreed on, kept beside the keys that it belongs to: both come to be in one step.
@@ -78,6 +80,7 @@ impl SendStream {
             stream: RwLock::new(Some(Stream { engine, transport })),
             timeout: AtomicI64::new(-1),
             session: Mutex::new(Session::None),
+            draining: Mutex::default(),
         })
     }
 
@@ -269,7 +272,8 @@ impl SendStream {
         future: Py<PyAny>,
     ) -> PyResult<Option<AsyncWrite>> {
         let engine = self.engine()?;
-        buffer::with_data(data, |data| write_async(py, &engine, &data, future))?
+        let unended = buffer::with_data(data, |data| write_async(py, &engine, &data, future))??;
+        Ok(unended.map(|id| AsyncWrite::new(&engine, id)))
     }
 
     fn cork(&self, py: Python<'_>) -> PyResult<()> {
@@ -362,6 +366,7 @@ impl SendStream {
         let Some(Stream { engine, transport }) = self.take() else {
             return Ok(());
         };
+        *self.lock_draining() = Arc::downgrade(&engine);
         let linger = py.detach(|| {
             if discard {
                 transport.discard_unread();
@@ -379,7 +384,11 @@ impl SendStream {
     }
 
     fn abort(&self, py: Python<'_>) {
-        if let Ok(engine) = self.engine() {
+        let engine = self
+            .engine()
+            .ok()
+            .or_else(|| self.lock_draining().upgrade());
+        if let Some(engine) = engine {
             py.detach(|| engine.abort());
         }
     }
@@ -441,6 +450,10 @@ impl SendStream {
         installed
     }
 
+    fn lock_draining(&self) -> MutexGuard<'_, Weak<Engine>> {
+        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -486,17 +499,17 @@ impl Drop for SendStream {
     }
 }
 
-/// Hands a write to the engine with the future that it ends. None: it has ended already.
+/// Hands a write to the engine with the future that it ends; returns its number. None: it has ended already.
 pub(crate) fn write_async(
     py: Python<'_>,
     engine: &Arc<Engine>,
     data: &ktls_engine::Data<'_>,
     future: Py<PyAny>,
-) -> PyResult<Option<AsyncWrite>> {
+) -> PyResult<Option<u64>> {
     let id = process::keep_future(future);
     let ended = py.detach(|| engine.async_write(id, data));
     match ended {
-        Ok(false) => Ok(Some(AsyncWrite::new(engine, id))),
+        Ok(false) => Ok(Some(id)),
         Ok(true) => {
             process::take_future(id);
             Ok(None)
