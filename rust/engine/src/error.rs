@@ -30,7 +30,7 @@ pub enum Error {
     /// This program has reset the connection.
     Aborted,
     /// The connection has failed before, for this cause, which was raised then.
-    Failed(Arc<Error>),
+    Failed(Arc<Self>),
     /// The transport ended the connection.
     Connection {
         /// What it says.

@@ -293,14 +293,17 @@ impl OpenSSLSide {
             return Err(nested());
         }
         let ssl = self.ssl.bind(py);
+        let engine = self.engine()?;
         let mut records = Vec::new();
         for chunk in input.as_slice().chunks(WRITE_LEN) {
             let written = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, chunk),));
-            // OpenSSL has counted these records: none may be missing.
             records.extend(self.read_outgoing(py)?);
-            written?;
+            if let Err(error) = written {
+                // OpenSSL has counted the records until then: none may be missing.
+                let _ = py.detach(|| engine.send_records(records));
+                return Err(error);
+            }
         }
-        let engine = self.engine()?;
         let unended =
             send_stream::write_async(py, &engine, &Data::Shared(Arc::new(records)), future)?;
         Ok(unended.map(AsyncWrite::final_one))
