@@ -107,13 +107,13 @@ impl SendStream {
 
     /// Number of the next record; None before a key is installed.
     pub fn sequence(&self) -> Option<u64> {
-        let state = self.enter().ok()?;
+        let state = self.look()?;
         state.buffer.write_state.as_ref().map(|keys| keys.sequence)
     }
 
     /// Payload bytes accepted and not yet taken by TCP.
     pub fn pending(&self) -> usize {
-        self.enter().map_or(0, |state| state.buffer.held())
+        self.look().map_or(0, |state| state.buffer.held())
     }
 
     /// Waits until TCP has taken everything accepted so far, and nothing that is accepted later.
@@ -189,6 +189,12 @@ impl SendStream {
         let fork = fork_lock::shared();
         self.owner.check_inside(&fork)?;
         Ok(Entered::new(self, fork))
+    }
+
+    /// The state, for one look at it: a fork may go on meanwhile. None in a child of the process.
+    fn look(&self) -> Option<MutexGuard<'_, State>> {
+        self.check_process().ok()?;
+        Some(self.lock())
     }
 
     fn owner_is_inside(&self, fork: &fork_lock::ForkGuard) -> Option<()> {
