@@ -96,12 +96,9 @@ impl SendStream {
         }
         let size = match &state.buffer.write_state {
             None => data.len(),
+            Some(keys) if is_start => keys.fragmenter.wire_size(keys.key.suite(), data.len()),
             Some(keys) => {
-                let fragmenter = if is_start {
-                    keys.fragmenter
-                } else {
-                    keys.fragmenter.without_lead()
-                };
+                let fragmenter = keys.fragmenter.without_lead();
                 fragmenter.wire_size(keys.key.suite(), data.len())
             }
         };

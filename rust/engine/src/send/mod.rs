@@ -64,7 +64,6 @@ pub struct SendStream {
     /// A turn at the worker is coming.
     scheduled: AtomicBool,
     burst: BurstDetector,
-    poll_fd: Mutex<Option<Arc<PollFd>>>,
 }
 
 impl SendStream {
@@ -80,7 +79,6 @@ impl SendStream {
             changes: AtomicUsize::new(0),
             scheduled: AtomicBool::new(false),
             burst: BurstDetector::default(),
-            poll_fd: Mutex::new(None),
         });
         stream.pool.register(&stream.as_task());
         stream
@@ -107,13 +105,13 @@ impl SendStream {
 
     /// Number of the next record; None before a key is installed.
     pub fn sequence(&self) -> Option<u64> {
-        let state = self.enter().ok()?;
+        let state = self.look()?;
         state.buffer.write_state.as_ref().map(|keys| keys.sequence)
     }
 
     /// Payload bytes accepted and not yet taken by TCP.
     pub fn pending(&self) -> usize {
-        self.enter().map_or(0, |state| state.buffer.held())
+        self.look().map_or(0, |state| state.buffer.held())
     }
 
     /// Waits until TCP has taken everything accepted so far, and nothing that is accepted later.
@@ -142,26 +140,24 @@ impl SendStream {
     /// # Errors
     /// EMFILE and the like.
     pub fn poll_descriptor(self: &Arc<Self>) -> Result<i32> {
-        let state = self.enter()?;
+        let mut state = self.enter()?;
         if state.life.is_closed() {
             return Err(Error::Closed);
         }
-        let mut slot = lock(&self.poll_fd);
-        if let Some(poll_fd) = slot.as_ref() {
+        if let Some(poll_fd) = &state.poll_fd {
             return Ok(poll_fd.raw_fd());
         }
         let made = Arc::new(PollFd::new()?);
         self.pool.watch_readable(&self.as_task(), &made)?;
         let descriptor = made.raw_fd();
-        *slot = Some(made);
+        state.poll_fd = Some(made);
         Ok(descriptor)
     }
 
     /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.
     pub fn set_readable(&self, more: bool) {
         let Ok(state) = self.enter() else { return };
-        drop(state);
-        if let Some(poll_fd) = lock(&self.poll_fd).as_ref() {
+        if let Some(poll_fd) = &state.poll_fd {
             poll_fd.set_readable(more);
             if !more {
                 self.pool.rearm_readable(self);
@@ -191,6 +187,12 @@ impl SendStream {
         Ok(Entered::new(self, fork))
     }
 
+    /// The state, for one look at it: a fork may go on meanwhile. None in a child of the process.
+    fn look(&self) -> Option<MutexGuard<'_, State>> {
+        self.check_process().ok()?;
+        Some(self.lock())
+    }
+
     fn owner_is_inside(&self, fork: &fork_lock::ForkGuard) -> Option<()> {
         self.owner.check_inside(fork).ok()
     }
@@ -212,16 +214,16 @@ impl SendStream {
 
     /// Tells the poll descriptor when there is space again.
     fn note_space(&self, state: &State) {
-        if state.is_writable()
-            && let Some(poll_fd) = lock(&self.poll_fd).as_ref()
+        if let Some(poll_fd) = &state.poll_fd
+            && state.is_writable()
         {
             poll_fd.set_writable(true);
         }
     }
 
     /// A write was refused, or a part of it: the poll descriptor promises to tell when there is space.
-    fn mark_unwritable(&self, _refused: &State) {
-        if let Some(poll_fd) = lock(&self.poll_fd).as_ref() {
+    fn mark_unwritable(&self, state: &State) {
+        if let Some(poll_fd) = &state.poll_fd {
             poll_fd.set_writable(false);
         }
     }

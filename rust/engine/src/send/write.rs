@@ -117,7 +117,13 @@ impl SendStream {
         flags: WriteFlags,
         deadline: &mut Deadline<'_>,
     ) -> Result<usize> {
-        let (accepted, ended) = self.write(data, flags, deadline)?;
+        let len = data.as_slice().len();
+        if len <= tunables::gather_max::get()
+            && let Some(done) = self.send_short(data, flags)
+        {
+            return done.map(|()| len);
+        }
+        let (accepted, ended) = self.send_long(data, flags, deadline)?;
         match ended {
             // The next call says so again; this one says what was accepted.
             Some(error) if accepted > 0 && error.may_follow_a_part() => Ok(accepted),
@@ -136,10 +142,16 @@ impl SendStream {
         flags: WriteFlags,
         deadline: &mut Deadline<'_>,
     ) -> Result<()> {
-        let (accepted, ended) = self.write(data, flags, deadline)?;
+        let len = data.as_slice().len();
+        if len <= tunables::gather_max::get()
+            && let Some(done) = self.send_short(data, flags)
+        {
+            return done;
+        }
+        let (accepted, ended) = self.send_long(data, flags, deadline)?;
         match ended {
             Some(error) => Err(error),
-            None if accepted < data.as_slice().len() => Err(Error::WouldBlock),
+            None if accepted < len => Err(Error::WouldBlock),
             None => Ok(()),
         }
     }
@@ -192,19 +204,14 @@ impl SendStream {
         Ok(accepted as u64)
     }
 
-    /// What was accepted, and what ended the write before its end.
-    fn write(
+    /// A write that queues. What was accepted, and what ended the write before its end.
+    fn send_long(
         self: &Arc<Self>,
         data: &Data<'_>,
         flags: WriteFlags,
         deadline: &mut Deadline<'_>,
     ) -> Result<(usize, Option<Error>)> {
         let len = data.as_slice().len();
-        if len <= tunables::gather_max::get()
-            && let Some(done) = self.send_short(data, flags)
-        {
-            return done.map(|()| (len, None));
-        }
         if flags.atomic {
             let space = self.enter()?.space.limit();
             if len > space {
@@ -238,7 +245,7 @@ impl SendStream {
             Err(error) => return Some(Err(error)),
         }
         self.flush_inline(state);
-        self.check_stopped().map(Err).or(Some(Ok(())))
+        Some(self.check_stopped().map_or(Ok(()), Err))
     }
 
     /// After something short was put into the buffer: sends it unless somebody else will.
@@ -374,10 +381,17 @@ impl SendStream {
     }
 
     /// What a call raises at the end of the interpreter, when what it accepted could not be sent.
+    #[inline]
     fn check_stopped(&self) -> Option<Error> {
-        if !self.pool.is_stopped() {
-            return None;
+        if self.pool.is_stopped() {
+            self.raise_if_failed()
+        } else {
+            None
         }
+    }
+
+    #[cold]
+    fn raise_if_failed(&self) -> Option<Error> {
         self.enter().ok()?.life.check_drain().err()
     }
 
