@@ -66,7 +66,7 @@ impl RecvStream {
                 let out = &mut received[before..];
                 let count =
                     ktls_engine::receive(&stream.transport, out, flags & !MSG_WAITALL, deadline);
-                if count.is_ok() || matches!(count, Err(Error::WouldBlock)) {
+                if count.is_ok() || matches!(count, Err(Error::NothingReceived)) {
                     stream.engine.set_readable(false);
                 }
                 received.truncate(before + count.as_ref().map_or(0, |count| *count));
