@@ -2,10 +2,10 @@
 
 use super::SendStream;
 use super::buffer::{self, SealedBatch};
+use super::data::{Data, WriteFlags};
 use super::run::{Payload, RecordRun};
 use super::seal;
 use super::state::State;
-use super::write::{Data, WriteFlags};
 use crate::error::Result;
 use crate::{counters, tunables};
 

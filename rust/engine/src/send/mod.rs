@@ -13,6 +13,7 @@ mod buffer;
 mod burst;
 mod close;
 mod control;
+mod data;
 mod drive;
 mod driver;
 mod entered;
@@ -22,20 +23,23 @@ mod lifecycle;
 mod open_record;
 mod run;
 mod seal;
+mod send_file;
 mod space;
 mod state;
+mod task;
 mod wait;
 mod write;
 mod write_state;
+mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 pub use self::control::AfterMessage;
+pub use self::data::{Data, WriteFlags};
 pub use self::fragmenter::RecordSplit;
 pub use self::key_change::KeyUpdate;
 pub use self::run::SharedBytes;
-pub use self::write::{Data, WriteFlags};
 pub use self::write_state::{NewWriteState, UpdateSecret};
 
 use self::async_queue::FrameReason;

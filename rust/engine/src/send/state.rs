@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::thread::ThreadId;
 
-use super::WriteFlags;
 use super::async_queue::AsyncQueue;
 use super::buffer::SendBuffer;
+use super::data::WriteFlags;
 use super::driver::Driver;
 use super::lifecycle::Lifecycle;
 use super::space::Space;
