@@ -42,7 +42,8 @@ impl Parking {
 
     /// The worker is about to sleep. False: it must not, something was queued; [`Parking::unpark`] is owed either way.
     pub(super) fn park(&self) -> bool {
-        self.parked.store(true, Ordering::Release);
+        // A swap and no store: the model checker would let a waker's swap take the place of a mere store.
+        self.parked.swap(true, Ordering::AcqRel);
         fence(Ordering::SeqCst);
         !self.has_queued()
     }
