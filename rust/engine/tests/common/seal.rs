@@ -29,7 +29,7 @@ impl Seal for Asking {
 }
 
 /// The keys that 3 stands for, from record 0.
-pub fn asking(before: impl Fn(Frame) + Send + Sync + 'static) -> NewWriteState {
+pub(crate) fn asking(before: impl Fn(Frame) + Send + Sync + 'static) -> NewWriteState {
     let keys: Keys = keys(3);
     let seal = Asking {
         seal: sealer(&keys),

@@ -10,7 +10,7 @@ use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 
 /// What one call of `send` does, in place of taking what there is room for.
-pub enum Act {
+pub(crate) enum Act {
     /// Takes at most so many bytes, room or not; 0: EAGAIN, though the descriptor is writable.
     Take(usize),
     Fail(Errno),
@@ -21,21 +21,21 @@ pub enum Act {
 
 /// Holds a thread until the test lets it go.
 #[derive(Clone, Default)]
-pub struct Gate(Arc<(Mutex<(bool, bool)>, Condvar)>);
+pub(crate) struct Gate(Arc<(Mutex<(bool, bool)>, Condvar)>);
 
 impl Gate {
     /// For the thread that is to be held.
-    pub fn pass(&self) {
+    pub(crate) fn pass(&self) {
         self.set(|(arrived, _)| *arrived = true);
         self.wait_until(|(_, open)| *open);
     }
 
     /// Waits until a thread is there.
-    pub fn wait_for_arrival(&self) {
+    pub(crate) fn wait_for_arrival(&self) {
         self.wait_until(|(arrived, _)| *arrived);
     }
 
-    pub fn open(&self) {
+    pub(crate) fn open(&self) {
         self.set(|(_, open)| *open = true);
     }
 
@@ -72,22 +72,22 @@ struct Shared {
 
 /// The far end of a transport, in the test's hands.
 #[derive(Clone)]
-pub struct Wire(Arc<Shared>);
+pub(crate) struct Wire(Arc<Shared>);
 
 impl Wire {
     /// Takes everything.
-    pub fn open() -> Self {
+    pub(crate) fn open() -> Self {
         let wire = Self::full();
         wire.give_room(usize::MAX);
         wire
     }
 
     /// Takes nothing until it is given room.
-    pub fn full() -> Self {
+    pub(crate) fn full() -> Self {
         Self::with_linger(None)
     }
 
-    pub fn with_linger(linger: Option<Duration>) -> Self {
+    pub(crate) fn with_linger(linger: Option<Duration>) -> Self {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let wire = Self(Arc::new(Shared {
             inner: Mutex::default(),
@@ -98,43 +98,43 @@ impl Wire {
         wire
     }
 
-    pub fn transport(&self) -> Box<dyn Transport> {
+    pub(crate) fn transport(&self) -> Box<dyn Transport> {
         Box::new(self.clone())
     }
 
     /// Takes so many bytes more.
-    pub fn give_room(&self, bytes: usize) {
+    pub(crate) fn give_room(&self, bytes: usize) {
         let mut inner = self.lock();
         inner.room = inner.room.saturating_add(bytes);
         self.set_writable(true);
     }
 
     /// The next calls do this, one each.
-    pub fn script(&self, acts: impl IntoIterator<Item = Act>) {
+    pub(crate) fn script(&self, acts: impl IntoIterator<Item = Act>) {
         self.lock().script.extend(acts);
         self.set_writable(true);
     }
 
-    pub fn taken(&self) -> Vec<u8> {
+    pub(crate) fn taken(&self) -> Vec<u8> {
         self.lock().taken.clone()
     }
 
-    pub fn taken_len(&self) -> usize {
+    pub(crate) fn taken_len(&self) -> usize {
         self.lock().taken.len()
     }
 
     /// The name of the thread of each call.
-    pub fn senders(&self) -> Vec<String> {
+    pub(crate) fn senders(&self) -> Vec<String> {
         self.lock().senders.clone()
     }
 
     /// How often FIN was sent.
-    pub fn fins(&self) -> usize {
+    pub(crate) fn fins(&self) -> usize {
         self.lock().fins
     }
 
     /// How often the connection was reset.
-    pub fn resets(&self) -> usize {
+    pub(crate) fn resets(&self) -> usize {
         self.lock().resets
     }
 
