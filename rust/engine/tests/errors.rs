@@ -4,13 +4,12 @@
 
 mod common;
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::thread;
 
 use common::wire::{Act, Wire};
 use common::{LONG, at_once, once, patiently, payload, shared, stream, with_handler};
-use ktls_engine::{Completion, Data, Error, Outcome, Pool, SendStream, WriteFlags};
+use ktls_engine::{Completion, Data, Error, Outcome, Pool, SendStream, WriteFlags, duplicate};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
@@ -129,14 +128,10 @@ fn only_a_write_of_which_nothing_is_framed_is_taken_back() {
 fn a_failure_is_an_error_of_the_poll_descriptor() {
     let wire = Wire::full();
     let stream = stream(&wire);
-    let raw = stream.poll_descriptor().unwrap();
-    // A descriptor of the stream's, which outlives this.
-    let proc = format!("/proc/self/fd/{raw}");
-    assert!(std::fs::exists(&proc).unwrap());
+    let descriptor = duplicate(stream.poll_descriptor().unwrap()).unwrap();
     at_once(|d| stream.send(&shared(&payload(3 << 20)), WriteFlags::DATA, d)).unwrap();
     wire.script([Act::Fail(Errno::CONNRESET)]);
-    let borrowed = borrow(raw);
-    let mut fds = [PollFd::from_borrowed_fd(borrowed, PollFlags::empty())];
+    let mut fds = [PollFd::new(&descriptor, PollFlags::empty())];
     let timeout = Timespec::try_from(LONG).unwrap();
     assert_eq!(poll(&mut fds, Some(&timeout)).unwrap(), 1);
     assert!(fds[0].revents().contains(PollFlags::ERR));

@@ -10,7 +10,7 @@ use common::wire::Wire;
 use common::{FULL, at_once, join, keys, open_from, open_with, patiently, payload, shared};
 use common::{stream, suite, whole, write_state};
 use ktls_engine::{
-    AfterMessage, Data, Error, KeyUpdate, NewWriteState, Pool, SendStream, UpdateSecret, WriteFlags,
+    AfterMessage, Error, KeyUpdate, NewWriteState, Pool, SendStream, UpdateSecret, WriteFlags,
 };
 use ktls_record::{Keys, schedule};
 
@@ -98,6 +98,7 @@ fn the_last_number_is_never_used() {
         send(&stream, b"x"),
         Err(Error::NumbersUsedUp(u64::MAX))
     ));
+    patiently(|d| stream.flush(d)).unwrap();
     assert_eq!(open_from(&wire.taken(), first).len(), 3);
     let alert = stream.send_message(21, vec![1, 0], AfterMessage::Nothing);
     assert!(
@@ -122,7 +123,10 @@ fn a_key_that_cannot_be_renewed_seals_as_much_as_it_may_and_an_alert() {
         .send_message(21, vec![1, 0], AfterMessage::Nothing)
         .unwrap();
     let records = common::open(&wire.taken());
-    let types: Vec<u8> = records.iter().map(|(content_type, _)| *content_type).collect();
+    let types: Vec<u8> = records
+        .iter()
+        .map(|(content_type, _)| *content_type)
+        .collect();
     assert_eq!(types, [23, 23, 21]);
 }
 
@@ -149,7 +153,9 @@ fn a_key_is_renewed_before_it_seals_too_much() {
     for generation in 0..=2 {
         let (_, keys) = secret(generation);
         assert!(is_reuse(stream.install(write_state(&keys))));
-        assert!(is_reuse(stream.rekey(KeyUpdate::Silent, write_state(&keys))));
+        assert!(is_reuse(
+            stream.rekey(KeyUpdate::Silent, write_state(&keys))
+        ));
     }
     assert_eq!(stream.sequence(), Some(1), "a refusal changes nothing");
     stream
@@ -177,7 +183,10 @@ fn a_renewal_never_brings_a_key_back() {
     assert!(is_reuse(stream.update_key(KeyUpdate::NotRequested)));
     assert_eq!(send(&stream, b"x").unwrap(), 1);
     let refused = send(&stream, b"y");
-    assert!(is_reuse(refused.map(drop)), "an automatic one does not either");
+    assert!(
+        is_reuse(refused.map(drop)),
+        "an automatic one does not either"
+    );
     let epochs = [(secret(0).1, 0, u64::MAX)];
     assert_eq!(open_with(&wire.taken(), &epochs), [(23, b"x".to_vec())]);
 }

@@ -46,7 +46,10 @@ impl Gate {
 
     fn wait_until(&self, holds: impl Fn(&(bool, bool)) -> bool) {
         let state = self.0.0.lock().expect("no test panics here");
-        let waited = self.0.1.wait_timeout_while(state, 2 * super::LONG, |state| !holds(state));
+        let waited = self
+            .0
+            .1
+            .wait_timeout_while(state, 2 * super::LONG, |state| !holds(state));
         let (state, result) = waited.expect("no test panics here");
         drop(state);
         assert!(!result.timed_out(), "nobody came to the gate");
