@@ -2,14 +2,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod common;
+
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use common::wire::{Act, Gate, Wire};
+use common::{FULL, at_once, join, keys, open_from, patiently, payload, sealer, shared, typed};
+use common::{whole, wire_size, within};
 use ktls_engine::{Data, Deadline, Error, NewWriteState, Pool, SendStream, Transport, WriteFlags};
-use ktls_record::{Algorithm, Keys, Seal, Suite, Version, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 
@@ -82,83 +86,13 @@ impl Transport for Shared {
     }
 }
 
-fn keys() -> Keys {
-    let suite = Suite::new(Version::Tls13, Algorithm::Aes128Gcm).unwrap();
-    Keys::new(suite, &[3; 16], &[5; 12]).unwrap()
-}
-
-fn sealer() -> Box<dyn Seal> {
-    provider::sealer("ring", &keys(), 0).unwrap()
-}
-
 fn stream(tight: &Arc<Tight>, sequence: u64) -> Arc<SendStream> {
     let stream = SendStream::new(Box::new(Shared(Arc::clone(tight))), Arc::new(Pool::new()));
+    let keys = keys(3);
     stream
-        .install(NewWriteState::new(&keys(), sealer(), sequence, 16384))
+        .install(NewWriteState::new(&keys, sealer(&keys), sequence, FULL))
         .unwrap();
     stream
-}
-
-fn patiently<T>(call: impl FnOnce(&mut Deadline<'_>) -> T) -> T {
-    within(Duration::from_secs(60), call)
-}
-
-fn within<T>(timeout: Duration, call: impl FnOnce(&mut Deadline<'_>) -> T) -> T {
-    let mut no_signals = || false;
-    call(&mut Deadline::within(Some(timeout), &mut no_signals))
-}
-
-fn at_once<T>(call: impl FnOnce(&mut Deadline<'_>) -> T) -> T {
-    let mut no_signals = || false;
-    call(&mut Deadline::nonblocking(&mut no_signals))
-}
-
-fn typed(content_type: u8) -> WriteFlags {
-    WriteFlags {
-        content_type,
-        ..WriteFlags::DATA
-    }
-}
-
-fn whole(content_type: u8) -> WriteFlags {
-    WriteFlags {
-        atomic: true,
-        ..typed(content_type)
-    }
-}
-
-fn shared(bytes: &[u8]) -> Data<'static> {
-    Data::Shared(Arc::new(bytes.to_vec()))
-}
-
-/// Opens every record with consecutive numbers from `sequence`.
-fn open_all(wire: &[u8], mut sequence: u64) -> Vec<(u8, Vec<u8>)> {
-    let opener = provider::opener("ring", &keys()).unwrap();
-    let mut wire = wire.to_vec();
-    let mut rest = &mut wire[..];
-    let mut records = Vec::new();
-    while !rest.is_empty() {
-        let size = 5 + usize::from(u16::from_be_bytes([rest[3], rest[4]]));
-        let (record, after) = rest.split_at_mut(size);
-        let opened = opener.open_in_place(sequence, record).unwrap();
-        records.push((opened.content_type, opened.payload.to_vec()));
-        sequence += 1;
-        rest = after;
-    }
-    records
-}
-
-fn payload(len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|i| u8::try_from((i * 7 + i / 251) % 256).unwrap())
-        .collect()
-}
-
-fn join(records: &[(u8, Vec<u8>)]) -> Vec<u8> {
-    records
-        .iter()
-        .flat_map(|(_, payload)| payload.clone())
-        .collect()
 }
 
 #[test]
@@ -186,7 +120,7 @@ fn writes_of_every_size_arrive_in_order() {
         from += len;
     }
     patiently(|p| stream.flush(p)).unwrap();
-    let records = open_all(&tight.taken.lock().unwrap(), 1 << 40);
+    let records = open_from(&tight.taken.lock().unwrap(), 1 << 40);
     assert_eq!(join(&records), data[..from]);
     assert!(records.iter().all(|(content_type, _)| *content_type == 23));
     assert_eq!(stream.sequence(), Some((1 << 40) + records.len() as u64));
@@ -210,7 +144,7 @@ fn files_are_framed_like_anything_else() {
     );
     patiently(|p| stream.send(&Data::Borrowed(b"tail"), WriteFlags::DATA, p)).unwrap();
     patiently(|p| stream.flush(p)).unwrap();
-    let wire = join(&open_all(&tight.taken.lock().unwrap(), 0));
+    let wire = join(&open_from(&tight.taken.lock().unwrap(), 0));
     assert_eq!(&wire[..4], b"head");
     assert_eq!(wire[4..2_000_004], data[3..]);
     assert_eq!(&wire[2_000_004..], b"tail");
@@ -272,7 +206,7 @@ fn accepted_bytes_drain_after_close() {
         thread::sleep(Duration::from_millis(1));
     }
     assert_eq!(
-        join(&open_all(&tight.taken.lock().unwrap(), 0)),
+        join(&open_from(&tight.taken.lock().unwrap(), 0)),
         data[..accepted]
     );
 }
@@ -298,7 +232,7 @@ fn records_of_several_threads_do_not_mix() {
         writer.join().unwrap();
     }
     patiently(|p| stream.flush(p)).unwrap();
-    let records = open_all(&tight.taken.lock().unwrap(), 0);
+    let records = open_from(&tight.taken.lock().unwrap(), 0);
     for (content_type, payload) in &records {
         assert!(payload.iter().all(|byte| byte == content_type));
     }
@@ -340,7 +274,7 @@ fn a_write_that_must_be_whole_is_all_or_nothing() {
     );
     patiently(|p| stream.flush(p)).unwrap();
     assert_eq!(
-        join(&open_all(&tight.taken.lock().unwrap(), 0)).len(),
+        join(&open_from(&tight.taken.lock().unwrap(), 0)).len(),
         accepted * 600_000
     );
 }
@@ -364,37 +298,19 @@ fn bytes_before_the_key_go_out_as_they_are_and_in_order() {
     let stream = SendStream::new(Box::new(Shared(Arc::clone(&tight))), Arc::new(Pool::new()));
     patiently(|p| stream.send(&shared(&payload(100_000)), WriteFlags::DATA, p)).unwrap();
     stream
-        .install(NewWriteState::new(&keys(), sealer(), 9, 16384))
+        .install(NewWriteState::new(&keys(3), sealer(&keys(3)), 9, FULL))
         .unwrap();
     patiently(|p| stream.send(&shared(&payload(100_000)), WriteFlags::DATA, p)).unwrap();
     patiently(|p| stream.flush(p)).unwrap();
     let taken = tight.taken.lock().unwrap();
     assert_eq!(taken[..100_000], payload(100_000));
-    assert_eq!(join(&open_all(&taken[100_000..], 9)), payload(100_000));
+    assert_eq!(join(&open_from(&taken[100_000..], 9)), payload(100_000));
 }
 
 #[test]
 fn a_wait_ends_when_a_signal_handler_says_so_or_time_is_over() {
-    struct Full(OwnedFd);
-    impl Transport for Full {
-        fn send(&self, _data: &[u8], _more: bool) -> Result<usize, Errno> {
-            Err(Errno::AGAIN)
-        }
-        fn poll_fd(&self) -> BorrowedFd<'_> {
-            self.0.as_fd()
-        }
-        fn shutdown_write(&self) -> Result<(), Errno> {
-            Ok(())
-        }
-        fn abort(&self) {}
-        fn endpoints(&self) -> String {
-            String::new()
-        }
-    }
-    let (near, far) = std::os::unix::net::UnixStream::pair().unwrap();
-    near.set_nonblocking(true).unwrap();
-    while (&near).write(&[0; 4096]).is_ok() {}
-    let full = SendStream::new(Box::new(Full(OwnedFd::from(near))), Arc::new(Pool::new()));
+    let wire = Wire::full();
+    let full = SendStream::new(wire.transport(), Arc::new(Pool::new()));
     let moment = Duration::from_millis(30);
     let error = within(moment, |p| {
         full.send(&shared(&payload(3 << 20)), whole(23), p)
@@ -416,64 +332,23 @@ fn a_wait_ends_when_a_signal_handler_says_so_or_time_is_over() {
         .unwrap_err();
     assert!(matches!(error, Error::Interrupted));
     full.abort();
-    drop(far);
 }
 
 #[test]
 fn a_flush_waits_for_bytes_that_another_thread_is_sending() {
-    /// Takes all but the end of a record, then holds whoever brings the rest until told to go on.
-    struct Held {
-        calls: Mutex<u32>,
-        entered: std::sync::Barrier,
-        go_on: std::sync::Barrier,
-        writable: OwnedFd,
-    }
-    struct Way(Arc<Held>);
-    impl Transport for Way {
-        fn send(&self, data: &[u8], _more: bool) -> Result<usize, Errno> {
-            let call = {
-                let mut calls = self.0.calls.lock().unwrap();
-                *calls += 1;
-                *calls
-            };
-            if call == 1 {
-                return Ok(data.len() - 1);
-            }
-            self.0.entered.wait();
-            self.0.go_on.wait();
-            Ok(data.len())
-        }
-        fn poll_fd(&self) -> BorrowedFd<'_> {
-            self.0.writable.as_fd()
-        }
-        fn shutdown_write(&self) -> Result<(), Errno> {
-            Ok(())
-        }
-        fn abort(&self) {}
-        fn endpoints(&self) -> String {
-            String::new()
-        }
-    }
-    let held = Arc::new(Held {
-        calls: Mutex::new(0),
-        entered: std::sync::Barrier::new(2),
-        go_on: std::sync::Barrier::new(2),
-        writable: rustix::event::eventfd(0, EventfdFlags::CLOEXEC).unwrap(),
-    });
-    let stream = SendStream::new(Box::new(Way(Arc::clone(&held))), Arc::new(Pool::new()));
-    stream
-        .install(NewWriteState::new(&keys(), sealer(), 0, 16384))
-        .unwrap();
+    let (wire, gate) = (Wire::open(), Gate::default());
+    let stream = common::stream(&wire);
+    wire.script([Act::Take(wire_size(1) - 1), Act::Hold(gate.clone())]);
     let writer = {
         let stream = Arc::clone(&stream);
         thread::spawn(move || {
             patiently(|p| stream.send(&Data::Borrowed(b"x"), WriteFlags::DATA, p))
         })
     };
-    held.entered.wait();
+    gate.wait_for_arrival();
     // One byte of the record is on its way, which rounds to no byte of the payload.
     let early = within(Duration::from_millis(50), |p| stream.flush(p));
-    held.go_on.wait();
+    gate.open();
     assert!(early.is_err_and(|error| error.is_timed_out()));
     assert_eq!(writer.join().unwrap().unwrap(), 1);
     patiently(|p| stream.flush(p)).unwrap();

@@ -203,6 +203,26 @@ fn a_flush_waits_for_no_asynchronous_write_that_comes_later() {
     assert!(stream.pending() > 0);
 }
 
+#[test]
+fn a_flush_ends_when_another_thread_has_sent_and_the_socket_is_full_again() {
+    let wire = Wire::full();
+    let stream = stream(&wire);
+    let write = || at_once(|d| stream.send(&shared(&payload(50_000)), WriteFlags::DATA, d));
+    assert_eq!(write().unwrap(), 50_000);
+    let handler = once(|| {
+        assert_eq!(write().unwrap(), 50_000);
+        wire.give_room(wire_size(50_000));
+        // Sends as much, and finds the socket full: the flush will not see it writable.
+        let nested = within(Duration::from_millis(60), |d| {
+            stream.send(&shared(&payload(LONG_WRITE)), WriteFlags::DATA, d)
+        });
+        assert!(nested.unwrap() > 0);
+        false
+    });
+    with_handler(handler, |d| stream.flush(d)).unwrap();
+    assert_eq!(wire.taken_len(), wire_size(50_000));
+}
+
 /// A call that waits is the only one who looks at the socket; when it gives up, somebody else has to.
 fn gives_up(ends: impl FnOnce(&Arc<SendStream>) -> bool, timeout: Duration) -> Error {
     let (wire, pool) = (Wire::full(), Arc::new(Pool::new()));

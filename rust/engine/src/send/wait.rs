@@ -62,7 +62,7 @@ impl SendStream {
                 Step::Blocked | Step::Busy | Step::Empty if !may_wait => {
                     return Err(Error::WouldBlock);
                 }
-                Step::Blocked => self.wait_writable(deadline)?,
+                Step::Blocked => self.wait_writable(&until, deadline)?,
                 // Another thread is in the middle of something.
                 Step::Empty => {
                     let unchanged = |state: &State| !until(state) && !state.buffer.has_work();
@@ -89,7 +89,12 @@ impl SendStream {
         }
     }
 
-    fn wait_writable(self: &Arc<Self>, deadline: &mut Deadline<'_>) -> Result<()> {
+    /// Waits for the socket, and for what another thread may have done with it: it may be full again by then.
+    fn wait_writable(
+        self: &Arc<Self>,
+        until: impl Fn(&State) -> bool,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<()> {
         let life = {
             let mut state = self.enter()?;
             state.driver.begin_poll();
@@ -108,7 +113,7 @@ impl SendStream {
                 }
             }
             let state = self.enter()?;
-            if state.life.stamp() != life || !state.driver.is_blocked() {
+            if until(&state) || state.life.stamp() != life || !state.driver.is_blocked() {
                 return Ok(());
             }
         }
