@@ -21,7 +21,7 @@ from typing import Any, Final, final, overload
 from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
-    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "DirectionKeys", "Handover", "KeyLog", "Keys",
+    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog", "Keys",
     "OpenSSLSide", "Opener", "RecordParams", "RecvStream", "Sealer", "Secret", "SendStream",
     "counters", "fork_count", "providers", "set_tunable", "start_workers", "stop_completions",
     "stop_workers", "wait_completions", "workers_started",
@@ -248,10 +248,8 @@ class SendStream:
 
         None: TCP has it already. Else `wait_completions` returns `future` when it ends.
         """
-    def cork(self) -> None:
-        """Every write of application data leaves its last record open, until `uncork`. Counted."""
-    def uncork(self) -> None:
-        """Undo one `cork`; the last closes the open record and sends it. Never waits or raises."""
+    def cork(self) -> Cork:
+        """Every write of application data leaves its last record open, until the cork is pulled."""
     def fileno(self) -> int:
         """A descriptor for select, poll and epoll only, the same until `close`.
 
@@ -271,7 +269,12 @@ class SendStream:
     def abort(self) -> None:
         """Drop what is queued and reset the connection."""
     def release(self) -> socket.socket:
-        """The connection as a socket again, and close this. EBUSY unless everything was sent."""
+        """The connection as a socket again, and close this. EBUSY unless everything was sent.
+
+        The same socket when it is called again.
+        """
+    @property
+    def is_released(self) -> bool: ...
     def duplicate(self) -> socket.SocketType:
         """The socket on another descriptor, for calls that are not made here."""
 
@@ -286,6 +289,13 @@ class RecvStream:
     def __new__(cls, send: SendStream) -> RecvStream: ...
     def recv(self, size: int, flags: int = 0) -> bytes: ...
     def recv_into(self, buffer: WriteableBuffer, size: int, flags: int = 0) -> int: ...
+
+@final
+class Cork:
+    """One cork of a stream, pulled at the end of the ``with``, or when it is dropped."""
+
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exception: object) -> None: ...
 
 @final
 class AsyncWrite:

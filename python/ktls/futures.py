@@ -124,7 +124,8 @@ class _Thread:
     """The thread that ends futures, and whether it may still be started."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A signal handler may come back here in the middle.
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 

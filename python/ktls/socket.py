@@ -12,7 +12,6 @@ import errno
 import socket
 import sys
 import warnings
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
 from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, workers
@@ -22,8 +21,9 @@ from ktls.session import Slot
 
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from concurrent.futures import Future
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import TypeVar
 
@@ -215,8 +215,7 @@ class Socket:
         """
         return futures.write(self._stream, data)
 
-    @contextmanager
-    def cork(self) -> Iterator[None]:
+    def cork(self) -> AbstractContextManager[None]:
         """Let small writes share records: each inside the ``with`` is made as with MSG_MORE.
 
         The record that they fill leaves when it is full. It is closed before its time by what
@@ -227,11 +226,7 @@ class Socket:
 
         Raises OSError as ``send``.
         """
-        self._stream.cork()
-        try:
-            yield
-        finally:
-            self._stream.uncork()
+        return self._stream.cork()
 
     def sendfile(self, file: sendfile.Readable, offset: int = 0, count: int | None = None) -> int:
         """Send a file from `offset` on, `count` bytes or up to its end; returns what was accepted.
@@ -406,7 +401,8 @@ class Socket:
         Raises OSError EOPNOTSUPP with a session: whoever writes to the descriptor would send clear
         text.
         """
-        self._stream.check_process()
+        if not self._stream.is_released:
+            self._stream.check_process()
         if self._slot.session is not None:
             raise OSError(
                 errno.EOPNOTSUPP,
@@ -418,7 +414,8 @@ class Socket:
     def _release(self) -> socket.socket:
         """Give the kernel socket back when all was sent that was accepted; closes this object."""
         timeout = self.gettimeout()
-        self._stream.flush(timeout)
+        if not self._stream.is_released:
+            self._stream.flush(timeout)
         sock = self._stream.release()
         sock.settimeout(timeout)
         return sock

@@ -60,7 +60,7 @@ class Tree(MutableMapping[str, Value]):
     def __init__(self) -> None:
         self._nodes: dict[str, Node] = {}
         self._values: dict[str, Value] = {}
-        self._lock = PerProcess(threading.Lock)
+        self._lock = PerProcess(threading.RLock)
 
     def add(self, *nodes: Node) -> None:
         """Grow the tree; the defaults take effect at once."""

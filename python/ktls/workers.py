@@ -14,7 +14,8 @@ from ktls import _core, policy
 from ktls.per_process import PerProcess
 from ktls.sysctl import PREFIX, sysctl
 
-_starting = PerProcess(threading.Lock)
+# A signal handler may come back here in the middle.
+_starting = PerProcess(threading.RLock)
 
 
 def start() -> None:

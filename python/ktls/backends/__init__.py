@@ -14,6 +14,7 @@ from ktls.backends.aws_lc import AWSLC
 from ktls.backends.backend import Backend, Support
 from ktls.backends.rate import sealing_rate
 from ktls.backends.ring import Ring
+from ktls.per_process import PerProcess
 from ktls.sysctl import PREFIX, sysctl
 
 __all__ = [
@@ -30,7 +31,8 @@ __all__ = [
 _BUILT_IN: Final[tuple[Backend, ...]] = (AWSLC(), Ring())
 
 _backends: list[Backend] = []
-_lock = threading.Lock()
+# A signal handler may come back here in the middle.
+_lock = PerProcess(threading.RLock)
 
 
 def register(backend: Backend) -> None:
@@ -39,7 +41,7 @@ def register(backend: Backend) -> None:
     Raises OSError EEXIST for a name that is taken.
     """
     global _backends
-    with _lock:
+    with _lock():
         if any(other.name == backend.name for other in _backends):
             raise OSError(
                 errno.EEXIST, f"a backend named {backend.name!r} is registered; deregister it first"
@@ -56,7 +58,7 @@ def deregister(backend: Backend) -> None:
     global _backends
     if backend in _BUILT_IN:
         raise OSError(errno.EBUSY, f"{backend.name!r} is built in and cannot be deregistered")
-    with _lock:
+    with _lock():
         _backends = [other for other in _backends if other is not backend]
 
 

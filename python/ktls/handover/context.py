@@ -83,7 +83,8 @@ def follow(ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
     _followed[ssl_object] = weakref.ref(side)
 
 
-_lock = PerProcess(threading.Lock)
+# A signal handler may come back here in the middle.
+_lock = PerProcess(threading.RLock)
 _states: weakref.WeakKeyDictionary[ssl.SSLContext, Prepared] = weakref.WeakKeyDictionary()
 _followed: weakref.WeakKeyDictionary[ssl.SSLObject, weakref.ref[OpenSSLSide]] = (
     weakref.WeakKeyDictionary()

@@ -48,7 +48,7 @@ class _UserLogs:
     """Readers of files that users chose, by device and inode."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.logs: weakref.WeakValueDictionary[tuple[int, int], Log] = weakref.WeakValueDictionary()
 
 

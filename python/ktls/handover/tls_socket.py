@@ -7,9 +7,10 @@ written, or OpenSSL does, and OpenSSL opens what is read.
 import errno
 import socket
 import ssl
+import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 from ktls import futures, sendfile
 from ktls.byte_view import byte_view
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from ktls._core import SendStream
 
 __all__ = ["TLSSocket", "wrap_socket"]
+
+_ONLY_OURS: Final = 3
+"""References to an object that `sys.getrefcount` counts when an attribute and a local are all."""
 
 
 class TLSSocket(Agreed, SocketFace):
@@ -67,6 +71,8 @@ class TLSSocket(Agreed, SocketFace):
         self._plain: socket.socket | None = None
         # What seals, once that is this library: the short way for `send`.
         self._sealing: SendStream | None = None
+        # What `unwrap` returned, should it not have arrived.
+        self._unwrapped: socket.socket | None = None
         # What a closed connection drains through.
         self._draining: SendStream | None = None
         self._io_refs = 0
@@ -339,13 +345,19 @@ class TLSSocket(Agreed, SocketFace):
         Errors as `SSLSocket.unwrap`; after one of them it may be called again.
         """
         if self._parts is None:
+            unwrapped = self._unwrapped
+            if unwrapped is not None and sys.getrefcount(unwrapped) == _ONLY_OURS:
+                # A signal handler raised before it reached the caller.
+                return unwrapped
             raise ValueError(f"No SSL wrapper around {self!r}")
         parts = self._ready()
         try:
-            parts.side.unwrap()
+            if not parts.stream.is_released:
+                parts.side.unwrap()
             plain = parts.socket._release()
         except BlockingIOError:
             raise WantWriteError from None
+        self._unwrapped = plain
         self._parts = self._sealing = None
         return plain
 
@@ -374,12 +386,13 @@ class TLSSocket(Agreed, SocketFace):
 
     def _really_close(self) -> None:
         parts, plain = self._parts, self._plain
-        self._parts = self._plain = self._sealing = None
-        if plain is not None:
-            plain.close()
+        # Closed first: a signal handler that raises leaves a closed connection, not a dropped one.
         if parts is not None:
             self._draining = parts.stream
             parts.close()
+        if plain is not None:
+            plain.close()
+        self._parts = self._plain = self._sealing = self._unwrapped = None
 
     def abort(self) -> None:
         """As `ktls.Socket.abort`: reset the connection and drop what was accepted.

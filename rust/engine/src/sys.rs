@@ -338,6 +338,11 @@ pub(crate) fn bind_to_cpu(index: usize) -> Result<(), Errno> {
     rustix::thread::sched_setaffinity(None, &one)
 }
 
+/// Whether the calling thread is the one that the process began with.
+pub(crate) fn is_main_thread() -> bool {
+    rustix::thread::gettid() == rustix::process::getpid()
+}
+
 /// Whether the descriptor is a TCP socket.
 pub(crate) fn is_tcp(fd: &impl AsFd) -> Result<bool, Errno> {
     let kind = rustix::net::sockopt::socket_type(fd)?;

@@ -8,7 +8,7 @@ use std::ffi::c_int;
 use std::sync::Arc;
 
 use ktls_engine::{Data, SharedBytes};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -72,7 +72,12 @@ pub(crate) fn copy(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     // SAFETY: the exporter promises `len` readable bytes at the start of a view while it lives, and the interpreter is
     // held, so that nothing changes them during the copy.
     let bytes = unsafe { std::slice::from_raw_parts(view.start(), len) };
-    Ok(bytes.to_vec())
+    let mut copied = Vec::new();
+    copied
+        .try_reserve_exact(len)
+        .map_err(|_| PyMemoryError::new_err(format!("no memory for a copy of {len} bytes")))?;
+    copied.extend_from_slice(bytes);
+    Ok(copied)
 }
 
 /// Lets `write` fill the first `size` bytes of a writable C-contiguous buffer.

@@ -8,6 +8,7 @@ mod async_write;
 )]
 mod buffer;
 mod call;
+mod cork;
 mod errors;
 mod handover;
 mod key_log;
@@ -15,6 +16,11 @@ mod keys;
 mod opener;
 mod openssl;
 mod process;
+#[expect(
+    unsafe_code,
+    reason = "a call that may unwind; each block has its SAFETY note"
+)]
+mod python_call;
 mod record_params;
 mod recv_stream;
 mod sealer;
@@ -25,8 +31,12 @@ use pyo3::prelude::*;
 
 #[pymodule]
 mod _core {
+    use pyo3::prelude::*;
+
     #[pymodule_export]
     use crate::async_write::AsyncWrite;
+    #[pymodule_export]
+    use crate::cork::Cork;
     #[pymodule_export]
     use crate::handover::Handover;
     #[pymodule_export]
@@ -52,6 +62,15 @@ mod _core {
     use crate::secret::Secret;
     #[pymodule_export]
     use crate::send_stream::SendStream;
+
+    /// Imported now: a thread that is inside an import when another forks leaves its lock to the child.
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        for name in ["_socket", "socket", "ssl"] {
+            module.py().import(name)?;
+        }
+        Ok(())
+    }
 
     #[pymodule_export]
     const MSG_MORE: u32 = crate::send_stream::MSG_MORE;

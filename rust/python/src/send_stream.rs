@@ -17,6 +17,7 @@ use pyo3::types::{PyDict, PyList};
 use crate::async_write::AsyncWrite;
 use crate::buffer::{self, Input};
 use crate::call::{self, Timeout, attempt, run};
+use crate::cork::Cork;
 use crate::errors::os_error;
 use crate::process;
 use crate::record_params::{DirectionKeys, RecordParams, check_frame_len};
@@ -39,6 +40,8 @@ pub(crate) struct SendStream {
     session: Mutex<Session>,
     /// The stream after `close`, while it drains.
     draining: Mutex<Weak<Engine>>,
+    /// The socket after `release`, until the last reference to this goes.
+    released: Mutex<Option<Py<PyAny>>>,
 }
 
 /// What the program agreed on, kept beside the keys that it belongs to: both come to be in one step.
@@ -81,6 +84,7 @@ impl SendStream {
             timeout: AtomicI64::new(-1),
             session: Mutex::new(Session::None),
             draining: Mutex::default(),
+            released: Mutex::default(),
         })
     }
 
@@ -276,16 +280,12 @@ impl SendStream {
         Ok(unended.map(|id| AsyncWrite::new(&engine, id)))
     }
 
-    fn cork(&self, py: Python<'_>) -> PyResult<()> {
+    fn cork(&self, py: Python<'_>) -> PyResult<Cork> {
         let engine = self.engine()?;
+        // A context manager says what is wrong when it is made, as a call does.
         py.detach(|| engine.cork())
-            .map_err(|error| os_error(&error))
-    }
-
-    fn uncork(&self, py: Python<'_>) {
-        if let Ok(engine) = self.engine() {
-            py.detach(|| engine.uncork());
-        }
+            .map_err(|error| os_error(&error))?;
+        Ok(Cork::new(engine))
     }
 
     /// `accepted` is a list, to which the bytes accepted are appended even when a signal handler raises.
@@ -393,15 +393,27 @@ impl SendStream {
         }
     }
 
-    /// The descriptor as a `socket.socket` again, once everything was sent; closes this stream.
+    /// The descriptor as a `socket.socket` again, once everything was sent; closes this stream. The same again when it is
+    /// called again: a signal handler may have raised before the socket was handed on.
     fn release(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if let Some(socket) = &*self.lock_released() {
+            return Ok(socket.clone_ref(py));
+        }
         let Stream { engine, transport } = self.stream()?;
         let socket = duplicate(&transport)?;
         py.detach(|| engine.release())
             .map_err(|error| os_error(&error))?;
         drop(self.take());
         let class = py.import(intern!(py, "socket"))?.getattr("socket")?;
-        new_socket(&class, socket)
+        let socket = new_python_socket(&class, socket)?;
+        *self.lock_released() = Some(socket.clone_ref(py));
+        Ok(socket)
+    }
+
+    /// Whether `release` has been called with success.
+    #[getter]
+    fn is_released(&self) -> bool {
+        self.lock_released().is_some()
     }
 
     /// A `_socket.socket` on a descriptor of its own, for calls that the engine does not make.
@@ -448,6 +460,10 @@ impl SendStream {
         };
         *self.lock_session() = after;
         installed
+    }
+
+    fn lock_released(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.released.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock_draining(&self) -> MutexGuard<'_, Weak<Engine>> {
@@ -537,6 +553,20 @@ fn new_socket(class: &Bound<'_, PyAny>, socket: OwnedFd) -> PyResult<Py<PyAny>> 
     // Whose the descriptor is after an error is not known: one that leaks is better than one that is closed twice.
     let _ = socket.into_raw_fd();
     Ok(made?.unbind())
+}
+
+/// The same for `socket.socket`, without its own constructor: a signal handler may raise in the middle of that.
+fn new_python_socket(class: &Bound<'_, PyAny>, socket: OwnedFd) -> PyResult<Py<PyAny>> {
+    let py = class.py();
+    let made = class.call_method1(intern!(py, "__new__"), (class,))?;
+    made.setattr(intern!(py, "_io_refs"), 0)?;
+    made.setattr(intern!(py, "_closed"), false)?;
+    let arguments = PyDict::new(py);
+    arguments.set_item(intern!(py, "fileno"), socket.as_raw_fd())?;
+    let base = py.import(intern!(py, "_socket"))?.getattr("socket")?;
+    base.call_method(intern!(py, "__init__"), (&made,), Some(&arguments))?;
+    let _ = socket.into_raw_fd();
+    Ok(made.unbind())
 }
 
 /// How flags of send(2) want application data framed.

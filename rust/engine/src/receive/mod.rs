@@ -32,12 +32,15 @@ thread_local! {
 /// # Errors
 /// EAGAIN when it may not wait, [`Error::DeadlinePassed`], EINTR, or whatever ended the connection.
 pub fn ready_records_size(socket: &TcpTransport, deadline: &mut Deadline<'_>) -> Result<usize> {
-    SEEN.with_borrow_mut(|seen| {
-        seen.resize(BURST_SIZE, 0);
-        let mut look = |socket: &OwnedFd| sys::receive(socket, seen, RecvFlags::PEEK);
-        let count = when_readable(socket, deadline, &mut look)?;
-        Ok(data_records_size(&seen[..count]))
-    })
+    // Borrowed for the look alone: a signal handler may receive while this waits.
+    let mut look = |socket: &OwnedFd| {
+        SEEN.with_borrow_mut(|seen| {
+            seen.resize(BURST_SIZE, 0);
+            let count = sys::receive(socket, seen, RecvFlags::PEEK)?;
+            Ok(data_records_size(&seen[..count]))
+        })
+    };
+    when_readable(socket, deadline, &mut look)
 }
 
 /// Takes what lies ready, up to the length of `out`; waits for the first byte. 0: the end of the stream. `flags` are

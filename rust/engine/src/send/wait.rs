@@ -106,7 +106,18 @@ impl SendStream {
             let polled = sys::wait_writable(self.transport.poll_fd(), Some(nap));
             match polled {
                 Ok(true) => break,
-                Ok(false) | Err(Errno::INTR) => deadline.check_signals()?,
+                Ok(false) | Err(Errno::INTR) => {
+                    if sys::is_main_thread() {
+                        // A signal handler may take its time, and wait for the peer: others go on meanwhile.
+                        self.enter()?.driver.end_poll();
+                        self.settle();
+                        let checked = deadline.check_signals();
+                        self.enter()?.driver.begin_poll();
+                        checked?;
+                    } else {
+                        deadline.check_signals()?;
+                    }
+                }
                 Err(errno) => {
                     let during = "waiting for the socket failed";
                     return Err(Error::Connection { errno, during });

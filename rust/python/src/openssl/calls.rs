@@ -13,7 +13,11 @@ use super::OpenSSLSide;
 use super::output::{Output, release};
 use crate::call::Timeout;
 use crate::errors::{HandoverError, os_error};
+use crate::python_call::call_method;
 use crate::record_params::RecordParams;
+
+/// The errno of a call that would wait for itself.
+const EDEADLK: i32 = 35;
 
 impl OpenSSLSide {
     /// Calls OpenSSL, and sends what it wrote, also when it raised.
@@ -35,15 +39,13 @@ impl OpenSSLSide {
         function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
         answers: impl FnOnce(&PyResult<Bound<'py, PyAny>>) -> bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let inside = self.take_inside(py, timeout)?;
-        if inside.is_nested {
-            return Err(nested());
-        }
+        let _inside = self.take_inside(py, timeout)?;
+        self.check_nested()?;
         let ssl = self.ssl.bind(py);
         let result = function(ssl);
         let mut said = self.send_outgoing(py);
         if answers(&result) && self.lock().is_tls13 {
-            let answered = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, b""),));
+            let answered = call_method(ssl, intern!(py, "write"), (PyBytes::new(py, b""),));
             said = said.and(self.send_outgoing(py));
             // An error of OpenSSL comes again with the next call; what a signal handler raised does not.
             if let Err(error) = answered
@@ -91,23 +93,25 @@ impl OpenSSLSide {
         timeout: Timeout,
         chunk: &[u8],
     ) -> PyResult<usize> {
-        let inside = self.take_inside(py, timeout)?;
-        if inside.is_nested {
-            // The write that the handler interrupted takes it along.
-            self.lock().deferred.push(chunk.to_vec());
-            return Ok(chunk.len());
-        }
+        let _inside = self.take_inside(py, timeout)?;
+        self.check_nested()?;
         let ssl = self.ssl.bind(py);
-        let written = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, chunk),));
+        let written = call_method(ssl, intern!(py, "write"), (PyBytes::new(py, chunk),));
+        // Whatever a signal handler raised: OpenSSL has counted the record.
         self.send_outgoing(py)?;
-        loop {
-            let Some(deferred) = self.lock().deferred.pop() else {
-                break;
-            };
-            ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, &deferred),))?;
-            self.send_outgoing(py)?;
-        }
         written?.extract()
+    }
+
+    /// A signal handler runs in its own thread when a function of OpenSSL has returned, and before this library has sent
+    /// what that wrote. It may call OpenSSL as well: what both wrote leaves in order. Only the probe must not leave.
+    pub(super) fn check_nested(&self) -> PyResult<()> {
+        if self.lock().is_probing {
+            return Err(PyOSError::new_err((
+                EDEADLK,
+                "a signal handler runs in the middle of the hand-over of its own thread; do this after the handler",
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -120,12 +124,4 @@ pub(super) fn install(
     let new = params.write_state(direction)?;
     py.detach(|| engine.install(new))
         .map_err(|error| os_error(&error))
-}
-
-pub(super) fn nested() -> PyErr {
-    PyOSError::new_err((
-        35,
-        "a signal handler runs in the middle of a call of OpenSSL in its own thread, which cannot be entered twice; \
-         do this after the handler",
-    ))
 }

@@ -18,9 +18,9 @@ use ktls_engine::{Data, SendStream as Engine};
 use ktls_record::handover::{self, HandshakeTap, Role};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyTuple};
 
-use self::calls::{install, nested};
+use self::calls::install;
 use self::inbox::Inbox;
 use self::input::of_operation;
 use self::output::{Output, State, release};
@@ -31,6 +31,7 @@ use crate::call::{Timeout, run};
 use crate::errors::{HandoverDeclined, HandoverError};
 use crate::handover::Handover;
 use crate::key_log::KeyLog;
+use crate::python_call::call_method;
 use crate::record_params::RecordParams;
 use crate::send_stream::{self, SendStream};
 
@@ -86,7 +87,7 @@ impl OpenSSLSide {
                 output: Output::Tapped(Box::new(HandshakeTap::new(role))),
                 logs: Vec::new(),
                 randoms: Vec::new(),
-                deferred: Vec::new(),
+                is_probing: false,
                 is_tls13: false,
             }),
         })
@@ -131,7 +132,9 @@ impl OpenSSLSide {
             .take_unless(py, timeout, has_shaken_hands)
             .map_err(|error| of_operation(py, error, "handshake"))?;
         while !has_shaken_hands() {
-            let step = |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "do_handshake"));
+            let step = |ssl: &Bound<'py, PyAny>| {
+                call_method(ssl, intern!(py, "do_handshake"), PyTuple::empty(py))
+            };
             match self.call(py, timeout, step) {
                 Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
                     self.feed_record(py, timeout, "handshake")?;
@@ -192,13 +195,11 @@ impl OpenSSLSide {
             install(py, &engine, params, first)?;
             // From the probe on OpenSSL is one record ahead of the wire: a failure is final. What a signal handler
             // raises meanwhile is raised at the end.
-            let zero = PyBytes::new(py, &[0]);
-            raised = self
-                .ssl
-                .bind(py)
-                .call_method1(intern!(py, "write"), (zero,))
-                .map(drop);
+            self.lock().is_probing = true;
+            let zero = (PyBytes::new(py, &[0]),);
+            raised = call_method(self.ssl.bind(py), intern!(py, "write"), zero).map(drop);
             let switched = self.prove(py, &engine, candidates, params);
+            self.lock().is_probing = false;
             if switched.is_err() {
                 py.detach(|| engine.abort());
             }
@@ -224,8 +225,8 @@ impl OpenSSLSide {
             }
             self.inbox.forget_need();
             let read = |ssl: &Bound<'py, PyAny>| match buffer {
-                None => ssl.call_method1(intern!(py, "read"), (size,)),
-                Some(buffer) => ssl.call_method1(intern!(py, "read"), (size, buffer)),
+                None => call_method(ssl, intern!(py, "read"), (size,)),
+                Some(buffer) => call_method(ssl, intern!(py, "read"), (size, buffer)),
             };
             let got = self.call_then(py, timeout, read, |got| several || got.is_err());
             match got {
@@ -276,22 +277,20 @@ impl OpenSSLSide {
         future: Py<PyAny>,
     ) -> PyResult<Option<AsyncWrite>> {
         let input = Input::new(data)?;
-        let inside = self.take_inside(py, Timeout::within(None))?;
-        if inside.is_nested {
-            return Err(nested());
-        }
+        let _inside = self.take_inside(py, Timeout::within(None))?;
+        self.check_nested()?;
         let ssl = self.ssl.bind(py);
         let engine = self.engine()?;
-        let mut records = Vec::new();
-        for chunk in input.as_slice().chunks(WRITE_LEN) {
-            let written = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, chunk),));
-            records.extend(self.read_outgoing(py)?);
-            if let Err(error) = written {
-                // OpenSSL has counted the records until then: none may be missing.
-                let _ = py.detach(|| engine.send_records(records));
-                return Err(error);
+        let mut chunks = input.as_slice().chunks(WRITE_LEN).peekable();
+        while let Some(chunk) = chunks.next() {
+            let written = call_method(ssl, intern!(py, "write"), (PyBytes::new(py, chunk),));
+            // All but the last record go ahead at once: a signal handler may write between any two.
+            if written.is_err() || chunks.peek().is_some() {
+                self.send_outgoing(py)?;
             }
+            written?;
         }
+        let records = self.read_outgoing(py)?;
         let unended =
             send_stream::write_async(py, &engine, &Data::Shared(Arc::new(records)), future)?;
         Ok(unended.map(AsyncWrite::final_one))
@@ -300,7 +299,8 @@ impl OpenSSLSide {
     /// close_notify both ways. Said at once, whoever reads; then the peer's is waited for.
     fn unwrap<'py>(&self, py: Python<'py>) -> PyResult<()> {
         let timeout = self.send.get().timeout(0);
-        let shutdown = |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "shutdown"));
+        let shutdown =
+            |ssl: &Bound<'py, PyAny>| call_method(ssl, intern!(py, "shutdown"), PyTuple::empty(py));
         match self.call(py, timeout, shutdown) {
             Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {}
             other => return other.map(drop),
@@ -319,8 +319,13 @@ impl OpenSSLSide {
     /// Asks the client for a certificate; the request leaves at once.
     fn verify_client_post_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
         let timeout = Timeout::within(None);
-        let request =
-            |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "verify_client_post_handshake"));
+        let request = |ssl: &Bound<'py, PyAny>| {
+            call_method(
+                ssl,
+                intern!(py, "verify_client_post_handshake"),
+                PyTuple::empty(py),
+            )
+        };
         self.call_then(py, timeout, request, |_| true).map(drop)
     }
 

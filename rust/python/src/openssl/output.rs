@@ -28,8 +28,8 @@ pub(super) struct State {
     /// Where the secrets of this handshake are logged, and under which randoms.
     pub(super) logs: Vec<Py<KeyLog>>,
     pub(super) randoms: Vec<[u8; 32]>,
-    /// What a signal handler wrote in the middle of a write of its own thread.
-    pub(super) deferred: Vec<Vec<u8>>,
+    /// OpenSSL writes the probe, which must not leave.
+    pub(super) is_probing: bool,
     pub(super) is_tls13: bool,
 }
 

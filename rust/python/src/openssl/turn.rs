@@ -21,17 +21,8 @@ pub(crate) struct Turn {
 /// The right to go on; given back when it is dropped.
 pub(crate) struct Held<'a> {
     turn: &'a Turn,
-    /// A signal handler runs in the middle of the turn of its own thread.
-    pub(crate) is_nested: bool,
+    /// False in a signal handler in the middle of the turn of its own thread.
     is_holder: bool,
-}
-
-/// How a wait for the turn ended.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Waited {
-    Taken,
-    Nested,
-    Needless,
 }
 
 impl Turn {
@@ -64,13 +55,13 @@ impl Turn {
                     _ if is_needless() => {
                         // Whoever else waits may have been passed over.
                         self.given_back.notify_one();
-                        return Ok(Waited::Needless);
+                        return Ok(false);
                     }
                     None => {
                         *holder = Some(me);
-                        return Ok(Waited::Taken);
+                        return Ok(true);
                     }
-                    Some(other) if other == me => return Ok(Waited::Nested),
+                    Some(other) if other == me => return Ok(false),
                     Some(_) if !deadline.is_blocking() => return Err(Error::WouldBlock),
                     Some(_) => {
                         let nap = deadline.nap()?;
@@ -80,10 +71,9 @@ impl Turn {
                 }
             }
         })
-        .map(|waited| Held {
+        .map(|is_holder| Held {
             turn: self,
-            is_nested: waited == Waited::Nested,
-            is_holder: waited == Waited::Taken,
+            is_holder,
         })
     }
 
