@@ -129,9 +129,13 @@ def test_a_blocking_call_waits_its_turn(tight: Link, path: Path, way: str) -> No
     last = tight.sock.aio_write(b"last")
     assert [future.result(20) for future in [*first, last]] == [20_000] * 20 + [4]
     records = reading.finished()
-    assert records[-2:] == [(21 if way == "typed" else 23, content), (23, b"last")]
-    before = b"".join(payload for _, payload in records[:-2])
-    assert before == b"".join(bytes([number]) * 20_000 for number in range(20))
+    before = b"".join(bytes([number]) * 20_000 for number in range(20))
+    if way == "typed":
+        assert records.pop(-2) == (21, content)
+        content = b""
+    # The space that it found may have been less than it needs: then it is two records.
+    assert {content_type for content_type, _ in records} == {23}
+    assert b"".join(payload for _, payload in records) == before + content + b"last"
 
 
 @pytest.mark.parametrize("flags", [0, socket.MSG_DONTWAIT])
