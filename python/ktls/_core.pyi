@@ -8,7 +8,7 @@ come in through :func:`set_tunable`, whose names are those of ``ktls.sysctl``.
 """
 
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Final, Protocol, final
 
 from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -44,6 +44,9 @@ def providers() -> list[str]:
     """Names of the cipher providers compiled in, ``"ring"`` always among them."""
 
 # -- keys ------------------------------------------------------------------------------------------
+
+class _Seekable(Protocol):
+    def seek(self, offset: int, /) -> object: ...
 
 @final
 class Keys:
@@ -345,11 +348,13 @@ class Stream:
         """Close the open record and send it; never waits, never raises."""
     @property
     def has_open_record(self) -> bool: ...
-    def sendfile(self, fd: int, offset: int, count: int) -> int:
+    def send_counted(self, data: ReadableBuffer, accepted: list[int]) -> int:
+        """As `send`; the result is appended to `accepted` also when a signal handler raises."""
+    def sendfile(self, fd: int, offset: int, count: int, file: _Seekable | None = None) -> int:
         """Send `count` bytes of a regular file from `offset`.
 
-        Returns what was accepted, short at the end of the file.
-
+        Returns what was accepted, short at the end of the file. That is the position of `file`
+        afterwards, also when a signal handler raises.
 
         A file that shrinks while it is being sent is EIO, and the connection is reset.
         """

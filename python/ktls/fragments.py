@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from enum import StrEnum, unique
 from typing import TYPE_CHECKING, Any
 
+from ktls.byte_view import byte_view
 from ktls.constants import TLS_RLTYPE_APP
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Fragmenting:
     def send(self, data: ReadableBuffer, content_type: int = TLS_RLTYPE_APP, flags: int = 0) -> int:
         """As the stream's."""
         with self._alone(flags):
-            view = memoryview(data).cast("B")
+            view = byte_view(data)
             if content_type != TLS_RLTYPE_APP or not view:
                 return self._stream.send(data, content_type, flags)
             return self._send(view, flags)
@@ -74,7 +75,7 @@ class Fragmenting:
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """As the stream's."""
         with self._alone(flags), self._together():
-            view = memoryview(data).cast("B")
+            view = byte_view(data)
             rest = view[self._precede(view, flags) :]
             if rest:
                 self._stream.sendall(rest, flags)
@@ -90,7 +91,7 @@ class Fragmenting:
     ) -> int:
         """As the stream's."""
         with self._alone(flags):
-            view = memoryview(b"".join(buffers))
+            view = memoryview(b"".join(map(byte_view, buffers)))
             if atomic or content_type != TLS_RLTYPE_APP or not view:
                 return self._stream.sendmsg(buffers, content_type, flags, atomic=atomic)
             return self._send(view, flags)
@@ -98,25 +99,30 @@ class Fragmenting:
     def aio_write(self, id: int, data: ReadableBuffer) -> AioWrite | None:
         """As the stream's; waits while another thread writes, as long as the time-out says."""
         with self._alone():
-            if not memoryview(data).nbytes:
+            if not byte_view(data):
                 return self._stream.aio_write(id, data)
             # Also behind an open record, which may be closed before there is room for this.
             self._preceded = False
             return self._stream.aio_write(id, data, 1 if self._split else 0)
 
-    def sendfile(self, fd: int, offset: int, count: int) -> int:
+    def send_counted(self, data: ReadableBuffer, accepted: list[int]) -> int:
+        """As the stream's, but a signal handler that raises may hide what was accepted."""
+        accepted.append(self.send(data))
+        return accepted[-1]
+
+    def sendfile(self, fd: int, offset: int, count: int, file: Any = None) -> int:
         """As the stream's."""
         with self._alone(), self._together():
             if not self._split:
                 self._precede_empty(0)
-                accepted = self._stream.sendfile(fd, offset, count)
+                accepted = self._stream.sendfile(fd, offset, count, file)
                 self._preceded = not accepted
                 return accepted
-            first = self._stream.sendfile(fd, offset, min(count, 1))
+            first = self._stream.sendfile(fd, offset, min(count, 1), file)
             if not first or count == first:
                 return first
             try:
-                return first + self._stream.sendfile(fd, offset + first, count - first)
+                return first + self._stream.sendfile(fd, offset + first, count - first, file)
             except (BlockingIOError, TimeoutError):
                 return first
 

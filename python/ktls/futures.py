@@ -17,6 +17,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ktls import _core, workers
+from ktls.byte_view import byte_view
 from ktls.fragments import Fragmenting
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def write(
 
     Errors are those of a send that was not accepted.
     """
-    future = WriteFuture(memoryview(data).nbytes if count is None else count)
+    future = WriteFuture(len(byte_view(data)) if count is None else count)
     _thread.start()
     _thread.pending[future.id] = future
     try:

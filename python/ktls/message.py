@@ -11,6 +11,7 @@ import socket
 from typing import TYPE_CHECKING, Final
 
 from ktls import constants as c
+from ktls.byte_view import byte_view
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -53,7 +54,7 @@ def record_type(
             f"control message of level {level} and type {kind}; only level {c.IPPROTO_TCP}"
             f" (IPPROTO_TCP) and type {c.TLS_SET_RECORD_TYPE} (TLS_SET_RECORD_TYPE) is taken",
         )
-    value = memoryview(data).tobytes()
+    value = byte_view(data).tobytes()
     if len(value) != 1:
         raise OSError(
             errno.EINVAL, f"the record type has {len(value)} bytes; it is one, bytes([n])"

@@ -1,7 +1,7 @@
 """``ktls.Socket``: the socket-like face of a session.
 
 It owns one TCP socket.  Everything written goes through the engine's stream, before and after the
-keys are there, so that order is kept and nothing overtakes.  How a file is sent is in ``filesend``,
+keys are there, so that order is kept and nothing overtakes.  How a file is sent is in ``sendfile``,
 how an asynchronous write ends in ``futures``.
 """
 
@@ -12,9 +12,10 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from ktls import _core, filesend, futures, message, tcp, workers
+from ktls import _core, futures, message, sendfile, tcp, workers
 from ktls import constants as c
 from ktls.addressing import Addressing
+from ktls.byte_view import byte_view
 from ktls.fragments import Fragment, Fragmenting
 from ktls.options import Options
 from ktls.receiving import Receiving
@@ -172,7 +173,7 @@ class Socket(Options, Receiving, Addressing):
 
     def _is_nothing(self, *parts: ReadableBuffer) -> bool:
         """Whether there is nothing to send.  The engine would make an empty record of it."""
-        if any(memoryview(part).nbytes for part in parts):
+        if any(map(byte_view, parts)):
             return False
         if self._sock.fileno() < 0:
             raise OSError(errno.EBADF, "the socket is closed")
@@ -249,19 +250,20 @@ class Socket(Options, Receiving, Addressing):
         finally:
             self._stream.uncork()
 
-    def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: sendfile.Readable, offset: int = 0, count: int | None = None) -> int:
         """Send a file from `offset` on, `count` bytes or up to its end; returns what was accepted.
 
-        A regular file is read by the engine: before a blocking call returns, perhaps later with a
-        timeout or without blocking.  One that shrinks before it was read resets the connection
-        (EIO).  Anything else with ``read`` is read and sent here.  Afterwards, also after an error,
-        the file's position is `offset` plus what was accepted.  A non-blocking socket accepts what
+        What ``open`` makes of a regular file is read by the engine: before a blocking call returns,
+        perhaps later with a timeout or without blocking.  One that shrinks before it was read
+        resets the connection (EIO).  Anything else with ``read`` is read and sent here.
+        Afterwards, also after an error or a signal handler that raised, the file's position is
+        `offset` plus what was accepted.  A non-blocking socket accepts what
         fits, which ``socket.sendfile`` refuses.
 
         Raises ValueError as ``socket.sendfile``: text files, a `count` that is not positive;
         OSError as ``send``.
         """
-        return filesend.send_file(self._stream, file, offset, count, blocking=self._blocking())
+        return sendfile.send_file(self._stream, file, offset, count, blocking=self._blocking())
 
     def _blocking(self) -> bool:
         return self._sock.gettimeout() != 0

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from ktls import filesend
+from ktls import sendfile
+from ktls.byte_view import byte_view
 
 from .parts import Parts
 
@@ -39,7 +40,7 @@ class Sending:
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """As `ktls.Socket.sendall`."""
         writer = self._writer or self._ready().writer
-        if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
+        if (type(data) is not bytes or not data) and not byte_view(data):
             return
         writer.sendall(data, flags)
 
@@ -56,11 +57,11 @@ class Sending:
         """As `ktls.Socket.sendmsg`: buffers as one write, and their record type."""
         return self._ready().writer.sendmsg(list(buffers), list(ancdata), flags)
 
-    def sendfile(self, file: filesend.Readable, offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: sendfile.Readable, offset: int = 0, count: int | None = None) -> int:
         """As `ktls.Socket.sendfile`: returns how many bytes of the file were accepted."""
         parts = self._ready()
         blocking = parts.socket.gettimeout() != 0
-        return filesend.send_file(parts.writer, file, offset, count, blocking=blocking)
+        return sendfile.send_file(parts.writer, file, offset, count, blocking=blocking)
 
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
         """As `ktls.Socket.aio_write`.

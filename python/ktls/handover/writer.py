@@ -13,9 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar, cast
 
 from ktls import futures
+from ktls.byte_view import byte_view
 from ktls.errors import KTLSError
 from ktls.message import checked_flags
 from ktls.socket import Socket
@@ -78,7 +79,7 @@ class Writer:
         try:
             if self._attention and not self._attend():
                 return self._pass_through(data, flags)
-            if (type(data) is not bytes or not data) and not memoryview(data).nbytes:
+            if (type(data) is not bytes or not data) and not byte_view(data):
                 # As in ssl: the stream would make a record of it.
                 return 0
             return self._socket.send(data, flags) if flags else self._stream.send(data)
@@ -96,7 +97,7 @@ class Writer:
             flags = checked_flags(flags)
         if not self._seals:
             _refuse_flags(flags)
-            self._pass_all_through(memoryview(data).cast("B"))
+            self._pass_all_through(byte_view(data))
             return
         if not self._lock.acquire(False):
             self._wait_for_lock()
@@ -124,7 +125,7 @@ class Writer:
             self._wait_for_lock()
         try:
             if not self._seals:
-                return self._aio_pass_through(memoryview(data).cast("B"))
+                return self._aio_pass_through(byte_view(data))
             if self._attention:
                 self._attend()
             return futures.write(self._stream, data)
@@ -152,14 +153,26 @@ class Writer:
                 errno.EOPNOTSUPP,
                 "OpenSSL writes on this connection and takes no control messages; see why",
             )
-        return self.send(b"".join(buffers), flags)
+        return self.send(b"".join(map(byte_view, buffers)), flags)
 
-    def sendfile(self, fd: int, offset: int, count: int) -> int:
-        """Send at most `count` bytes of a regular file; returns what was accepted, 0 at its end."""
+    def send_counted(self, data: "ReadableBuffer", accepted: list[int]) -> int:
+        """As `send`; the result is appended to `accepted`."""
         if self._seals:
-            return self._sealed(self._stream.sendfile, fd, offset, min(count, _SENDFILE_STEP))
-        data = os.pread(fd, min(count, _PASS_THROUGH_LEN), offset)
-        return self.send(data)
+            return self._sealed(self._stream.send_counted, data, accepted)
+        accepted.append(self.send(data))
+        return accepted[-1]
+
+    def sendfile(self, fd: int, offset: int, count: int, file: Any) -> int:
+        """Send at most `count` bytes of a regular file; returns what was accepted, 0 at its end.
+
+        That is the position of `file` afterwards.
+        """
+        if self._seals:
+            return self._sealed(self._stream.sendfile, fd, offset, min(count, _SENDFILE_STEP), file)
+        accepted = self.send(os.pread(fd, min(count, _PASS_THROUGH_LEN), offset))
+        if file is not None:
+            file.seek(offset + accepted)
+        return accepted
 
     def cork(self) -> AbstractContextManager[None]:
         """As `ktls.Socket.cork`; while OpenSSL writes, each write is a record all the same."""
@@ -300,7 +313,7 @@ class Writer:
 
     def _pass_through(self, data: "ReadableBuffer", flags: int) -> int:
         _refuse_flags(flags)
-        view = memoryview(data).cast("B")
+        view = byte_view(data)
         if not view:
             return 0
         count = self._shadow.call(self._shadow.ssl_object.write, view[:_PASS_THROUGH_LEN])

@@ -1,11 +1,15 @@
 //! Bytes from Python. `bytes` never change, so they are looked at and kept where they are; any other buffer is
 //! copied while the interpreter is held, since its owner may change it afterwards. The only `unsafe` of this crate.
+//!
+//! Buffers are asked for as `socket.send` asks for them (`PyBUF_SIMPLE`): the exporter gives C-contiguous bytes, whatever
+//! its items and dimensions are, or refuses. pyo3's own view wants a shape and strides, which ctypes does not give.
 
+use std::ffi::c_int;
 use std::sync::Arc;
 
 use ktls_engine::{Data, Owner};
-use pyo3::buffer::PyUntypedBuffer;
-use pyo3::exceptions::{PyBufferError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyByteArray, PyBytes};
@@ -58,21 +62,20 @@ pub(crate) fn with_data<R>(
     Ok(with(Data::Shared(input.into_owner())))
 }
 
-/// A copy of a contiguous buffer's bytes, whatever its items are.
+/// A copy of a C-contiguous buffer's bytes, whatever its items are.
 pub(crate) fn copy(object: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
-    let buffer = open(object)?;
-    let len = buffer.len_bytes();
+    let view = View::new(object, ffi::PyBUF_SIMPLE).map_err(|error| not_bytes(object, error))?;
+    let len = view.len();
     if len == 0 {
         return Ok(Vec::new());
     }
-    let start = buffer.buf_ptr().cast::<u8>();
-    // SAFETY: the exporter promises `len` readable bytes at `start` while `buffer` lives, the buffer is contiguous, and
-    // the interpreter is held, so that nothing changes them during the copy.
-    let bytes = unsafe { std::slice::from_raw_parts(start, len) };
+    // SAFETY: the exporter promises `len` readable bytes at the start of a view while it lives, and the interpreter is
+    // held, so that nothing changes them during the copy.
+    let bytes = unsafe { std::slice::from_raw_parts(view.start(), len) };
     Ok(bytes.to_vec())
 }
 
-/// Lets `write` fill the first `size` bytes of a writable contiguous buffer.
+/// Lets `write` fill the first `size` bytes of a writable C-contiguous buffer.
 pub(crate) fn fill<R>(
     object: &Bound<'_, PyAny>,
     size: usize,
@@ -85,46 +88,85 @@ pub(crate) fn fill<R>(
         // array meanwhile.
         return write(&mut unsafe { array.as_bytes_mut() }[..size]);
     }
-    let buffer = writable(object, size)?;
+    let view = writable(object, size)?;
     if size == 0 {
         return write(&mut []);
     }
-    let start = buffer.buf_ptr().cast::<u8>();
-    // SAFETY: the exporter promises at least `size` writable bytes at `start` while `buffer` lives, and the interpreter
-    // is held, so that nobody else comes to them. What is written is read from `bytes`, which are never writable, or
-    // from a copy of ours: nothing overlaps.
-    let out = unsafe { std::slice::from_raw_parts_mut(start, size) };
+    // SAFETY: the exporter promises at least `size` writable bytes at the start of the view while it lives, and the
+    // interpreter is held, so that nobody else comes to them. What is written is read from `bytes`, which are never
+    // writable, or from a copy of ours: nothing overlaps.
+    let out = unsafe { std::slice::from_raw_parts_mut(view.start(), size) };
     write(out)
 }
 
-fn writable(object: &Bound<'_, PyAny>, size: usize) -> PyResult<PyUntypedBuffer> {
-    let buffer = open(object)?;
-    if buffer.readonly() {
-        return Err(PyTypeError::new_err(
+fn writable<'py>(object: &Bound<'py, PyAny>, size: usize) -> PyResult<View<'py>> {
+    let py = object.py();
+    let view = View::new(object, ffi::PyBUF_WRITABLE).map_err(|error| {
+        if View::new(object, ffi::PyBUF_SIMPLE).is_err() {
+            return not_bytes(object, error);
+        }
+        let read_only = PyTypeError::new_err(
             "the output buffer is read-only; use a bytearray or a writable memoryview",
-        ));
-    }
-    let room = buffer.len_bytes();
+        );
+        read_only.set_cause(py, Some(error));
+        read_only
+    })?;
+    let room = view.len();
     if room < size {
         return Err(PyValueError::new_err(format!(
             "the records take {size} bytes, the output buffer has {room}"
         )));
     }
-    Ok(buffer)
+    Ok(view)
 }
 
-fn open(object: &Bound<'_, PyAny>) -> PyResult<PyUntypedBuffer> {
-    let buffer = PyUntypedBuffer::get(object).map_err(|_| {
-        let kind = object
-            .get_type()
-            .name()
-            .map_or_else(|_| "object".to_owned(), |name| name.to_string());
-        PyTypeError::new_err(format!("a bytes-like object is required, not '{kind}'"))
-    })?;
-    if !buffer.is_c_contiguous() {
-        return Err(PyBufferError::new_err(
-            "the buffer is not contiguous; pass bytes(view)",
-        ));
+/// The error for an object that gives no bytes: what it says itself if it is a buffer, as `socket.send`.
+fn not_bytes(object: &Bound<'_, PyAny>, error: PyErr) -> PyErr {
+    if !error.is_instance_of::<PyTypeError>(object.py()) {
+        return error;
     }
-    Ok(buffer)
+    let kind = object
+        .get_type()
+        .name()
+        .map_or_else(|_| "object".to_owned(), |name| name.to_string());
+    PyTypeError::new_err(format!("a bytes-like object is required, not '{kind}'"))
+}
+
+/// The bytes that an exporter lends, until this is dropped. It stays where the interpreter is held.
+struct View<'py> {
+    /// In a box, because exporters point from it into itself.
+    raw: Box<ffi::Py_buffer>,
+    /// The view ends with the interpreter held.
+    _held: Python<'py>,
+}
+
+impl<'py> View<'py> {
+    fn new(object: &Bound<'py, PyAny>, flags: c_int) -> PyResult<Self> {
+        let mut raw = Box::new(ffi::Py_buffer::new());
+        // SAFETY: `object` lives during the call, `raw` is writable, and the interpreter is held.
+        let result = unsafe { ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut *raw, flags) };
+        if result < 0 {
+            return Err(PyErr::fetch(object.py()));
+        }
+        Ok(Self {
+            raw,
+            _held: object.py(),
+        })
+    }
+
+    fn start(&self) -> *mut u8 {
+        self.raw.buf.cast()
+    }
+
+    fn len(&self) -> usize {
+        // An exporter cannot mean less than nothing.
+        usize::try_from(self.raw.len).unwrap_or(0)
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        // SAFETY: `raw` was filled by PyObject_GetBuffer, is released once, and the interpreter is held.
+        unsafe { ffi::PyBuffer_Release(&raw mut *self.raw) };
+    }
 }

@@ -47,6 +47,18 @@ pub(crate) fn run<T: Send>(
     limit: Limit,
     call: impl FnOnce(&mut Patience<'_>) -> Result<T, Error> + Send,
 ) -> PyResult<T> {
+    match attempt(py, limit, call) {
+        (_, Some(raised)) => Err(raised),
+        (result, None) => result.map_err(|error| os_error(&error)),
+    }
+}
+
+/// As [`run`], for a call whose result counts also when a signal handler raised: both are returned.
+pub(crate) fn attempt<T: Send>(
+    py: Python<'_>,
+    limit: Limit,
+    call: impl FnOnce(&mut Patience<'_>) -> Result<T, Error> + Send,
+) -> (Result<T, Error>, Option<PyErr>) {
     let mut raised = None;
     let result = py.detach(|| {
         let mut interrupted = || {
@@ -61,10 +73,7 @@ pub(crate) fn run<T: Send>(
             interrupted: &mut interrupted,
         })
     });
-    match raised {
-        Some(error) => Err(error),
-        None => result.map_err(|error| os_error(&error)),
-    }
+    (result, raised)
 }
 
 /// Seconds as Python gives them.

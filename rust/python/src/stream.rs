@@ -10,12 +10,13 @@ use std::time::Duration;
 use ktls_engine::{Data, HostSocket, Manner, Stream as Engine};
 use pyo3::exceptions::PyOSError;
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::aio_write::AioWrite;
 use crate::buffer::{self, Input};
 use crate::errors::os_error;
 use crate::keys::Keys;
-use crate::limit::{self, Limit, run};
+use crate::limit::{self, Limit, attempt, run};
 use crate::new_key::{Origin, check_frame_len, new_key};
 use crate::secret::Secret;
 use crate::send_all::send_all;
@@ -195,6 +196,27 @@ impl Stream {
         })?
     }
 
+    fn send_counted(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        accepted: &Bound<'_, PyList>,
+    ) -> PyResult<usize> {
+        let engine = self.engine()?;
+        let (sent, raised) = buffer::with_data(data, |data| {
+            attempt(py, self.limit(0), |patience| {
+                engine.send(&data, Manner::DATA, patience)
+            })
+        })?;
+        if let Ok(count) = sent {
+            accepted.append(count)?;
+        }
+        match raised {
+            Some(raised) => Err(raised),
+            None => sent.map_err(|error| os_error(&error)),
+        }
+    }
+
     #[pyo3(signature = (data, flags=0))]
     fn sendall(&self, py: Python<'_>, data: &Bound<'_, PyAny>, flags: u32) -> PyResult<()> {
         let manner = manner(flags);
@@ -270,17 +292,37 @@ impl Stream {
             .is_ok_and(|engine| py.detach(|| engine.has_open_record()))
     }
 
-    fn sendfile(&self, py: Python<'_>, fd: i32, offset: u64, count: u64) -> PyResult<u64> {
-        let file = ktls_engine::duplicate(fd).map_err(|errno| {
+    #[pyo3(signature = (fd, offset, count, file=None))]
+    fn sendfile(
+        &self,
+        py: Python<'_>,
+        fd: i32,
+        offset: u64,
+        count: u64,
+        file: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<u64> {
+        let descriptor = ktls_engine::duplicate(fd).map_err(|errno| {
             PyOSError::new_err((
                 errno.raw_os_error(),
                 format!("file descriptor {fd} is not open"),
             ))
         })?;
         let engine = self.engine()?;
-        run(py, self.limit(0), |patience| {
-            engine.send_file(file, offset, count, patience)
-        })
+        let (sent, raised) = attempt(py, self.limit(0), |patience| {
+            engine.send_file(descriptor, offset, count, patience)
+        });
+        // Here, and not in Python, where another signal could come between.
+        let positioned = match (&sent, file) {
+            (Ok(accepted), Some(file)) => file
+                .call_method1("seek", (offset.saturating_add(*accepted),))
+                .map(drop),
+            _ => Ok(()),
+        };
+        if let Some(raised) = raised {
+            return Err(raised);
+        }
+        positioned?;
+        sent.map_err(|error| os_error(&error))
     }
 
     fn fileno(&self, py: Python<'_>) -> PyResult<i32> {

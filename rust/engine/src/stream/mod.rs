@@ -196,9 +196,9 @@ impl Stream {
         if patience.may_wait && accepted == len {
             let read = self.drive(|state| state.buffer.files_unread == 0, patience);
             self.settle();
-            // What was accepted must not be offered again: too late is no error of this call any more.
+            // What was accepted must not be offered again: too late, or interrupted, is no error of this call any more.
             read.or_else(|error| {
-                if error.is_timed_out() {
+                if error.is_timed_out() || error.is_interrupted() {
                     Ok(())
                 } else {
                     Err(error)
