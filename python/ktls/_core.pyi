@@ -37,6 +37,9 @@ __all__ = [
     "stop_workers",
 ]
 
+class _Seekable(Protocol):
+    def seek(self, offset: int, /) -> object: ...
+
 BUILD_PROFILE: Final[str]
 """``"release"`` or ``"debug"``; a debug build must not be measured."""
 
@@ -44,9 +47,6 @@ def providers() -> list[str]:
     """Names of the cipher providers compiled in, ``"ring"`` always among them."""
 
 # -- keys ------------------------------------------------------------------------------------------
-
-class _Seekable(Protocol):
-    def seek(self, offset: int, /) -> object: ...
 
 @final
 class Keys:
