@@ -50,7 +50,6 @@ BUFFERS: dict[str, Callable[[], Any]] = {
     "read-only view": lambda: memoryview(bytearray(b"hello")).toreadonly(),
     "array of int": lambda: array.array("i", range(100)),
     "array of double": lambda: array.array("d", [1.5, -2.5]),
-    "array of characters": lambda: array.array("u", "text"),
     "empty array": lambda: array.array("i"),
     "mmap": mapping,
     "PickleBuffer": lambda: pickle.PickleBuffer(b"hello"),
