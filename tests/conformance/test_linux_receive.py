@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -138,6 +139,8 @@ def test_recv_lowat(receiving_link: ReceivingLink) -> None:
     reader = threading.Thread(target=lambda: received.append(sock.recv(100)), daemon=True)
     reader.start()
     for piece in (b"seven b", b"y", b"tes"):
+        # Time for a reader that is too early.
+        time.sleep(0.02)
         receiving_link.send(piece)
     reader.join(20)
     rest = 11 - len(received[0])
