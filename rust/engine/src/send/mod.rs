@@ -29,7 +29,7 @@ mod write;
 mod write_state;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 
 pub use self::control::AfterMessage;
 pub use self::fragmenter::RecordSplit;
@@ -44,7 +44,7 @@ use self::entered::Entered;
 use self::state::State;
 use crate::error::{Error, Result};
 use crate::fork_lock::OwnerProcess;
-use crate::poll_fd::PollFd;
+use crate::poll_fd::{PollFd, ReadReadiness};
 use crate::pool::{Pool, Task, lock};
 use crate::transport::Transport;
 use crate::{counters, fork_lock};
@@ -65,6 +65,7 @@ pub struct SendStream {
     scheduled: AtomicBool,
     burst: BurstDetector,
     poll_fd: Mutex<Option<Arc<PollFd>>>,
+    readiness: OnceLock<Weak<dyn ReadReadiness>>,
 }
 
 impl SendStream {
@@ -81,6 +82,7 @@ impl SendStream {
             scheduled: AtomicBool::new(false),
             burst: BurstDetector::default(),
             poll_fd: Mutex::new(None),
+            readiness: OnceLock::new(),
         });
         stream.pool.register(&stream.as_task());
         stream
@@ -150,11 +152,30 @@ impl SendStream {
         if let Some(poll_fd) = slot.as_ref() {
             return Ok(poll_fd.raw_fd());
         }
-        let made = Arc::new(PollFd::new()?);
+        let made = Arc::new(PollFd::new(self.readiness.get().cloned())?);
         self.pool.watch_readable(&self.as_task(), &made)?;
         let descriptor = made.raw_fd();
         *slot = Some(made);
+        drop(slot);
+        drop(state);
+        self.note_read();
         Ok(descriptor)
+    }
+
+    /// From now on this says when the poll descriptor is readable. A second call does nothing.
+    pub fn set_read_readiness(&self, readiness: Weak<dyn ReadReadiness>) {
+        let _ = self.readiness.set(readiness);
+    }
+
+    /// The connection was read by whoever says when it is readable: the poll descriptor starts anew.
+    pub fn note_read(&self) {
+        if self.check_process().is_err() {
+            return;
+        }
+        let poll_fd = lock(&self.poll_fd).clone();
+        if poll_fd.is_some_and(|poll_fd| poll_fd.on_read()) {
+            self.pool.rearm_readable(self);
+        }
     }
 
     /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.
