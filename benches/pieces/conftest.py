@@ -57,17 +57,16 @@ def provider(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def linked() -> Iterator[tuple[_core.Stream, socket.socket]]:
+def linked() -> Iterator[tuple[_core.SendStream, socket.socket]]:
     """A keyed stream, and its other end in this process."""
     with tcp_pair() as (near, far):
-        stream = _core.Stream(near.fileno())
-        stream.install(_keys(), 0)
+        stream = _stream(near)
         yield stream, far
         stream.abort()
 
 
 @pytest.fixture
-def drained() -> Iterator[_core.Stream]:
+def drained() -> Iterator[_core.SendStream]:
     """A keyed stream whose other end another process empties."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b"cubic")
@@ -80,13 +79,18 @@ def drained() -> Iterator[_core.Stream]:
         child.start()
         near, _ = server.accept()
     with near, pipe:
-        stream = _core.Stream(near.fileno())
-        stream.install(_keys(), 0)
+        stream = _stream(near)
         yield stream
         stream.flush()
         stream.shutdown_write()
         stream.close()
         _end(child, pipe)
+
+
+def _stream(sock: socket.socket) -> _core.SendStream:
+    stream = _core.SendStream(sock)
+    stream.install(_core.DirectionKeys(_keys()), _core.RecordParams("ring"), session=None)
+    return stream
 
 
 def _end(child: multiprocessing.process.BaseProcess, pipe: Connection) -> None:

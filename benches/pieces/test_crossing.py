@@ -17,6 +17,6 @@ def test_empty_call_that_gives_up_the_gil(benchmark, linked) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 64, 1024, 16384, 262144])
-def test_send_to_another_process(benchmark, drained: _core.Stream, size: int) -> None:
-    benchmark.group = "Stream.send, drained by another process"
+def test_send_to_another_process(benchmark, drained: _core.SendStream, size: int) -> None:
+    benchmark.group = "SendStream.send, drained by another process"
     assert benchmark(drained.send, bytes(size)) == size

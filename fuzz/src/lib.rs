@@ -5,6 +5,7 @@
 //! checks that no luck gets past, such as an authentication tag.
 
 pub mod control;
+pub mod handover;
 pub mod hello;
 pub mod hello_fields;
 pub mod key_log;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use ktls_fuzz::{control, hello, hello_fields, key_log, key_schedule, records, stream};
+use ktls_fuzz::{control, handover, hello, hello_fields, key_log, key_schedule, records, stream};
 
 fn run(name: &str, check: fn(&[u8])) {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -39,6 +39,7 @@ macro_rules! targets {
 }
 
 targets! {
+    handover = handover::handover;
     client_hello = hello::client_hello;
     server_hello = hello::server_hello;
     hello_fields = hello_fields::hello_fields;

@@ -1,44 +1,36 @@
 """The boundary between the policy in Python and the mechanism in Rust.
 
-Bytes-like objects, integers and opaque key objects cross it, never callbacks.  ``bytes`` are
-referenced,
-every other buffer is copied before the call returns.  Nothing here reads a threshold of its own:
-numbers
-come in through :func:`set_tunable`, whose names are those of ``ktls.sysctl``.
+Bytes-like objects, integers, and opaque objects that hold keys cross it. ``bytes`` are referenced,
+every other buffer is copied before the call returns; it must be C-contiguous. No threshold is kept
+here: numbers come in through `set_tunable`, whose names are those of ``ktls.sysctl``.
+
+Errors of the system are OSError; arguments outside their range are ValueError. Of a connection:
+EBADF after `close`, EPERM in a forked child, EPIPE after `shutdown_write`, and the cause of a
+failure once, from then on EPIPE. A time-out is in seconds, None is for ever; when it has passed
+the call raises TimeoutError without an errno. What a signal handler raises ends a call that waits.
 """
 
+# Signatures in as few lines as they take:
+# fmt: off
+
+import socket
+import ssl
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Any, Final, final, overload
 
 from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
-    "BUILD_PROFILE",
-    "MSG_MORE",
-    "AioWrite",
-    "ClientHello",
-    "KeyLog",
-    "Keys",
-    "Opener",
-    "Sealer",
-    "Secret",
-    "ServerHello",
-    "Stream",
-    "after_fork_in_child",
-    "after_fork_in_parent",
-    "aio_completions",
-    "before_fork",
-    "counters",
-    "providers",
-    "read_records",
-    "set_tunable",
-    "start_workers",
-    "stop_aio",
-    "stop_workers",
+    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "DirectionKeys", "Handover", "KeyLog", "Keys",
+    "OpenSSLSide", "Opener", "RecordParams", "RecvStream", "Sealer", "Secret", "SendStream",
+    "counters", "fork_count", "providers", "set_tunable", "start_workers", "stop_completions",
+    "stop_workers", "wait_completions", "workers_started",
 ]
 
 BUILD_PROFILE: Final[str]
 """``"release"`` or ``"debug"``; a debug build must not be measured."""
+
+MSG_MORE: Final[int]
 
 def providers() -> list[str]:
     """Names of the cipher providers compiled in, ``"ring"`` always among them."""
@@ -47,34 +39,23 @@ def providers() -> list[str]:
 
 @final
 class Keys:
-    """The keying material of one direction: suite, key, implicit IV, MAC key.  Zeroized on free.
+    """The keying material of one direction: suite, key, implicit IV, MAC key. Zeroized on free.
 
-    ``tls_vminor`` is 1..4 for TLS 1.0..1.3; ``cipher_algorithm`` and ``auth_algorithm`` are the
-    ``CRYPTO_*``
-    numbers of FreeBSD.  Raises ValueError naming the value for any combination outside the suite
-    table.
+    `tls_vminor` is 1 to 4 for TLS 1.0 to 1.3; `cipher_algorithm` and `auth_algorithm` are the
+    ``CRYPTO_*`` numbers of FreeBSD. ValueError names what is outside the suite table.
     """
 
     def __new__(
-        cls,
-        tls_vminor: int,
-        cipher_algorithm: int,
-        cipher_key: ReadableBuffer,
-        iv: ReadableBuffer,
-        auth_algorithm: int = 0,
-        auth_key: ReadableBuffer | None = None,
-        *,
-        encrypt_then_mac: bool = False,
+        cls, tls_vminor: int, cipher_algorithm: int, cipher_key: ReadableBuffer, iv: ReadableBuffer,
+        auth_algorithm: int = 0, auth_key: ReadableBuffer | None = None, *,
+        encrypt_then_mac: bool = False
     ) -> Keys: ...
+    def with_iv(self, iv: ReadableBuffer) -> Keys:
+        """The same with another implicit IV: TLS 1.0 AES-CBC after a record sealed elsewhere."""
     @property
     def tls_vminor(self) -> int: ...
     @property
     def cipher_algorithm(self) -> int: ...
-    def with_iv(self, iv: ReadableBuffer) -> Keys:
-        """The same keys with another implicit IV.
-
-        So TLS 1.0 AES-CBC goes on after a record that was sealed elsewhere.
-        """
     @property
     def auth_algorithm(self) -> int: ...
     @property
@@ -86,335 +67,346 @@ class Keys:
         """Bytes before the payload of a record: 5 and the explicit nonce or IV."""
     @property
     def trailer_size(self) -> int:
-        """Largest number of bytes after the payload: inner type, tag, MAC and padding."""
+        """Bytes after the payload at the most: inner type, tag, MAC and padding."""
 
 @final
 class Secret:
-    """A TLS 1.3 traffic secret (RFC 8446 7.1) or a TLS 1.0-1.2 master secret.
-
-    Zeroized on free, never shown.
-    """
+    """A traffic secret (RFC 8446 §7.1) or a master secret. Zeroized on free, never shown."""
 
     def __new__(cls, label: str, value: ReadableBuffer) -> Secret: ...
     @property
     def label(self) -> str:
-        """The label of the key log line it came from, e.g. ``"SERVER_TRAFFIC_SECRET_0"``."""
+        """The label of its line in the key log, such as ``"SERVER_TRAFFIC_SECRET_0"``."""
     def __len__(self) -> int: ...
     def keys(self, cipher_algorithm: int, key_len: int) -> Keys:
-        """Return the traffic keys of this secret (TLS 1.3).
-
-        The hash is SHA-256 or SHA-384 by the length of the secret.
-        """
+        """The keys of a traffic secret, whose length tells the hash (RFC 8446 §7.3)."""
     def next(self) -> Secret:
-        """TLS 1.3: the secret of the next generation (``traffic upd``, RFC 8446 7.2)."""
+        """The traffic secret after a KeyUpdate (RFC 8446 §7.2)."""
     def key_block(
-        self,
-        tls_vminor: int,
-        prf_hash: str,
-        client_random: ReadableBuffer,
-        server_random: ReadableBuffer,
-        cipher_algorithm: int,
-        key_len: int,
-        auth_algorithm: int = 0,
-        *,
-        encrypt_then_mac: bool = False,
+        self, tls_vminor: int, prf_hash: str, client_random: ReadableBuffer,
+        server_random: ReadableBuffer, cipher_algorithm: int, key_len: int, auth_algorithm: int = 0,
+        *, encrypt_then_mac: bool = False
     ) -> tuple[Keys, Keys]:
-        """Return ``(client_write, server_write)`` (TLS 1.0-1.2, RFC 5246 6.3).
+        """The client's and the server's write keys of a master secret (RFC 5246 §6.3).
 
-        ``prf_hash`` is "sha256" or "sha384"; 1.0 and 1.1 ignore it.
+        `prf_hash` is "sha256" or "sha384"; TLS 1.0 and 1.1 ignore it.
         """
 
 @final
-class Opener:
-    """Opens records one after another, without I/O.
+class DirectionKeys:
+    """The keys of one direction, and the number of the record that is next under them.
 
-    The read state of RFC 8446 5.2 and RFC 5246 6.1.
+    `explicit_nonce` is that of the next record (TLS 1.2 AES-GCM), at random when None. From
+    `secret`, the traffic secret of these keys, the keys after a KeyUpdate are made (TLS 1.3).
     """
+
+    def __new__(
+        cls, keys: Keys, sequence: int = 0, *, explicit_nonce: int | None = None,
+        secret: Secret | None = None
+    ) -> DirectionKeys: ...
+    @property
+    def sequence(self) -> int: ...
+
+@final
+class RecordParams:
+    """How records are written, whatever their keys.
+
+    A record carries at most `max_frame_len` bytes, 1 to 16384; in TLS 1.3 zeros bring it to a
+    multiple of `block_padding`, as far as that allows. A key seals at most `record_limit` records
+    of application data; then the next is made from its secret, or writes are EKEYEXPIRED. `split`
+    says what precedes the data of each write: nothing, an empty record, or the first byte in a
+    record of its own (TLS 1.0 AES-CBC).
+    """
+
+    def __new__(
+        cls, provider: str, *, max_frame_len: int = 16384, block_padding: int = 0,
+        record_limit: int | None = None, split: str = "none"
+    ) -> RecordParams: ...
+
+@final
+class Opener:
+    """Opens records one after another, without I/O."""
 
     def __new__(cls, keys: Keys, sequence: int = 0) -> Opener: ...
     def open(self, record: ReadableBuffer) -> tuple[int, bytes]:
-        """Return content type (1.3: the inner type) and payload of one whole record.
+        """Content type (in TLS 1.3 the inner one) and payload of one whole record.
 
-        The sequence number advances on success only.
-
-
-        Raises ktls.errors.BadRecord, without detail when the tag does not verify.
+        ktls.errors.BadRecord, without detail when the tag does not verify; nothing is counted then.
         """
     def clone(self) -> Opener: ...
     @property
     def sequence(self) -> int: ...
     @property
     def chained_iv(self) -> bytes | None:
-        """IV of the next record: the end of the last one opened (TLS 1.0 AES-CBC), else None."""
+        """The IV of the next record (TLS 1.0 AES-CBC), else None."""
     @property
     def explicit_nonce(self) -> int | None:
-        """The explicit part of the nonce of the last record opened (TLS 1.2 AES-GCM), else None."""
+        """The explicit nonce of the last record opened (TLS 1.2 AES-GCM), else None."""
 
 @final
 class Sealer:
-    """Seals records one after another, without I/O.
+    """Seals records one after another, without I/O; by ring where no provider is named.
 
-    The sequence number is readable, never settable.
+    `explicit_nonce` is that of the first record (TLS 1.2 AES-GCM), at random when None.
     """
 
     def __new__(
-        cls,
-        keys: Keys,
-        sequence: int = 0,
-        explicit_nonce: int | None = None,
-        provider: str | None = None,
-    ) -> Sealer:
-        """Begin at this number; no provider means ring.
-
-        ``explicit_nonce`` is that of the *first* record to seal (TLS 1.2 AES-GCM); None: random.
-        """
+        cls, keys: Keys, sequence: int = 0, explicit_nonce: int | None = None,
+        provider: str | None = None
+    ) -> Sealer: ...
     def seal(self, data: ReadableBuffer, content_type: int = 23) -> bytes:
         """Records of at most 16384 payload bytes each, back to back."""
     def seal_into(self, data: ReadableBuffer, out: WriteableBuffer, content_type: int = 23) -> int:
-        """The same into `out`, from its start.  Returns the size used.
+        """The same into `out`, from its start; returns the size used.
 
-        ValueError when `out` is too small; then nothing was sealed.
+        ValueError when `out` is too small; nothing was sealed then.
         """
     @property
     def sequence(self) -> int: ...
 
-# -- handshake observation -------------------------------------------------------------------------
+# -- a connection ----------------------------------------------------------------------------------
+
+@final
+class SendStream:
+    """The send half of one TCP connection: its descriptor, its send buffer and its session.
+
+    Takes `sock` over and closes it: the connection lives on in another descriptor. OSError, and
+    `sock` stays: EMFILE, or the errno of what is no TCP socket. Any thread may call anything; a
+    record is never torn by another thread's. Without keys bytes go out as they are.
+    """
+
+    def __new__(cls, sock: socket.socket) -> SendStream: ...
+    @property
+    def session(self) -> Any:
+        """What was installed with the keys; None before."""
+    def install(self, direction: DirectionKeys, params: RecordParams, session: object) -> None:
+        """From the next byte on, write records with these keys; the session is there from then on.
+
+        EALREADY with a session, EINVAL for keys that sealed here before, ValueError when the
+        provider does not know the suite: nothing has changed then.
+        """
+    def rekey(
+        self, direction: DirectionKeys, params: RecordParams, *, announce: bool = False
+    ) -> None:
+        """What was accepted keeps its keys, what follows has these. Never waits.
+
+        `announce`: a KeyUpdate comes in between, under the old keys. ENOTCONN without keys, EINVAL
+        for keys that sealed here before.
+        """
+    def update_key(self, *, request: bool = False) -> None:
+        """The same with a KeyUpdate, which may `request` the peer's, and the next keys.
+
+        EINVAL where the traffic secret of the keys in use is not known.
+        """
+    def set_max_frame_len(self, max_frame_len: int, session: object) -> None:
+        """Cut what is framed from now on so, 1 to 16384, and change the session with it.
+
+        ENOTCONN without keys, EBUSY while a record is open.
+        """
+    @property
+    def sequence(self) -> int:
+        """Number of the next record; 0 without keys."""
+    @property
+    def pending(self) -> int:
+        """Payload bytes accepted and not yet taken by TCP; 0 when closed."""
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def is_unclosed(self) -> bool:
+        """Whether this process has still to close it."""
+    def check_process(self) -> None:
+        """Raise EPERM in a forked child, EBADF when closed."""
+    def settimeout(self, timeout: float | None) -> None:
+        """For this half and those beside it. 0 does not wait: calls are BlockingIOError."""
+    def gettimeout(self) -> float | None: ...
+    def send(self, data: ReadableBuffer, content_type: int = 23, flags: int = 0) -> int:
+        """Accept as much as there is room for, all of it without a time-out; returns the count.
+
+        MSG_MORE leaves the last record of application data open for the next write; MSG_DONTWAIT
+        is known, too. TimeoutError or BlockingIOError when nothing was accepted.
+        """
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
+        """Accept all; a part may have been accepted before an error."""
+    def sendmsg(
+        self, buffers: Sequence[ReadableBuffer], content_type: int = 23, flags: int = 0, *,
+        atomic: bool = False
+    ) -> int:
+        """The concatenation of `buffers` as one write.
+
+        `atomic`: all or nothing, in records of its own; EMSGSIZE for what can never fit.
+        """
+    def send_counted(self, data: ReadableBuffer, accepted: list[int]) -> int:
+        """As `send`; the count is appended to `accepted` also when a signal handler raises."""
+    def sendfile(self, fd: int, offset: int, count: int, file: Any = None) -> int:
+        """Accept `count` bytes of a regular file from `offset`, less at its end or with a time-out.
+
+        `file.seek` is then called with the position behind what was accepted, also when a signal
+        handler raises. A file that shrinks before it was read resets the connection (EIO).
+        """
+    def async_write(self, data: ReadableBuffer, future: object) -> AsyncWrite | None:
+        """Accept all without waiting; later writes come after it.
+
+        None: TCP has it already. Else `wait_completions` returns `future` when it ends.
+        """
+    def cork(self) -> None:
+        """Every write of application data leaves its last record open, until `uncork`. Counted."""
+    def uncork(self) -> None:
+        """Undo one `cork`; the last closes the open record and sends it. Never waits or raises."""
+    def fileno(self) -> int:
+        """A descriptor for select, poll and epoll only, the same until `close`.
+
+        Readable when the socket is or plaintext is left, writable when `send` has room.
+        """
+    def set_readable(self, more: bool) -> None:
+        """Start anew with watching the socket, which was read; `more`: plaintext is left above."""
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until TCP has taken everything accepted so far."""
+    def shutdown_write(self) -> None:
+        """FIN after everything accepted; writes are EPIPE from now on."""
+    def close(self, *, discard: bool = False) -> None:
+        """Let what was accepted drain in the background; wait for it as SO_LINGER says.
+
+        `discard`: what lies unread is dropped, for which the kernel would reset the connection.
+        """
+    def abort(self) -> None:
+        """Drop what is queued and reset the connection."""
+    def release(self) -> socket.socket:
+        """The connection as a socket again, and close this. EBUSY unless everything was sent."""
+    def duplicate(self) -> socket.SocketType:
+        """The socket on another descriptor, for calls that are not made here."""
+
+@final
+class RecvStream:
+    """The receive half: bytes as they come, with the descriptor and the time-out of `send`.
+
+    Both calls wait for the first byte; nothing, or 0, is the end of the stream. `flags` are those
+    of recv(2); without MSG_WAITALL at most 256 KiB come at once.
+    """
+
+    def __new__(cls, send: SendStream) -> RecvStream: ...
+    def recv(self, size: int, flags: int = 0) -> bytes: ...
+    def recv_into(self, buffer: WriteableBuffer, size: int, flags: int = 0) -> int: ...
+
+@final
+class AsyncWrite:
+    """A write of `async_write` that had not ended when the call returned. Keeps nothing alive."""
+
+    def cancel(self) -> bool:
+        """Take it back while nothing of it is framed, also after `close`. False: too late."""
+
+# -- the hand-over ---------------------------------------------------------------------------------
 
 @final
 class KeyLog:
-    """Reads NSS key log lines that something else appends to a file.
+    """Reads the lines of an NSS key log that something else appends to, from its present end on.
 
-    Lines of an unregistered client random are dropped.  With `wipe` what was read is overwritten
-    with zeros and its pages are given back, so that the file holds no secret of a finished
-    handshake.
-    The file descriptor stays the caller's; reading begins at the present end of the file.
+    Lines of a client random that is not registered are dropped. `wipe`: what was read is
+    overwritten and its pages go back. `fd` is duplicated. EPERM in a forked child.
     """
 
     def __new__(cls, fd: int, *, wipe: bool) -> KeyLog: ...
-    def register(self, client_random: bytes) -> None:
-        """Counted: two connections may carry the same random."""
-    def release(self, client_random: bytes) -> None: ...
-    def secrets(self, client_random: bytes) -> list[Secret]:
-        """Return every secret logged so far under this random, oldest first.
+    @property
+    def is_inherited(self) -> bool:
+        """Whether this process is a fork of the one that made it."""
+    def register(self, client_random: ReadableBuffer) -> None:
+        """Keep what is logged under these 32 bytes. Counted: two connections may carry the same."""
+    def release(self, client_random: ReadableBuffer) -> None:
+        """Undo one `register`; KeyError without one."""
+    def secrets(self, client_random: ReadableBuffer) -> list[Secret]:
+        """Every secret logged so far under this random, oldest first; KeyError as `release`.
 
-        A forged random can yield several.
+        Whoever saw the random can have other secrets logged under it.
         """
     def __len__(self) -> int:
         """Registered randoms."""
 
 @final
-class ClientHello:
-    """What the record layer needs of a ClientHello message (4-byte handshake header included)."""
+class Handover:
+    """What a finished handshake agreed on, with keys that open its records. For one `switch`."""
 
-    def __new__(cls, message: ReadableBuffer) -> ClientHello: ...
     @property
-    def random(self) -> bytes: ...
+    def tls_vminor(self) -> int: ...
     @property
-    def max_fragment_len(self) -> int | None:
-        """RFC 6066 4, in bytes."""
+    def cipher_algorithm(self) -> int: ...
     @property
-    def record_size_limit(self) -> int | None:
-        """RFC 8449."""
+    def key_len(self) -> int: ...
+    @property
+    def auth_algorithm(self) -> int: ...
+    @property
+    def max_frame_len(self) -> int:
+        """Payload bytes that the peer takes in a record (RFC 6066 §4, RFC 8449 §4)."""
 
 @final
-class ServerHello:
-    """What the record layer needs of a ServerHello message."""
+class OpenSSLSide:
+    """OpenSSL between two memory BIOs, and the socket of `send` around it.
 
-    def __new__(cls, message: ReadableBuffer) -> ServerHello: ...
-    @property
-    def random(self) -> bytes: ...
-    @property
-    def is_hello_retry_request(self) -> bool: ...
-    @property
-    def cipher_suite(self) -> int: ...
-    @property
-    def compression_method(self) -> int: ...
-    @property
-    def tls_vminor(self) -> int:
-        """The negotiated version, from supported_versions where present."""
-    @property
-    def encrypt_then_mac(self) -> bool: ...
-    @property
-    def max_fragment_len(self) -> int | None: ...
-
-def read_records(fd: int, timeout: float | None) -> bytes:
-    """Take the whole records of application data that lie in a socket; waits for the first bytes.
-
-    Nothing is taken before it is known to be such a record, because what follows a close_notify may
-    be another protocol's.  Empty when what comes next is something else, is not whole yet, or is
-    the end of the stream.  `timeout` is that of the socket.  BlockingIOError, TimeoutError,
-    OSError.
+    It makes the handshake and reads; it seals, too, until `switch`. Whatever it writes leaves
+    through `send`. `ssl` is the C object inside an SSLObject. Waiting calls have the time-out of
+    `send`; what OpenSSL raises is raised, without time it is SSLWantReadError. EDEADLK for a signal
+    handler that comes into the middle of a call of its own thread.
     """
 
-# -- the send path ---------------------------------------------------------------------------------
+    def __new__(
+        cls, ssl: object, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, send: SendStream, *,
+        server_side: bool
+    ) -> OpenSSLSide: ...
+    def follow(self, log: KeyLog) -> None:
+        """Look for the secrets of the handshake in this log, too."""
+    def release_logs(self) -> None:
+        """Look in no log any more, and follow the handshake no further."""
+    def do_handshake(self) -> None: ...
+    def decline(self) -> None:
+        """Leave the connection to OpenSSL, unless another thread has switched it over."""
+    def find(self, cipher_name: str | None) -> Handover | None:
+        """The keys of the finished handshake; None: another thread has switched over.
 
-MSG_MORE: Final[int]
-
-@final
-class Stream:
-    """The send side of one TCP connection: a send buffer of frames and its way to the socket.
-
-    Duplicates the file descriptor; every write to it is non-blocking whatever the state of the
-    caller's socket.
-    Errors are OSError; an error found by a worker is raised once by the next call, later ones raise
-    EPIPE.
-    All methods may be called from any thread; a record is never torn by another thread's.
-    """
-
-    def __new__(cls, fd: int) -> Stream: ...
-    def install(
-        self,
-        keys: Keys,
-        sequence: int,
-        *,
-        explicit_nonce: int | None = None,
-        provider: str | None = None,
-        max_frame_len: int = 16384,
-        pad_to: int = 0,
-        record_limit: int | None = None,
-        secret: Secret | None = None,
-    ) -> None:
-        """From the next byte on, write records sealed with `keys`.
-
-        Before it, bytes go out as they are. A record carries at most `max_frame_len` bytes; in TLS
-        1.3 zeros bring it to a multiple of `pad_to`, as far as that allows. The key seals at most
-        `record_limit` records of application data; then the next one is made from `secret`, its TLS
-        1.3 traffic secret, or writes are EKEYEXPIRED. EINVAL for keys that were used here before.
+        HandoverDeclined says why OpenSSL keeps it.
         """
-    def rekey(
-        self,
-        keys: Keys,
-        sequence: int = 0,
-        *,
-        message: bytes | None = None,
-        provider: str | None = None,
-        max_frame_len: int = 16384,
-        pad_to: int = 0,
-        record_limit: int | None = None,
-        secret: Secret | None = None,
-    ) -> None:
-        """Frame a handshake message, if any, with the keys in use, and all that follows with these.
+    def switch(self, handover: Handover, params: RecordParams, session: object) -> bool:
+        """Have the stream seal from here on; False when it does so already.
 
-        One step: no other write comes between. Never waits.
+        OSError as `SendStream.install`: OpenSSL goes on. HandoverDeclined after `decline`.
+        HandoverError: the keys are not OpenSSL's, and the connection was reset.
         """
-    def update_key(self, message: bytes) -> None:
-        """The same with the keys after those in use. EINVAL when their secret is not known."""
-    def set_max_frame_len(self, max_frame_len: int) -> None:
-        """Cut what is framed from now on so.  ENOTCONN without keys, EBUSY while one is open."""
-    @property
-    def installed(self) -> bool: ...
-    @property
-    def provider(self) -> str | None: ...
-    @property
-    def sequence(self) -> int:
-        """Number of the next record to be framed."""
-    @property
-    def pending(self) -> int:
-        """Plaintext bytes accepted and not yet taken by TCP."""
-    def settimeout(self, timeout: float | None) -> None:
-        """None blocks, 0.0 never blocks (BlockingIOError), otherwise seconds (TimeoutError)."""
-    def send(self, data: ReadableBuffer, content_type: int = 23, flags: int = 0) -> int:
-        """Accept as much as there is room for, all of it when blocking.
+    @overload
+    def read(self, size: int, buffer: None = None) -> bytes: ...
+    @overload
+    def read(self, size: int, buffer: WriteableBuffer) -> int: ...
+    def write(self, data: ReadableBuffer, *, all: bool) -> int:
+        """Seal by OpenSSL, one record or `all`; returns how many bytes were accepted."""
+    def async_write(self, data: ReadableBuffer, future: object) -> AsyncWrite | None:
+        """As `SendStream.async_write`, sealed by OpenSSL now; it cannot be cancelled."""
+    def unwrap(self) -> None:
+        """Say close_notify, at once, and wait for the peer's."""
+    def verify_client_post_handshake(self) -> None: ...
+    def has_more(self) -> bool:
+        """Whether a read may have something without the socket."""
 
-        Returns the bytes accepted, for good. MSG_MORE leaves the last record of application data
-        open.
-        """
-    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None: ...
-    def sendmsg(
-        self,
-        buffers: Sequence[ReadableBuffer],
-        content_type: int = 23,
-        flags: int = 0,
-        *,
-        atomic: bool = False,
-    ) -> int:
-        """The concatenation of `buffers`, framed as one write.
-
-        `atomic`: all or nothing (EMSGSIZE, EWOULDBLOCK), in records of its own.
-        """
-    def aio_write(self, id: int, data: ReadableBuffer, lead: int | None = None) -> AioWrite | None:
-        """Accept all of a write without waiting; None when TCP has taken it already.
-
-        Else `aio_completions` says when, under this `id`, which must be the process's only one.
-        `lead`: so many of the first bytes, perhaps none, go in a record of their own. Later writes
-        come after it.
-        """
-    def cork(self) -> None:
-        """Every write of application data leaves its last record open, until `uncork`.  Counted."""
-    def uncork(self) -> None:
-        """Close the open record and send it; never waits, never raises."""
-    @property
-    def has_open_record(self) -> bool: ...
-    def sendfile(self, fd: int, offset: int, count: int) -> int:
-        """Send `count` bytes of a regular file from `offset`.
-
-        Returns what was accepted, short at the end of the file.
-
-
-        A file that shrinks while it is being sent is EIO, and the connection is reset.
-        """
-    def fileno(self) -> int:
-        """Return a descriptor for select, poll and epoll only.
-
-        It is readable when the socket is and writable when `send` has room.
-
-
-        It is not the socket: what is written to it goes nowhere.  Made at the first call, the same
-        until close.
-        """
-    def consumed(self, more: bool) -> None:
-        """Tell `fileno`'s descriptor that the socket was read.
-
-        `more`: plaintext is still buffered above.
-        """
-    def flush(self, timeout: float | None = None) -> None:
-        """Wait until TCP has taken everything accepted so far.  TimeoutError."""
-    def shutdown_write(self) -> None:
-        """FIN after everything accepted; later sends raise EPIPE."""
-    def close(self) -> None:
-        """Accepted data drains in the background, then the descriptor is closed.  Never blocks."""
-    def release(self) -> None:
-        """Let go of the socket without ending the connection.
-
-        EBUSY unless everything was flushed.
-        """
-    def abort(self) -> None:
-        """Drop what is queued and reset the connection."""
-
-@final
-class AioWrite:
-    """An asynchronous write that had not ended when the call returned."""
-
-    def cancel(self) -> bool:
-        """Take it back if nothing of it was framed, also after `close`.  False: too late."""
-
-# -- the pool --------------------------------------------------------------------------------------
+# -- the process -----------------------------------------------------------------------------------
 
 def start_workers(count: int, bind: int = 0) -> None:
-    """Start the threads KTLS-0 ... once; OSError when a thread cannot be started."""
+    """Start the threads KTLS-0 ... once; `bind`: each on a CPU. OSError when one cannot start."""
 
-def stop_workers(timeout: float) -> bool:
+def workers_started() -> bool: ...
+def stop_workers(timeout: float) -> tuple[int, int]:
     """Drain every stream for at most `timeout` seconds, then end the threads.
 
-    False when data was left.
+    Returns the bytes that were not sent, and of how many connections.
     """
 
-def aio_completions() -> list[tuple[int, int | OSError]]:
-    """Wait until asynchronous writes end; return the ids of all that have, with count or error.
+def fork_count() -> int:
+    """How many forks lie between this process and the one that loaded the module."""
 
-    Empty after `stop_aio`, when all was told.
+def wait_completions() -> list[tuple[Any, int | OSError | None]]:
+    """Wait until asynchronous writes end; the futures of those that have.
+
+    With each the count, the error of the connection, or None when it was cancelled. Empty after
+    `stop_completions`, once all was told.
     """
 
-def stop_aio() -> None: ...
-def before_fork() -> None:
-    """Let every worker come to rest; os.register_at_fork(before=)."""
-
-def after_fork_in_parent() -> None: ...
-def after_fork_in_child() -> None:
-    """Kill the inherited streams (their next use is an error) and forget the pool."""
-
+def stop_completions() -> None: ...
 def set_tunable(name: str, value: int) -> None:
-    """KeyError for a name the engine does not know, ValueError outside its range."""
+    """`name` is without ``kern.ipc.tls.``. KeyError when unknown, ValueError outside its range."""
 
 def counters() -> dict[str, int]:
-    """A snapshot of the engine's counters and gauges, by sysctl name without ``kern.ipc.tls.``."""
+    """The engine's counters and gauges now, by name without ``kern.ipc.tls.``."""

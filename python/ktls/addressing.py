@@ -6,7 +6,7 @@ import socket
 from typing import Any
 
 
-def connect_for_send(sock: socket.socket, address: Any) -> None:
+def connect_for_send(sock: socket.SocketType, address: Any) -> None:
     """Connect to the destination of a write, unless there is a connection already.
 
     FreeBSD's order (tcp_usr_send): OSError EAFNOSUPPORT for a multicast address, EACCES for the

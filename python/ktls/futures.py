@@ -106,8 +106,8 @@ def write(writer: Writer, data: ReadableBuffer) -> Future[int]:
     if unended is None:
         future.end(future.count)
         return future
-    # It keeps nothing alive, so it does no harm to a future that has ended meanwhile. Asking whether
-    # it has would take its lock, which a signal handler that raises may leave taken.
+    # It keeps nothing alive, so it does no harm to a future that has ended meanwhile. Asking
+    # whether it has would take its lock, which a signal handler that raises may leave taken.
     future.write = unended
     return future
 

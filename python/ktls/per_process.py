@@ -19,6 +19,7 @@ class PerProcess(Generic[T]):
         self._made: tuple[int, T] | None = None
 
     def __call__(self) -> T:
+        """Return the value of this process."""
         made = self._made
         if made is None or made[0] != fork_count():
             # Of two threads that come here at once one wins, for both.

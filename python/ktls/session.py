@@ -163,9 +163,7 @@ class Slot:
         policy.admit()
         session = self.session
         if session is not None:
-            raise OSError(
-                errno.EALREADY, f"the socket has a session already ({session}); it stays"
-            )
+            raise OSError(errno.EALREADY, f"the socket has a session already ({session}); it stays")
         policy.require_ext_pgs()
 
     def _require_session(self, purpose: str) -> Session:

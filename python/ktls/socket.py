@@ -447,7 +447,7 @@ class Socket:
         """As ``socket.proto``."""
         return self._proto
 
-    def _kernel(self, call: Callable[[socket.socket], T], *, waits: bool = False) -> T:
+    def _kernel(self, call: Callable[[socket.SocketType], T], *, waits: bool = False) -> T:
         """Make a call that the engine does not make, on a descriptor of its own.
 
         `waits`: it obeys the time-out, which needs a flag of the kernel's socket.
@@ -508,7 +508,8 @@ class Socket:
     def abort(self) -> None:
         """Reset the connection and drop what was accepted; whoever waits raises ECONNABORTED.
 
-        Later calls raise EPIPE. Never raises, and never waits.
+        Later calls raise EPIPE. Also after ``close``, while that drains. Never raises, and never
+        waits.
         """
         self._stream.abort()
 

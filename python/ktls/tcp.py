@@ -33,7 +33,7 @@ def _name(value: object) -> str:
     return str(getattr(value, "name", value))
 
 
-def ends(sock: socket.socket) -> str:
+def ends(sock: socket.SocketType) -> str:
     """Both addresses for a repr; one where there is no peer."""
     local = f"laddr={sock.getsockname()}"
     try:

@@ -11,7 +11,7 @@ import pytest
 
 from record_reader import SUITES, RecordReader, Secrets, read_data
 from support.ends import AUTHORITY, server_context
-from support.programs import Outcome, finished, start_program
+from support.programs import Outcome, ended_with_the_test, finished, start_program
 
 TIMEOUT = 40
 ALL_KINDS = ("SW", "NONE", "KEYED", "STOCK")
@@ -34,7 +34,11 @@ class Peer:
         sock.settimeout(TIMEOUT)
         if kind == "KEYED":
             return sock
-        return server_context().wrap_socket(sock, server_side=True)
+        try:
+            return server_context().wrap_socket(sock, server_side=True)
+        except BaseException:
+            sock.close()
+            raise
 
     def receive_all(self, kind: str, sock: socket.socket) -> bytes:
         with sock:
@@ -68,7 +72,8 @@ def run(
     process = start_program(
         "at_exit", kind, peer.port, peer.certificates, work, *arguments, **environment
     )
-    data = peer.receive_all(kind, peer.accept(kind))
+    with ended_with_the_test(process):
+        data = peer.receive_all(kind, peer.accept(kind))
     return finished(process, TIMEOUT), data
 
 
@@ -140,7 +145,8 @@ def test_what_is_left_unsent_is_counted_in_a_warning(peer: Peer, kind: str) -> N
         options=("-W", "always"),
         KTLS_SYSCTL="kern.ipc.tls.close_timeout=1",
     )
-    peers = [peer.accept(kind) for _ in range(3)]
+    with ended_with_the_test(process):
+        peers = [peer.accept(kind) for _ in range(3)]
     outcome = finished(process, TIMEOUT)
     accepted = int(outcome.require_success().splitlines()[-1])
     for sock in peers:

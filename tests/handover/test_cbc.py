@@ -11,7 +11,7 @@ from handover.pairs import assert_ours, end, exchange, pair, receive, sequence
 from handover.relay import Relay
 from ktls import KTLSError
 from ktls.handover import prepare
-from ktls.handover.records import split_records
+from tls_records import split_records
 
 SHA1 = ["ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA", "AES128-SHA", "AES256-SHA"]
 NEWER = ["ECDHE-RSA-AES128-SHA256", "AES256-SHA256", "ECDHE-RSA-AES256-SHA384"]

@@ -1,7 +1,6 @@
 """AES-CBC through ``ktls._core``, with stock ``ssl`` in memory at the other end."""
 
 import ssl
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,6 +19,7 @@ from ktls.constants import (
     CRYPTO_SHA2_384_HMAC,
 )
 from ktls.errors import BadRecord
+from tls_records import ENCRYPT_THEN_MAC, hello_random, server_hello_extensions, split_records
 
 # TLS 1.0 and 1.1 are deprecated names of ssl, and wanted here.
 pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
@@ -106,15 +106,8 @@ class Side:
         return bytes(parts)
 
 
-def split(data: bytes) -> Iterator[bytes]:
-    while data:
-        size = 5 + int.from_bytes(data[3:5], "big")
-        yield data[:size]
-        data = data[size:]
-
-
 def encrypted(data: bytes) -> list[bytes]:
-    records = list(split(data))
+    records = list(split_records(data))
     return records[[record[0] for record in records].index(20) + 1 :]
 
 
@@ -189,8 +182,8 @@ def connect(
     cipher = client.tls.cipher()
     assert cipher is not None
     assert cipher[0] == case.cipher
-    hello = _core.ServerHello(server.sent[5 : 9 + int.from_bytes(server.sent[6:9], "big")])
-    assert hello.encrypt_then_mac == case.encrypt_then_mac
+    hello = server.sent[5 : 9 + int.from_bytes(server.sent[6:9], "big")]
+    assert (ENCRYPT_THEN_MAC in server_hello_extensions(hello)) == case.encrypt_then_mac
     [master] = [
         bytes.fromhex(line.split()[2])
         for line in (folder / "keys").read_text().splitlines()
@@ -199,8 +192,8 @@ def connect(
     client_keys, server_keys = _core.Secret("CLIENT_RANDOM", master).key_block(
         case.minor,
         case.prf_hash,
-        client.sent[11:43],
-        hello.random,
+        hello_random(client.sent[5:]),
+        hello_random(hello),
         CRYPTO_AES_CBC,
         case.key_len,
         case.auth_algorithm,
@@ -228,13 +221,13 @@ def test_openssl_records_open(pair: Pair, role: str, peer: str) -> None:
     sender = pair.ends[role]
     for payload in PAYLOADS:
         sender.tls.write(payload)
-        records = split(sender.flush_to(pair.ends[peer]))
+        records = split_records(sender.flush_to(pair.ends[peer]))
         opened = [opener.open(record) for record in records]
         assert {content_type for content_type, _ in opened} == {23}
         assert b"".join(part for _, part in opened) == payload
     with pytest.raises(ssl.SSLWantReadError):
         sender.tls.unwrap()  # sends close_notify and waits for the peer's
-    [alert] = split(sender.flush_to(pair.ends[peer]))
+    [alert] = split_records(sender.flush_to(pair.ends[peer]))
     assert opener.open(alert) == (21, b"\x01\x00")
 
 
@@ -262,7 +255,7 @@ def test_empty_fragments_of_openssl_open(
         pair = connect(CASES[0], authority, certificate, folder, options)
         opener, client = pair.opener("client"), pair.ends["client"]
         client.tls.write(b"fragments")
-        opened = [opener.open(r) for r in split(client.flush_to(pair.ends["server"]))]
+        opened = [opener.open(r) for r in split_records(client.flush_to(pair.ends["server"]))]
         assert b"".join(payload for _, payload in opened) == b"fragments"
         counts.append(len(opened))
     assert counts == [2, 1]
@@ -275,7 +268,7 @@ def test_a_clone_goes_on_by_itself(pair: Pair, role: str, peer: str) -> None:
     records = []
     for payload in (b"first", b"second"):
         sender.tls.write(payload)
-        records += split(sender.flush_to(pair.ends[peer]))
+        records += split_records(sender.flush_to(pair.ends[peer]))
     before = (opener.sequence, opener.chained_iv)
     by_clone = b"".join(clone.open(record)[1] for record in records)
     assert (opener.sequence, opener.chained_iv) == before

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,8 @@ from handover.openssl import OpenSSLClient
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, tcp_pair
 from ktls import HandoverError, Mode
 from ktls.handover import keylog, prepare, wrap_socket
-from ktls.handover.hello import HelloTap
+from ktls.handover.handshake import Handshake
+from tls_records import CLIENT_HELLO, SERVER_HELLO, hello_random
 
 LABELS = {
     "1.2": ["CLIENT_RANDOM"],
@@ -34,91 +36,107 @@ def append_lines(path: str, version: str, client_random: bytes) -> None:
                 log.write(f"{label} {client_random.hex()} {os.urandom(length).hex()}\n")
 
 
-@pytest.fixture
-def forge(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Return a function that makes forged lines appear at both hellos of every handshake."""
+def on_hellos(context: ssl.SSLContext, call: Callable[[int, bytes], None]) -> None:
+    """Have `call` know of every hello that OpenSSL sends or is about to look at, by its random."""
 
-    def install(path: str, version: str) -> None:
-        client_hello = HelloTap._client_hello
-        server_hello = HelloTap._server_hello
+    def on_message(_tls, _direction, _version, content_type, message_type, data) -> None:
+        if content_type == 22 and message_type in (CLIENT_HELLO, SERVER_HELLO):
+            call(message_type, hello_random(data))
 
-        def on_client_hello(tap: HelloTap, hello) -> None:
-            client_hello(tap, hello)
-            append_lines(path, version, hello.random)
+    context._msg_callback = on_message
 
-        def on_server_hello(tap: HelloTap, hello) -> None:
-            server_hello(tap, hello)
-            append_lines(path, version, tap.client_hello.random)
 
-        monkeypatch.setattr(HelloTap, "_client_hello", on_client_hello)
-        monkeypatch.setattr(HelloTap, "_server_hello", on_server_hello)
+def forge(context: ssl.SSLContext, version: str) -> list[bytes]:
+    """Make forged lines appear before the secrets of every handshake; returns the randoms."""
+    client_randoms: list[bytes] = []
 
-    return install
+    def on_hello(message_type: int, random: bytes) -> None:
+        if message_type == CLIENT_HELLO:
+            client_randoms.append(random)
+        append_lines(context.keylog_filename, version, client_randoms[-1])
+
+    on_hellos(context, on_hello)
+    return client_randoms
+
+
+def before_the_secrets_are_read(monkeypatch: pytest.MonkeyPatch, call: Callable[[], None]) -> None:
+    """Call between the end of a handshake and the look for its keys."""
+    take_over = Handshake._take_over
+
+    def take_over_late(handshake: Handshake) -> None:
+        call()
+        take_over(handshake)
+
+    monkeypatch.setattr(Handshake, "_take_over", take_over_late)
 
 
 @pytest.mark.parametrize("tickets", [0, 2])
 def test_forged_lines_under_the_live_random(
-    make_context, version: str, server_side: bool, tickets: int, forge
+    make_context, version: str, server_side: bool, tickets: int
 ) -> None:
     ours = make_context(server_side, version=version)
     theirs = make_context(not server_side, version=version)
     (ours if server_side else theirs).num_tickets = tickets
     prepare(ours)
-    forge(ours.keylog_filename, version)
+    randoms = forge(ours, version)
     session = None
-    for _ in range(3):
+    for turn in range(3):
         with pair(ours, theirs, server_side=server_side, session=session) as (own, other):
+            assert len(randoms) == turn + 1
             assert_ours(own)
             exchange(own, other)
             session = (other if server_side else own).session
 
 
-def test_forged_lines_after_the_handshakes(make_context, version: str, forge) -> None:
+def test_forged_lines_after_the_handshakes(make_context, version: str, monkeypatch) -> None:
     """The last word in the log is a stranger's."""
     ours = make_context(True, version=version, prepared=True)
-    secrets = keylog.Registration.secrets
-
-    def late(registration: keylog.Registration, client_random: bytes):
-        append_lines(ours.keylog_filename, version, client_random)
-        return secrets(registration, client_random)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keylog.Registration, "secrets", late)
-        with pair(ours, make_context(False), server_side=True) as (own, other):
-            assert_ours(own)
-            exchange(own, other)
+    randoms: list[bytes] = []
+    on_hellos(ours, lambda kind, random: randoms.append(random) if kind == CLIENT_HELLO else None)
+    before_the_secrets_are_read(
+        monkeypatch, lambda: append_lines(ours.keylog_filename, version, randoms[-1])
+    )
+    with pair(ours, make_context(False), server_side=True) as (own, other):
+        assert_ours(own)
+        exchange(own, other)
 
 
-def test_only_a_forged_secret(make_context) -> None:
+def test_only_a_forged_secret(make_context, monkeypatch) -> None:
     """A 1.3 client has sent nothing yet under its application key: the probe finds it out."""
     client = make_context(False, version="1.3", prepared=True)
-    secrets = keylog.Registration.secrets
+    line = re.compile(rb"(CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64}) ([0-9a-f]+)\n")
 
-    def without_the_right_one(registration: keylog.Registration, client_random: bytes):
-        found = secrets(registration, client_random)
-        with open(client.keylog_filename, "a") as log:
-            value = os.urandom(48)
-            log.write(f"CLIENT_TRAFFIC_SECRET_0 {client_random.hex()} {value.hex()}\n")
-        forged = secrets(registration, client_random)[-1]
-        return [s for s in found if s.label != "CLIENT_TRAFFIC_SECRET_0"] + [forged]
+    def forge_it() -> None:
+        with open(client.keylog_filename, "r+b") as log:
+            found = line.search(log.read())
+            assert found is not None
+            log.seek(found.start(2))
+            log.write(os.urandom(len(found[2]) // 2).hex().encode())
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keylog.Registration, "secrets", without_the_right_one)
-        with (
-            pytest.raises(HandoverError, match="do not open what OpenSSL writes"),
-            pair(client, make_context(True, version="1.3"), server_side=False),
-        ):
-            pass
+    before_the_secrets_are_read(monkeypatch, forge_it)
+    with (
+        pytest.raises(HandoverError, match="do not open what OpenSSL writes"),
+        pair(client, make_context(True, version="1.3"), server_side=False),
+    ):
+        pass
 
 
-def test_no_secret_passes_through(make_context, version: str, server_side: bool) -> None:
+def test_no_secret_passes_through(
+    make_context, version: str, server_side: bool, monkeypatch
+) -> None:
     ours = make_context(server_side, version=version, prepared=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(keylog.Registration, "secrets", lambda *_: [])
-        with pair(ours, make_context(not server_side), server_side=server_side) as (own, other):
-            assert own.mode is Mode.NONE
-            assert "no secret was logged" in own.why
-            exchange(own, other)
+
+    def blank() -> None:
+        with open(ours.keylog_filename, "r+b") as log:
+            lines = log.read()
+            log.seek(0)
+            log.write(re.sub(rb"[^\n]", b"#", lines))
+
+    before_the_secrets_are_read(monkeypatch, blank)
+    with pair(ours, make_context(not server_side), server_side=server_side) as (own, other):
+        assert own.mode is Mode.NONE
+        assert "no secret was logged" in own.why
+        exchange(own, other)
 
 
 def test_no_key_in_any_repr(make_context, version: str) -> None:
@@ -127,9 +145,10 @@ def test_no_key_in_any_repr(make_context, version: str) -> None:
         shown = repr(own)
         assert "mode=SW" in shown
         assert "TLSv" in shown
-        keys = own._parts.handshake._follower._write_keys
-        for text in (shown, repr(keys), repr(keys.keys), repr(vars(keys))):
-            assert len(text) < 600
+        parts = own._parts
+        holders = (parts.side, parts.stream, parts.handshake)
+        for text in (shown, *map(repr, holders), repr(vars(parts)), repr(vars(parts.handshake))):
+            assert len(text) < 2000
             assert not any(len(word) > 60 for word in text.split())
 
 

@@ -5,7 +5,7 @@ import struct
 
 from handover.pairs import SIZES, assert_ours, exchange, receive
 from handover.relay import Relay
-from ktls.handover.records import split_records
+from tls_records import split_records
 
 
 def test_no_plain_text_after_the_switch(contexts, server_side: bool, tmp_path) -> None:

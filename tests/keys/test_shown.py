@@ -13,9 +13,6 @@ import pytest
 import ktls
 from keyed_link import parameters
 from ktls import _core
-from ktls.handover.follower import WriteKeys
-from ktls.handover.suites import named
-from ktls.handover.takeover import Candidate
 from record_reader import SUITES, Secrets
 
 KEY = bytes(range(0x91, 0xA1))
@@ -37,20 +34,14 @@ def enable() -> ktls.TLSEnable:
     )
 
 
-def write_keys() -> WriteKeys:
-    suite = named(0x1301)
-    assert suite is not None
-    return WriteKeys(suite, keys(), secret())
-
-
 HOLDERS: list[Callable[[], object]] = [
     enable,
     keys,
     secret,
     lambda: _core.Sealer(keys()),
     lambda: _core.Opener(keys()),
-    write_keys,
-    lambda: Candidate(write_keys(), _core.Opener(keys())),
+    lambda: _core.DirectionKeys(keys(), secret=secret()),
+    lambda: _core.RecordParams("ring"),
 ]
 
 

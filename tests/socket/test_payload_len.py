@@ -4,9 +4,9 @@ import errno
 import io
 import os
 import socket
-from types import SimpleNamespace
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 

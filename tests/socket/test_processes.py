@@ -1,8 +1,8 @@
 """fork, the end of the interpreter, and the worker threads."""
 
 import os
-import re
 import random
+import re
 import socket
 import subprocess
 import sys

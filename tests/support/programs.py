@@ -1,9 +1,11 @@
 """Programs that tests start: what ends or changes a whole process is tried in its own."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +57,17 @@ def finished(process: "subprocess.Popen[str]", timeout: float = TIMEOUT) -> Outc
             process.kill()
             raise
     return Outcome(process.returncode, said, errors)
+
+
+@contextlib.contextmanager
+def ended_with_the_test(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """A test that fails leaves no program behind."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.communicate()
+        raise
 
 
 def killed(process: "subprocess.Popen[str]") -> tuple[str, str]:

@@ -11,7 +11,10 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
-use ktls_engine::{Data, Manner, NewKey, Patience, Pool, Renewal, Stream};
+use ktls_engine::{
+    Data, Deadline, KeyUpdate, NewWriteState, Pool, RecordSplit, SendStream, UpdateSecret,
+    WriteFlags,
+};
 use ktls_record::{provider, schedule};
 use zeroize::Zeroizing;
 
@@ -23,16 +26,17 @@ use crate::suites;
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Application data that shares no record with another write.
-const ALONE: Manner = Manner {
-    whole: true,
-    ..Manner::DATA
+const ALONE: WriteFlags = WriteFlags {
+    atomic: true,
+    ..WriteFlags::DATA
 };
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 static ENDED: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
 
-/// KeyUpdate, `update_not_requested` (RFC 8446 §4.6.3).
+/// KeyUpdate, `update_not_requested` and `update_requested` (RFC 8446 §4.6.3).
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
+const KEY_UPDATE_REQUEST: [u8; 5] = [24, 0, 0, 1, 1];
 
 #[derive(Arbitrary, Debug)]
 enum Call {
@@ -44,9 +48,8 @@ enum Call {
         more: bool,
         wait: bool,
     },
-    Aio {
+    Async {
         len: u32,
-        lead: Option<u8>,
         cancel: bool,
     },
     Cork,
@@ -62,6 +65,7 @@ enum Call {
         max_frame_len: u16,
         pad_to: u16,
         limit: u16,
+        split: u8,
     },
     Limit {
         max_frame_len: u16,
@@ -70,6 +74,9 @@ enum Call {
         suite: u8,
         limit: u16,
         silent: bool,
+    },
+    UpdateKey {
+        request: bool,
     },
     Flush,
 }
@@ -88,12 +95,12 @@ pub fn stream(data: &[u8]) {
         return;
     };
     let wire = Arc::new(Mutex::new(Wire::new(&script.takes, script.fail_after)));
-    let stream = Stream::new(Box::new(Scripted::new(&wire)), Arc::clone(pool()));
+    let stream = SendStream::new(Box::new(Scripted::new(&wire)), Arc::clone(pool()));
     let mut model = Model::default();
     for (number, call) in script.calls.iter().take(24).enumerate() {
         carry_out(&stream, call, number, &mut model);
     }
-    let flushed = stream.flush(&mut patience(true));
+    let flushed = waiting(true, |deadline| stream.flush(deadline));
     model.wait_for_ends();
     let _ = stream.shutdown_write();
     let wire = lock(&wire);
@@ -111,7 +118,7 @@ pub fn stream(data: &[u8]) {
     }
 }
 
-fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model) {
+fn carry_out(stream: &Arc<SendStream>, call: &Call, number: usize, model: &mut Model) {
     match *call {
         Call::Send {
             len,
@@ -129,42 +136,37 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             };
             // Type 0 does not exist in TLS 1.3; the Python side refuses it.
             let content_type = content_type.max(1);
-            let manner = Manner {
+            let flags = WriteFlags {
                 content_type,
-                whole,
+                atomic: whole,
                 more,
             };
-            if let Ok(count) = stream.send(&data, manner, &mut patience(wait)) {
+            if let Ok(count) = waiting(wait, |deadline| stream.send(&data, flags, deadline)) {
                 assert!(count <= bytes.len());
                 assert!(!(whole || wait) || count == bytes.len() || model.is_limited);
-                model.accepted(manner, &bytes[..count]);
+                model.accepted(flags, &bytes[..count]);
             }
         }
-        Call::Aio { len, lead, cancel } => {
+        Call::Async { len, cancel } => {
             // How much an expired key would leave of a write cannot be known here.
             if model.is_limited {
                 return;
             }
             let bytes = pattern(number, usize::try_from(len % 400_000).unwrap_or(0));
-            let lead = lead.map(|lead| usize::from(lead).min(bytes.len()));
             let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-            let Ok(ended) = stream.aio_write(id, &Data::Borrowed(&bytes), lead) else {
+            let Ok(ended) = stream.async_write(id, &Data::Borrowed(&bytes)) else {
                 return;
             };
-            if cancel && stream.cancel_aio(id) {
+            if cancel && stream.cancel_async_write(id) {
                 assert!(!ended);
                 return;
             }
             if !ended {
                 model.unended.push(id);
             }
-            let own = lead.map(|lead| &bytes[..lead]);
-            if let Some(own) = own {
-                model.accepted(ALONE, own);
-            }
-            let rest = &bytes[lead.unwrap_or(0)..];
-            if !rest.is_empty() {
-                model.accepted(Manner::DATA, rest);
+            // Nothing at all is framed for no bytes.
+            if !bytes.is_empty() {
+                model.accepted(WriteFlags::DATA, &bytes);
             }
         }
         Call::Cork => model.corked += usize::from(stream.cork().is_ok()),
@@ -179,7 +181,10 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
         } => {
             let (offset, count) = (u64::from(offset), u64::from(count % 200_000));
             let file = file().try_clone().expect("a descriptor is free");
-            if let Ok(accepted) = stream.send_file(file, offset, count, &mut patience(wait)) {
+            let sent = waiting(wait, |deadline| {
+                stream.send_file(file, offset, count, deadline)
+            });
+            if let Ok(accepted) = sent {
                 let start = usize::from(u16::try_from(offset).unwrap_or(u16::MAX)).min(FILE_LEN);
                 let end = start + usize::try_from(accepted).unwrap_or(usize::MAX);
                 if accepted > 0 {
@@ -193,21 +198,25 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             max_frame_len,
             pad_to,
             limit,
+            split,
         } => {
             let keys = suites::keys(suites::suite(suite), u8::try_from(number).unwrap_or(0));
             let name = provider::names()[number % provider::names().len()];
             let sealer = provider::sealer(name, &keys, sequence).expect("the key fits");
             let sequence = sequence >> 1;
             let max_frame_len = usize::from(max_frame_len % 16384) + 1;
-            let new = NewKey::new(sealer, sequence, max_frame_len)
-                .known_as(&keys)
-                .padded_to(usize::from(pad_to));
+            let split = [RecordSplit::None, RecordSplit::Empty, RecordSplit::OneByte]
+                [usize::from(split % 3)];
+            let new = NewWriteState::new(&keys, sealer, sequence, max_frame_len)
+                .with_padding(usize::from(pad_to))
+                .with_record_split(split);
             if stream.install(limited(new, limit)).is_ok() {
                 let secret = None;
                 let session = Session {
                     keys,
                     sequence,
                     secret,
+                    split,
                 };
                 model.install(session, limit > 0);
             }
@@ -224,22 +233,22 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
             };
             let name = provider::names()[number % provider::names().len()];
             let sealer = provider::sealer(name, &keys, 0).expect("the key fits");
-            let message: &[u8] = if silent { &[] } else { &KEY_UPDATE };
-            let new = NewKey::new(sealer, 0, 16384)
-                .known_as(&keys)
-                .renewed_by(Renewal::new(suite, secret.clone(), name));
-            if stream.rekey(message, limited(new, limit)).is_ok() {
+            let announced = if silent {
+                KeyUpdate::Silent
+            } else {
+                KeyUpdate::NotRequested
+            };
+            let new = NewWriteState::new(&keys, sealer, 0, 16384)
+                .with_update_secret(UpdateSecret::new(suite, secret.clone(), name));
+            if stream.rekey(announced, limited(new, limit)).is_ok() {
                 if !silent {
-                    let manner = Manner {
-                        content_type: 22,
-                        ..ALONE
-                    };
-                    model.accepted(manner, &KEY_UPDATE);
+                    model.announced(&KEY_UPDATE, false);
                 }
                 let session = Session {
                     keys,
                     sequence: 0,
                     secret: Some(secret),
+                    split: RecordSplit::None,
                 };
                 model.install(session, false);
             }
@@ -247,26 +256,39 @@ fn carry_out(stream: &Arc<Stream>, call: &Call, number: usize, model: &mut Model
         Call::Limit { max_frame_len } => {
             let _ = stream.set_max_frame_len(usize::from(max_frame_len % 16384) + 1);
         }
+        Call::UpdateKey { request } => {
+            let (announced, message) = if request {
+                (KeyUpdate::Requested, &KEY_UPDATE_REQUEST)
+            } else {
+                (KeyUpdate::NotRequested, &KEY_UPDATE)
+            };
+            if stream.update_key(announced).is_ok() {
+                model.announced(message, true);
+            }
+        }
         Call::Flush => {
-            let _ = stream.flush(&mut patience(true));
+            let _ = waiting(true, |deadline| stream.flush(deadline));
         }
     }
 }
 
-fn limited(new: NewKey, limit: u16) -> NewKey {
+fn limited(new: NewWriteState, limit: u16) -> NewWriteState {
     if limit == 0 {
         new
     } else {
-        new.limited_to(u64::from(limit % 50))
+        new.with_record_limit(u64::from(limit % 50))
     }
 }
 
-fn patience(may_wait: bool) -> Patience<'static> {
-    Patience {
-        may_wait,
-        deadline: Some(Instant::now() + PATIENCE),
-        interrupted: Box::leak(Box::new(|| false)),
-    }
+/// A call that no signal interrupts.
+fn waiting<R>(may_wait: bool, call: impl FnOnce(&mut Deadline<'_>) -> R) -> R {
+    let mut no_signal = || false;
+    let mut deadline = if may_wait {
+        Deadline::until(Some(Instant::now() + PATIENCE), &mut no_signal)
+    } else {
+        Deadline::nonblocking(&mut no_signal)
+    };
+    call(&mut deadline)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use ktls_engine::Manner;
+use ktls_engine::{RecordSplit, WriteFlags};
 use ktls_record::{Keys, provider, schedule};
 use zeroize::Zeroizing;
 
-use super::{ENDED, KEY_UPDATE, PATIENCE, lock};
+use super::{ALONE, ENDED, KEY_UPDATE, PATIENCE, lock};
 
 /// Writes in order, and what they were sealed with.
 #[derive(Default)]
@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) keys: Keys,
     pub(super) sequence: u64,
     pub(super) secret: Option<Zeroizing<Vec<u8>>>,
+    /// What precedes the data of a write.
+    pub(super) split: RecordSplit,
 }
 
 impl Session {
@@ -37,6 +39,7 @@ impl Session {
             keys: schedule::traffic_keys(self.keys.suite(), &secret).expect("a suite of 1.3"),
             sequence: 0,
             secret: Some(secret),
+            split: RecordSplit::None,
         }
     }
 }
@@ -48,6 +51,22 @@ struct Write {
     bytes: Vec<u8>,
     /// The next write of data may join its last record.
     is_open: bool,
+    /// It begins in a record of its own, behind what precedes its data.
+    is_split: bool,
+    /// A KeyUpdate that a call asked for, and whether its keys are made from those before.
+    announces: Option<bool>,
+}
+
+impl Write {
+    /// Payload bytes of the record that must precede its data.
+    fn lead_len(&self, split: RecordSplit) -> Option<usize> {
+        match split {
+            _ if !self.is_split => None,
+            RecordSplit::None => None,
+            RecordSplit::Empty => Some(0),
+            RecordSplit::OneByte => Some(1),
+        }
+    }
 }
 
 impl Model {
@@ -56,10 +75,22 @@ impl Model {
         self.is_limited = is_limited;
     }
 
-    pub(super) fn accepted(&mut self, manner: Manner, bytes: &[u8]) {
+    /// A KeyUpdate that announces other keys; `renews`: those made from the secret in use.
+    pub(super) fn announced(&mut self, message: &[u8], renews: bool) {
+        let flags = WriteFlags {
+            content_type: 22,
+            ..ALONE
+        };
+        self.accepted(flags, message);
+        if let Some(write) = self.writes.last_mut() {
+            write.announces = Some(renews);
+        }
+    }
+
+    pub(super) fn accepted(&mut self, flags: WriteFlags, bytes: &[u8]) {
         let session = self.sessions.len();
-        let may_join = manner.content_type == 23 && !manner.whole && !bytes.is_empty();
-        let is_open = may_join && (manner.more || self.corked > 0);
+        let may_join = flags.content_type == 23 && !flags.atomic && !bytes.is_empty();
+        let is_open = may_join && (flags.more || self.corked > 0);
         if let Some(last) = self.writes.last_mut()
             && may_join
             && last.is_open
@@ -71,9 +102,11 @@ impl Model {
         }
         self.writes.push(Write {
             session,
-            content_type: manner.content_type,
+            content_type: flags.content_type,
             bytes: bytes.to_vec(),
             is_open,
+            is_split: may_join && !is_open,
+            announces: None,
         });
     }
 
@@ -108,6 +141,7 @@ impl Model {
                 continue;
             };
             let mut left = &write.bytes[..];
+            let mut lead_len = write.lead_len(session.split);
             loop {
                 let size = rest
                     .get(3..5)
@@ -123,12 +157,15 @@ impl Model {
                     .expect("the next record");
                 session.sequence += 1;
                 rest = after;
-                if opened.content_type == 22 && *opened.payload == KEY_UPDATE && *left != KEY_UPDATE
-                {
+                let is_update = opened.content_type == 22 && *opened.payload == KEY_UPDATE;
+                if is_update && write.announces.is_none() {
                     *session = session.renewed();
                     continue;
                 }
                 assert_eq!(opened.content_type, write.content_type);
+                if let Some(lead_len) = lead_len.take() {
+                    assert_eq!(opened.payload.len(), lead_len, "what precedes the data");
+                }
                 let (expected, more) = left
                     .split_at_checked(opened.payload.len())
                     .expect("writes were joined");
@@ -137,6 +174,9 @@ impl Model {
                 if left.is_empty() {
                     break;
                 }
+            }
+            if write.announces == Some(true) {
+                *session = session.renewed();
             }
         }
         assert!(rest.is_empty(), "{} bytes that nobody wrote", rest.len());

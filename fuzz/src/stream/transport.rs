@@ -1,9 +1,10 @@
 //! A transport that takes what a script says, and remembers it.
 
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
-use ktls_engine::Output;
+use ktls_engine::Transport;
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
 
@@ -12,7 +13,7 @@ use super::lock;
 /// What the transport did and will do.
 pub(super) struct Wire {
     pub(super) taken: Vec<u8>,
-    takes: std::vec::IntoIter<u16>,
+    takes: VecDeque<u16>,
     fail_after: usize,
     pub(super) finished: bool,
     pub(super) aborted: bool,
@@ -23,7 +24,7 @@ impl Wire {
     pub(super) fn new(takes: &[u16], fail_after: Option<u32>) -> Self {
         Self {
             taken: Vec::new(),
-            takes: takes.to_vec().into_iter(),
+            takes: takes.iter().copied().collect(),
             fail_after: fail_after.map_or(usize::MAX, |at| usize::try_from(at).unwrap_or(0)),
             finished: false,
             aborted: false,
@@ -47,14 +48,14 @@ impl Scripted {
     }
 }
 
-impl Output for Scripted {
+impl Transport for Scripted {
     fn send(&self, data: &[u8], _more: bool) -> Result<usize, Errno> {
         let mut wire = lock(&self.wire);
         assert!(!wire.finished && !wire.aborted, "sent after the end");
         if wire.taken.len() >= wire.fail_after {
             return Err(Errno::CONNRESET);
         }
-        let count = match wire.takes.next() {
+        let count = match wire.takes.pop_front() {
             Some(0) => return Err(Errno::AGAIN),
             Some(most) => data.len().min(usize::from(most)),
             None => data.len(),
@@ -63,11 +64,11 @@ impl Output for Scripted {
         Ok(count)
     }
 
-    fn ready(&self) -> BorrowedFd<'_> {
+    fn poll_fd(&self) -> BorrowedFd<'_> {
         self.writable.as_fd()
     }
 
-    fn finish(&self) -> Result<(), Errno> {
+    fn shutdown_write(&self) -> Result<(), Errno> {
         lock(&self.wire).finished = true;
         Ok(())
     }
@@ -76,7 +77,7 @@ impl Output for Scripted {
         lock(&self.wire).aborted = true;
     }
 
-    fn route(&self) -> String {
+    fn endpoints(&self) -> String {
         "nowhere".into()
     }
 }

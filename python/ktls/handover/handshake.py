@@ -85,7 +85,7 @@ class Handshake:
                 self._take_over()
             except HandoverDeclined as reason:
                 self._why = str(reason)
-                self._side.release_logs()
+                self._side.decline()
         self.settled = True
 
     def _take_over(self) -> None:
@@ -95,11 +95,16 @@ class Handshake:
             raise HandoverDeclined(self._refusal)
         cipher = self._ssl_object.cipher()
         found = self._side.find(cipher[0] if cipher else None)
+        if found is None:
+            return
         try:
             session = self._slot.plan(found)
             # Installed before OpenSSL is one record ahead: a refusal leaves it in charge.
             switched = self._side.switch(found, session.record_params, session)
         except OSError as error:
+            if self._slot.session is not None:
+                # Another thread came first.
+                return
             if error.errno in _REFUSALS:
                 raise HandoverDeclined(error.strerror or str(error)) from None
             raise

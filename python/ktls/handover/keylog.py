@@ -49,9 +49,7 @@ class _UserLogs:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.logs: weakref.WeakValueDictionary[tuple[int, int], Log] = (
-            weakref.WeakValueDictionary()
-        )
+        self.logs: weakref.WeakValueDictionary[tuple[int, int], Log] = weakref.WeakValueDictionary()
 
 
 _user_logs = PerProcess(_UserLogs)

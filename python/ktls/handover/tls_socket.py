@@ -20,8 +20,8 @@ from ktls.socket import Socket
 from .agreed import Agreed
 from .context import prepared
 from .makefile import makefile
-from .parts import Parts, check_arguments, has_peer
 from .openssl_sender import OpenSSLSender, WantWriteError
+from .parts import Parts, check_arguments, has_peer
 from .socket_face import SocketFace
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ class TLSSocket(Agreed, SocketFace):
         self._plain: socket.socket | None = None
         # What seals, once that is this library: the short way for `send`.
         self._sealing: SendStream | None = None
+        # What a closed connection drains through.
+        self._draining: SendStream | None = None
         self._io_refs = 0
         self._closing = False
         if not has_peer(sock):
@@ -376,12 +378,17 @@ class TLSSocket(Agreed, SocketFace):
         if plain is not None:
             plain.close()
         if parts is not None:
+            self._draining = parts.stream
             parts.close()
 
     def abort(self) -> None:
-        """As `ktls.Socket.abort`: reset the connection and drop what was accepted."""
-        if self._parts is not None:
-            self._parts.socket.abort()
+        """As `ktls.Socket.abort`: reset the connection and drop what was accepted.
+
+        Also after `close`, while that drains.
+        """
+        stream = self._draining if self._parts is None else self._parts.stream
+        if stream is not None:
+            stream.abort()
 
     def __enter__(self) -> Self:
         return self

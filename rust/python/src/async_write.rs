@@ -22,6 +22,15 @@ impl AsyncWrite {
             is_cancelled: Mutex::new(false),
         }
     }
+
+    /// One that is not taken back.
+    pub(crate) const fn final_one(id: u64) -> Self {
+        Self {
+            engine: Weak::new(),
+            id,
+            is_cancelled: Mutex::new(false),
+        }
+    }
 }
 
 #[pymethods]

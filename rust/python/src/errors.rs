@@ -14,6 +14,10 @@ pub(crate) fn os_error(error: &ktls_engine::Error) -> PyErr {
     if error.is_timed_out() {
         return PyTimeoutError::new_err(error.to_string());
     }
+    if error.is_would_block() {
+        // By its own class: before Python 3.12 an error that was not raised yet has the class that was named.
+        return PyBlockingIOError::new_err((error.errno(), error.to_string()));
+    }
     if matches!(error, ktls_engine::Error::DataEnded) {
         return protocol_is_shutdown();
     }

@@ -8,11 +8,6 @@ use pyo3::prelude::*;
 
 use crate::keys::{algorithm_number, mac_number};
 
-const ALERT: u8 = 21;
-const CLOSE_NOTIFY: u8 = 0;
-const USER_CANCELED: u8 = 90;
-const FATAL: u8 = 2;
-
 /// See the head of this file.
 #[pyclass(frozen, module = "ktls._core")]
 pub(crate) struct Handover {
@@ -60,18 +55,4 @@ pub(crate) enum Says {
     Messages(Vec<Message>),
     /// It must not be said, for this reason.
     Refused(String),
-}
-
-/// Whether no data may follow a message: close_notify, or an error alert (RFC 8446 §6, RFC 5246 §7.2).
-pub(crate) fn ends_data(message: &Message, is_tls13: bool) -> bool {
-    let &[level, description] = &message.payload[..] else {
-        return false;
-    };
-    message.content_type == ALERT
-        && (description == CLOSE_NOTIFY
-            || if is_tls13 {
-                description != USER_CANCELED
-            } else {
-                level == FATAL
-            })
 }

@@ -20,6 +20,8 @@ pub(crate) struct Inbox {
     partial: Mutex<Partial>,
     /// OpenSSL has nothing more to read.
     needed: AtomicBool,
+    /// OpenSSL has read a close_notify: what follows is not for it.
+    ended: AtomicBool,
 }
 
 #[derive(Default)]
@@ -36,6 +38,14 @@ impl Inbox {
 
     pub(crate) fn forget_need(&self) {
         self.needed.store(false, Ordering::Relaxed);
+    }
+
+    pub(crate) fn note_end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_needed(&self) -> bool {

@@ -170,10 +170,9 @@ impl KeyLog {
             {
                 if let Some(line) = keylog::parse(line)
                     && let Some(handshake) = state.handshakes.get_mut(&line.client_random)
+                    && handshake.secrets.len() < MAX_SECRETS
                 {
-                    if handshake.secrets.len() < MAX_SECRETS {
-                        handshake.secrets.push(LoggedSecret::from(line));
-                    }
+                    handshake.secrets.push(LoggedSecret::from(line));
                 }
             }
             if self.wipe {

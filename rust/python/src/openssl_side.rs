@@ -5,6 +5,7 @@
 //! stream) is made inside one call, so that a signal handler that raises finds nothing half done. A record that OpenSSL
 //! writes after the switch never reaches the wire: it is opened, and said again under the keys of the stream.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ktls_engine::{AfterMessage, Data, Deadline, Error, KeyUpdate, SendStream as Engine};
@@ -43,6 +44,7 @@ pub(crate) struct OpenSSLSide {
     /// Who takes records off the socket.
     reading: Turn,
     inbox: Inbox,
+    has_shaken_hands: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -91,6 +93,7 @@ impl OpenSSLSide {
             inside: Turn::new(transport.clone()),
             reading: Turn::new(transport),
             inbox: Inbox::default(),
+            has_shaken_hands: AtomicBool::new(false),
             state: Mutex::new(State {
                 output: Output::Tapped(Box::new(HandshakeTap::new(role))),
                 logs: Vec::new(),
@@ -115,6 +118,13 @@ impl OpenSSLSide {
         Ok(())
     }
 
+    /// Leaves the connection to OpenSSL, unless another thread has just switched it over.
+    fn decline(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = self.take_inside(py, Timeout::within(None))?;
+        self.release_logs();
+        Ok(())
+    }
+
     /// Wants nothing of the key logs any more, and follows the handshake no further.
     fn release_logs(&self) {
         let mut state = self.lock();
@@ -126,23 +136,35 @@ impl OpenSSLSide {
 
     fn do_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
         let timeout = self.send.get().timeout(0);
-        let _reading = self.take_reading(py, timeout, "handshake")?;
-        loop {
+        let has_shaken_hands = || self.has_shaken_hands.load(Ordering::Acquire);
+        // The thread that made the handshake may be reading already when this one is woken.
+        let _reading = self
+            .reading
+            .take_unless(py, timeout, has_shaken_hands)
+            .map_err(|error| of_operation(py, error, "handshake"))?;
+        while !has_shaken_hands() {
             let step = |ssl: &Bound<'py, PyAny>| ssl.call_method0(intern!(py, "do_handshake"));
             match self.call(py, timeout, step) {
                 Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
                     self.feed_record(py, timeout, "handshake")?;
                 }
-                other => return other.map(drop),
+                Err(error) => return Err(error),
+                Ok(_) => self.has_shaken_hands.store(true, Ordering::Release),
             }
         }
+        Ok(())
     }
 
-    /// What the handshake has agreed on, with the keys of both directions. HandoverDeclined: OpenSSL keeps it.
-    fn find(&self, cipher_name: Option<&str>) -> PyResult<Handover> {
+    /// What the handshake has agreed on, with the keys of both directions; None: another thread has switched over.
+    /// HandoverDeclined: OpenSSL keeps it.
+    fn find(&self, py: Python<'_>, cipher_name: Option<&str>) -> PyResult<Option<Handover>> {
+        // A switch that is under way ends first, its session with it.
+        let _inside = self.take_inside(py, Timeout::within(None))?;
         let state = self.lock();
-        let Output::Tapped(tap) = &state.output else {
-            return Err(HandoverDeclined::new_err("the handshake was not followed"));
+        let tap = match &state.output {
+            Output::Tapped(tap) => tap,
+            Output::Passed => return Err(not_followed()),
+            Output::Translated(_) => return Ok(None),
         };
         let mut secrets = Vec::new();
         if let Some(random) = tap.client_random() {
@@ -153,7 +175,7 @@ impl OpenSSLSide {
             }
         }
         handover::find(tap, &secrets, cipher_name)
-            .map(Handover::new)
+            .map(|found| Some(Handover::new(found)))
             .map_err(|declined| HandoverDeclined::new_err(declined.to_string()))
     }
 
@@ -167,8 +189,10 @@ impl OpenSSLSide {
         session: Py<PyAny>,
     ) -> PyResult<bool> {
         let _inside = self.take_inside(py, Timeout::within(None))?;
-        if matches!(self.lock().output, Output::Translated(_)) {
-            return Ok(false);
+        match self.lock().output {
+            Output::Tapped(_) => {}
+            Output::Passed => return Err(not_followed()),
+            Output::Translated(_) => return Ok(false),
         }
         let mut raised = Ok(());
         self.send.get().install_session(py, session, |engine| {
@@ -223,6 +247,9 @@ impl OpenSSLSide {
                 }
                 Err(error) => return Err(error),
                 Ok(got) => {
+                    if size > 0 && is_end(&got) {
+                        self.inbox.note_end();
+                    }
                     if self.send.get().stream().is_ok() {
                         self.engine()?.set_readable(self.has_more(py)?);
                     }
@@ -252,7 +279,8 @@ impl OpenSSLSide {
         Ok(accepted)
     }
 
-    /// Seals by OpenSSL now, without waiting for space, and has the future end when TCP has taken everything.
+    /// Seals by OpenSSL now, without waiting for space, and has the future end when TCP has taken everything. It is not
+    /// taken back: OpenSSL has counted its records.
     fn async_write(
         &self,
         py: Python<'_>,
@@ -265,15 +293,20 @@ impl OpenSSLSide {
             return Err(nested());
         }
         let ssl = self.ssl.bind(py);
+        let engine = self.engine()?;
         let mut records = Vec::new();
         for chunk in input.as_slice().chunks(WRITE_LEN) {
             let written = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, chunk),));
-            // OpenSSL has counted these records: none may be missing.
             records.extend(self.read_outgoing(py)?);
-            written?;
+            if let Err(error) = written {
+                // OpenSSL has counted the records until then: none may be missing.
+                let _ = py.detach(|| engine.send_records(records));
+                return Err(error);
+            }
         }
-        let engine = self.engine()?;
-        send_stream::write_async(py, &engine, &Data::Shared(Arc::new(records)), future)
+        let unended =
+            send_stream::write_async(py, &engine, &Data::Shared(Arc::new(records)), future)?;
+        Ok(unended.map(AsyncWrite::final_one))
     }
 
     /// close_notify both ways. Said at once, whoever reads; then the peer's is waited for.
@@ -462,12 +495,11 @@ impl OpenSSLSide {
                 },
             }
         };
-        let is_tls13 = self.lock().is_tls13;
         let said = py.detach(|| match says {
             Says::Records(records) => engine.send_records(records).map(|()| None),
             Says::Messages(messages) => messages
                 .into_iter()
-                .try_for_each(|message| say(&engine, message, is_tls13))
+                .try_for_each(|message| say(&engine, message))
                 .map(|()| None),
             Says::Refused(why) => {
                 engine.abort();
@@ -482,7 +514,7 @@ impl OpenSSLSide {
     }
 
     fn needs_input(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(self.inbox.is_needed() || !self.has_more(py)?)
+        Ok(!self.inbox.has_ended() && (self.inbox.is_needed() || !self.has_more(py)?))
     }
 
     /// Gives OpenSSL the next record, or the end of the stream.
@@ -555,16 +587,21 @@ fn install(
         .map_err(|error| os_error(&error))
 }
 
-fn say(engine: &Arc<Engine>, message: handover::Message, is_tls13: bool) -> Result<(), Error> {
+fn say(engine: &Arc<Engine>, message: handover::Message) -> Result<(), Error> {
     if message.ends_in_key_update {
         return engine.update_key(KeyUpdate::NotRequested);
     }
-    let after = if crate::handover::ends_data(&message, is_tls13) {
+    let after = if message.ends_data {
         AfterMessage::Nothing
     } else {
         AfterMessage::Data
     };
     engine.send_message(message.content_type, message.payload.to_vec(), after)
+}
+
+/// Whether OpenSSL read nothing, which it does after a close_notify only.
+fn is_end(got: &Bound<'_, PyAny>) -> bool {
+    got.is_truthy().is_ok_and(|has_data| !has_data)
 }
 
 /// Registers a client random before OpenSSL can log a secret under it.
@@ -608,6 +645,10 @@ fn of_operation(py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
         return PyTimeoutError::new_err(format!("The {operation} operation timed out"));
     }
     error
+}
+
+fn not_followed() -> PyErr {
+    HandoverDeclined::new_err("the handshake was not followed")
 }
 
 fn nested() -> PyErr {

@@ -39,6 +39,8 @@ pub(crate) struct SendStream {
     /// Nanoseconds; negative: for ever.
     timeout: AtomicI64,
     session: Mutex<Session>,
+    /// The stream after `close`, while it drains.
+    draining: Mutex<Weak<Engine>>,
 }
 
 /// What the program agreed on, kept beside the keys that it belongs to: both come to be in one step.
@@ -89,6 +91,7 @@ impl SendStream {
             stream: RwLock::new(Some(stream)),
             timeout: AtomicI64::new(-1),
             session: Mutex::new(Session::None),
+            draining: Mutex::default(),
         })
     }
 
@@ -280,7 +283,8 @@ impl SendStream {
         future: Py<PyAny>,
     ) -> PyResult<Option<AsyncWrite>> {
         let engine = self.engine()?;
-        buffer::with_data(data, |data| write_async(py, &engine, &data, future))?
+        let unended = buffer::with_data(data, |data| write_async(py, &engine, &data, future))??;
+        Ok(unended.map(|id| AsyncWrite::new(&engine, id)))
     }
 
     fn cork(&self, py: Python<'_>) -> PyResult<()> {
@@ -378,6 +382,7 @@ impl SendStream {
         else {
             return Ok(());
         };
+        *self.lock_draining() = Arc::downgrade(&engine);
         let linger = py.detach(|| {
             if discard {
                 transport.discard_unread();
@@ -396,7 +401,11 @@ impl SendStream {
     }
 
     fn abort(&self, py: Python<'_>) {
-        if let Ok(engine) = self.engine() {
+        let engine = self
+            .engine()
+            .ok()
+            .or_else(|| self.lock_draining().upgrade());
+        if let Some(engine) = engine {
             py.detach(|| engine.abort());
         }
     }
@@ -460,6 +469,10 @@ impl SendStream {
         installed
     }
 
+    fn lock_draining(&self) -> MutexGuard<'_, Weak<Engine>> {
+        self.draining.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_session(&self) -> MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -508,17 +521,17 @@ impl Drop for SendStream {
     }
 }
 
-/// Hands a write to the engine with the future that it ends. None: it has ended already.
+/// Hands a write to the engine with the future that it ends; returns its number. None: it has ended already.
 pub(crate) fn write_async(
     py: Python<'_>,
     engine: &Arc<Engine>,
     data: &ktls_engine::Data<'_>,
     future: Py<PyAny>,
-) -> PyResult<Option<AsyncWrite>> {
+) -> PyResult<Option<u64>> {
     let id = process::keep_future(future);
     let ended = py.detach(|| engine.async_write(id, data));
     match ended {
-        Ok(false) => Ok(Some(AsyncWrite::new(engine, id))),
+        Ok(false) => Ok(Some(id)),
         Ok(true) => {
             process::take_future(id);
             Ok(None)

@@ -23,6 +23,15 @@ pub(crate) struct Held<'a> {
     turn: &'a Turn,
     /// A signal handler runs in the middle of the turn of its own thread.
     pub(crate) is_nested: bool,
+    is_holder: bool,
+}
+
+/// How a wait for the turn ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    Taken,
+    Nested,
+    Needless,
 }
 
 impl Turn {
@@ -36,17 +45,32 @@ impl Turn {
 
     /// Waits for the turn, unless it is this thread's already.
     pub(crate) fn take(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Held<'_>> {
+        self.take_unless(py, timeout, || false)
+    }
+
+    /// The same, until there is no need for it any more: then nothing is held, and the caller looks again.
+    pub(crate) fn take_unless(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        is_needless: impl Fn() -> bool + Send + Sync,
+    ) -> PyResult<Held<'_>> {
         let me = std::thread::current().id();
         run(py, timeout, |deadline| {
             loop {
                 self.transport.check_process()?;
                 let mut holder = self.holder();
                 match *holder {
+                    _ if is_needless() => {
+                        // Whoever else waits may have been passed over.
+                        self.given_back.notify_one();
+                        return Ok(Waited::Needless);
+                    }
                     None => {
                         *holder = Some(me);
-                        return Ok(false);
+                        return Ok(Waited::Taken);
                     }
-                    Some(other) if other == me => return Ok(true),
+                    Some(other) if other == me => return Ok(Waited::Nested),
                     Some(_) if !deadline.is_blocking() => return Err(Error::WouldBlock),
                     Some(_) => {
                         let nap = deadline.nap()?;
@@ -56,9 +80,10 @@ impl Turn {
                 }
             }
         })
-        .map(|is_nested| Held {
+        .map(|waited| Held {
             turn: self,
-            is_nested,
+            is_nested: waited == Waited::Nested,
+            is_holder: waited == Waited::Taken,
         })
     }
 
@@ -70,7 +95,7 @@ impl Turn {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         // In a forked child the lock may be a vanished thread's.
-        if !self.is_nested && self.turn.transport.check_process().is_ok() {
+        if self.is_holder && self.turn.transport.check_process().is_ok() {
             *self.turn.holder() = None;
             self.turn.given_back.notify_one();
         }

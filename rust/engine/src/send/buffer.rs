@@ -368,8 +368,9 @@ impl SendBuffer {
         self.has_work() || self.open.is_some()
     }
 
-    /// Drops everything: the connection has failed.
+    /// Drops everything, the key included: the connection has failed.
     pub(super) fn clear(&mut self) {
+        self.write_state = None;
         self.open = None;
         self.runs.clear();
         self.batches.clear();

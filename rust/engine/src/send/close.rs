@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::SendStream;
 use super::state::State;
+use crate::counters;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::pool::lock;
@@ -113,6 +114,9 @@ impl SendStream {
     pub(super) fn fail(&self, state: &mut State, error: Error) {
         if state.life.fail(error.clone()) {
             self.fail_async_writes(state, &error);
+            if state.buffer.write_state.is_some() {
+                counters::ACTIVE.sub(1);
+            }
             state.buffer.clear();
             self.transport.abort();
             if let Some(poll_fd) = lock(&self.poll_fd).as_ref() {

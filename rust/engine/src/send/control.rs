@@ -101,6 +101,8 @@ impl SendStream {
                 self.mark_unwritable(&state);
             }
         }
-        self.drive_until(has_space, State::check, deadline)
+        let waited = self.drive_until(has_space, State::check, deadline);
+        self.settle();
+        waited
     }
 }

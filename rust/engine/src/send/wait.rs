@@ -17,8 +17,22 @@ use crate::error::{Error, Result};
 use crate::{sys, tunables};
 
 impl SendStream {
-    /// Helps the stream along until `until` holds, or `check` says that it never will.
+    /// Helps the stream along until `until` holds, or `check` says that it never will. A caller that gives up leaves it to
+    /// others; one that goes on has to see to it at its end.
     pub(super) fn drive_until(
+        self: &Arc<Self>,
+        until: impl Fn(&State) -> bool,
+        check: impl Fn(&mut State) -> Result<()>,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<()> {
+        let driven = self.drive(until, check, deadline);
+        if driven.is_err() {
+            self.settle();
+        }
+        driven
+    }
+
+    fn drive(
         self: &Arc<Self>,
         until: impl Fn(&State) -> bool,
         check: impl Fn(&mut State) -> Result<()>,

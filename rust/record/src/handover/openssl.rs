@@ -15,6 +15,9 @@ use crate::schedule;
 use crate::suite::{Suite, Version};
 
 const KEY_UPDATE: u8 = 24;
+const FATAL: u8 = 2;
+const CLOSE_NOTIFY: u8 = 0;
+const USER_CANCELED: u8 = 90;
 
 /// Something that OpenSSL said, to be sealed anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub struct Message {
     pub payload: Vec<u8>,
     /// Whether it ends in a KeyUpdate: what comes after it is sealed with the next keys (RFC 8446 §4.6.3).
     pub ends_in_key_update: bool,
+    /// Whether no data may follow: a close_notify, or an error alert (RFC 8446 §6, RFC 5246 §7.2).
+    pub ends_data: bool,
 }
 
 /// OpenSSL wrote something that cannot be said: the connection cannot go on.
@@ -113,9 +118,22 @@ impl OpensslWriteState {
         };
         Ok(Some(Message {
             content_type,
-            payload,
             ends_in_key_update,
+            ends_data: content_type == ALERT && self.alert_ends_data(&payload),
+            payload,
         }))
+    }
+
+    /// The level counts before TLS 1.3 only.
+    fn alert_ends_data(&self, alert: &[u8]) -> bool {
+        match *alert {
+            [_, CLOSE_NOTIFY] => true,
+            [_, description] if self.suite.version() == Version::Tls13 => {
+                description != USER_CANCELED
+            }
+            [level, _] => level == FATAL,
+            _ => false,
+        }
     }
 
     /// Whether the messages in `payload` end in a KeyUpdate; the keys are OpenSSL's next ones then.

@@ -209,6 +209,7 @@ fn an_alert_of_openssl_is_translated() {
                 content_type: 21,
                 payload: vec![1, 0],
                 ends_in_key_update: false,
+                ends_data: true,
             };
             assert_eq!(said, Ok(vec![alert]), "{}", recorded.name);
         }

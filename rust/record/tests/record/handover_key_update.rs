@@ -8,6 +8,7 @@ use crate::recorded::{connection, connections, seal};
 const TLS13: &str = "1.3, TLS_AES_256_GCM_SHA384, 2 tickets, full";
 const TLS12: &str = "1.2, ECDHE-ECDSA-AES128-GCM-SHA256, full";
 
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const KEY_UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 const TICKET: [u8; 7] = [4, 0, 0, 3, 1, 2, 3];
@@ -24,6 +25,7 @@ fn said(payload: &[u8], ends_in_key_update: bool) -> Message {
         content_type: HANDSHAKE,
         payload: payload.to_vec(),
         ends_in_key_update,
+        ends_data: false,
     }
 }
 
@@ -115,6 +117,30 @@ fn change_cipher_spec_says_nothing_in_tls13() {
     assert_eq!(openssl.sequence(), before);
     let error = verified(TLS12).openssl.translate(&[20, 3, 3, 0, 1, 1]);
     assert_eq!(error, Err(TranslateError::BadRecord));
+}
+
+#[test]
+fn close_notify_and_error_alerts_end_the_data() {
+    // Description 100 is no_renegotiation, 20 bad_record_mac, 90 user_canceled.
+    for (name, alert, expected) in [
+        (TLS12, &[1, 0][..], true),
+        (TLS12, &[1, 100], false),
+        (TLS12, &[1, 90], false),
+        (TLS12, &[2, 20], true),
+        (TLS13, &[1, 0], true),
+        (TLS13, &[1, 90], false),
+        (TLS13, &[2, 90], false),
+        (TLS13, &[1, 20], true),
+        (TLS13, &[2, 20], true),
+        (TLS13, &[2], false),
+    ] {
+        let Verified {
+            write, mut openssl, ..
+        } = verified(name);
+        let record = seal(&write, openssl.sequence(), ALERT, alert);
+        let said = openssl.translate(&record).expect("an alert");
+        assert_eq!((said.len(), said[0].ends_data), (1, expected), "{alert:?}");
+    }
 }
 
 #[test]

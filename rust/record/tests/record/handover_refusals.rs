@@ -178,6 +178,18 @@ fn what_is_kept_of_a_handshake_is_bounded() {
 }
 
 #[test]
+fn encrypt_then_mac_means_nothing_with_an_aead() {
+    // A server should not say it, and OpenSSL does not look (RFC 7366 §3).
+    let mut recorded = connection(TLS12);
+    extend_server_hello(&mut recorded, 22, &[]);
+    for role in BOTH {
+        let found = recorded.find(role).expect("the extension is ignored");
+        assert_eq!((found.write.len(), found.read.len()), (1, 1));
+        assert_eq!(found.suite.mac(), None);
+    }
+}
+
+#[test]
 fn limits_of_the_hellos_bound_our_records() {
     let [client, server] = BOTH;
     let size = |limit: u16| limit.to_be_bytes();
