@@ -101,9 +101,7 @@ class RxSlot:
         """Open what was not opened yet with other keys; see ``Socket.rekey_rx``."""
         session = self.session
         if session is None:
-            raise OSError(
-                errno.EINVAL, "there is no session to rekey; set TCP_RXTLS_ENABLE before"
-            )
+            raise OSError(errno.EINVAL, "there is no session to rekey; set TCP_RXTLS_ENABLE before")
         self._stream.rekey(next_keys(session, new), session.provider)
 
 

@@ -313,9 +313,7 @@ class Socket:
 
         Raises OSError as ``recv``; EIO for a record that is no data, when `ancbufsize` is 0.
         """
-        data, record, is_end = self._receiver.recvmsg(
-            bufsize, flags, takes_type=bool(ancbufsize)
-        )
+        data, record, is_end = self._receiver.recvmsg(bufsize, flags, takes_type=bool(ancbufsize))
         controls, msg_flags = cmsg.received(record, ancbufsize, is_end=is_end)
         return data, controls, msg_flags, None
 

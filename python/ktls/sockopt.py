@@ -51,9 +51,7 @@ def enable_receiving(
     slot.enable(_enable(value, "TCP_RXTLS_ENABLE"), is_listening=is_listening, low_water=low_water)
 
 
-def get_option(
-    slot: Slot, rx_slot: RxSlot, optname: int, is_listening: Callable[[], bool]
-) -> int:
+def get_option(slot: Slot, rx_slot: RxSlot, optname: int, is_listening: Callable[[], bool]) -> int:
     """The work of ``Socket.getsockopt``, which documents it."""
     if optname == c.TLS_TX_MAX_PAYLOAD_LEN:
         return slot.frame_limit()
