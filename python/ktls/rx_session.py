@@ -1,4 +1,4 @@
-"""The session of the receive side: TCP_RXTLS_ENABLE, checked in FreeBSD's order, and a change of keys.
+"""The session of the receive side: TCP_RXTLS_ENABLE, checked in FreeBSD's order, and rekeying.
 
 The keys and the number of the next record live in the engine's ``RecvStream``, which keeps the
 session beside them.

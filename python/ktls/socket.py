@@ -2,8 +2,8 @@
 
 It owns one TCP socket, whose descriptor is the engine's.  Everything written and read goes through
 the engine's two streams, before and after the keys are there, so that order is kept and nothing
-overtakes.  Options are ``sockopt``, how a file is sent is ``sendfile``, how an asynchronous write ends
-``futures``.
+overtakes.  Options are ``sockopt``, how a file is sent is ``sendfile``, how an asynchronous write
+ends ``futures``, who opens what is received ``rx_session``.
 """
 
 from __future__ import annotations
@@ -464,8 +464,8 @@ class Socket:
         """A descriptor for select, poll and epoll only, -1 when closed.
 
         Readable when ``recv`` has something to return, for which a part of a record is nothing,
-        writable when ``send`` has room; it hangs up and fails as the socket does.  It is not the socket: bytes written to that would be clear
-        text in a TLS stream.  Raises OSError EMFILE without two free descriptors.
+        writable when ``send`` has room; it hangs up and fails as the socket does.  It is not the
+        socket: bytes written to that would be clear text in a TLS stream.  Raises OSError EMFILE without two free descriptors.
         """
         if self._stream.closed:
             return -1

@@ -63,6 +63,8 @@ pub(super) struct State {
     is_ended: bool,
     /// SO_RCVLOWAT in plaintext.
     pub(super) low_water: usize,
+    /// The socket gave less than was asked of it: what comes next has to arrive first.
+    has_drained: bool,
 }
 
 impl State {
@@ -74,11 +76,11 @@ impl State {
             is_paused: false,
             is_ended: false,
             low_water: 1,
+            has_drained: false,
         }
     }
 
-    /// Bytes of memory kept between calls.
-    #[cfg(test)]
+    /// Bytes kept between calls, but for records that are no data.
     pub(super) fn kept_size(&self) -> usize {
         self.ciphertext.capacity() + self.kept.data_at_hand().0
     }
@@ -86,6 +88,11 @@ impl State {
     /// The keys have changed: reading goes on.
     pub(super) fn resume(&mut self) {
         self.is_paused = false;
+    }
+
+    /// Whether a reader that may wait does best to wait first: nothing is here, and the socket was empty.
+    pub(super) fn is_dry(&mut self) -> bool {
+        core::mem::take(&mut self.has_drained) && !self.is_at_stop() && !self.has_whole_record()
     }
 
     /// Whether data waits for other keys, and all before it was read.
@@ -395,7 +402,9 @@ impl State {
         out: &mut [u8],
     ) -> Result<Option<usize>> {
         loop {
-            return match sys::receive(transport.socket(), out, SocketFlags::empty()) {
+            let received = sys::receive(transport.socket(), out, SocketFlags::empty());
+            self.has_drained = matches!(received, Ok(count @ 1..) if count < out.len());
+            return match received {
                 Ok(0) => {
                     self.is_ended = true;
                     if before > 0 {

@@ -103,6 +103,11 @@ impl RecvStream {
         state.keys.as_ref().map(|keys| keys.sequence)
     }
 
+    /// Bytes kept between calls: the beginning of a record, and data that was opened. 0: the connection owns no buffer.
+    pub fn kept_size(&self) -> usize {
+        self.enter().map_or(0, |state| state.kept_size())
+    }
+
     /// SO_RCVLOWAT: a call waits for so many bytes of plaintext.
     ///
     /// # Errors
@@ -279,7 +284,14 @@ impl RecvStream {
         let mut waits = 0;
         loop {
             self.transport.check_open()?;
-            let taken = step(&mut *self.enter()?)?;
+            let taken = {
+                let mut state = self.enter()?;
+                if deadline.is_blocking() && state.is_dry() {
+                    Step::Wait
+                } else {
+                    step(&mut state)?
+                }
+            };
             match taken {
                 Step::Done => return Ok(()),
                 Step::Wait | Step::Again if !deadline.is_blocking() => {
