@@ -465,7 +465,9 @@ class Socket:
 
         Readable when ``recv`` has something to return, for which a part of a record is nothing,
         writable when ``send`` has room; it hangs up and fails as the socket does.  It is not the
-        socket: bytes written to that would be clear text in a TLS stream.  Raises OSError EMFILE without two free descriptors.
+        socket: bytes written to that would be clear text in a TLS stream.
+
+        Raises OSError EMFILE without two free descriptors.
         """
         if self._stream.closed:
             return -1

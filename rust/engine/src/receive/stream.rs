@@ -218,6 +218,9 @@ impl RecvStream {
         flags: RecvFlags,
         deadline: &mut Deadline<'_>,
     ) -> Result<()> {
+        if output.size() == 0 {
+            return self.transport.check_open();
+        }
         let mut has_keys = false;
         let result = self.run(deadline, &mut |state| {
             has_keys = state.keys.is_some();
