@@ -42,11 +42,11 @@ class WriteFuture(Future[int]):
         self._fork_count = _core.fork_count()
         self._pid = os.getpid()
         self.count = count
-        self.write: _core.AsyncWrite | None = None
+        self._write: _core.AsyncWrite | None = None
 
     def cancel(self) -> bool:
         """Take the write back; False when something of it was framed, or it has ended."""
-        write = self.write
+        write = self._write
         if write is not None and write.cancel():
             # The thread does the same, should a signal handler raise here.
             self._end_cancelled()
@@ -54,13 +54,23 @@ class WriteFuture(Future[int]):
 
     def end(self, outcome: object) -> None:
         """With the count, with the error of the connection, or cancelled (None)."""
-        self.write = None
+        self._write = None
         if outcome is None:
             self._end_cancelled()
         elif isinstance(outcome, OSError):
             self.set_exception(outcome)
         else:
             self.set_result(self.count)
+
+    def keep(self, write: _core.AsyncWrite) -> None:
+        """Keep what takes the write back; it keeps nothing alive.
+
+        Without the lock of the future, which a signal handler that raises may leave taken: a future
+        that has ended meanwhile has no need of it, and does no harm with it.
+        """
+        self._write = write
+        if self._state != "PENDING":
+            self._write = None
 
     def is_free(self) -> bool:
         """Whether its lock can be had soon: those who wait for it hold it for moments."""
@@ -106,9 +116,7 @@ def write(writer: Writer, data: ReadableBuffer) -> Future[int]:
     if unended is None:
         future.end(future.count)
         return future
-    # It keeps nothing alive, so it does no harm to a future that has ended meanwhile. Asking
-    # whether it has would take its lock, which a signal handler that raises may leave taken.
-    future.write = unended
+    future.keep(unended)
     return future
 
 

@@ -1,6 +1,6 @@
 """``TLSEnable``, the argument of TCP_TXTLS_ENABLE, and FreeBSD's checks of it, in its order.
 
-What depends on the state of a socket or of a switch (rows 4 to 9 of ``ktls(4)``'s path) is in
+What depends on the state of a socket or of a switch (``docs/freebsd.md`` rows 4 to 9) is in
 ``session``; whether somebody can seal for a suite is said by ``backends``.
 """
 
@@ -101,7 +101,10 @@ class TLSEnable:
 
 
 def check_lengths(en: TLSEnable) -> None:
-    """Row 3: the lengths, before anything else, even while the switch is off.  OSError EINVAL."""
+    """The lengths, before anything else, even while the switch is off (``docs/freebsd.md`` row 3).
+
+    Raises OSError EINVAL.
+    """
     if not 0 < len(en.cipher_key) <= c.TLS_MAX_PARAM_SIZE:
         _invalid(
             f"cipher_key has {len(en.cipher_key)} bytes; 1 to {c.TLS_MAX_PARAM_SIZE} are possible"
@@ -119,7 +122,7 @@ def check_lengths(en: TLSEnable) -> None:
 
 
 def check(en: TLSEnable, *, cbc_enable: bool = True) -> None:
-    """Rows 10 to 13: version, flags, suite.
+    """Version, flags, suite (``docs/freebsd.md`` rows 10 to 13).
 
     Raises OSError: EINVAL, or EOPNOTSUPP for CBC switched off.
 

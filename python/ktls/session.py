@@ -1,7 +1,7 @@
 """Sessions: what was agreed when the keys of a connection were installed.
 
 A session says who seals and in what form; the keys and the sequence number live in the engine's
-stream. The checks that FreeBSD makes on the way (rows 3 to 20 of TCP_TXTLS_ENABLE) are made here,
+stream. The checks that FreeBSD makes on the way (``docs/freebsd.md`` rows 3 to 20) are made here,
 in its order.
 """
 
@@ -106,7 +106,7 @@ class Slot:
             en.auth_algorithm if mac else 0,
             en.auth_key,
         )
-        # Rows 17 to 20.
+        # docs/freebsd.md rows 17 to 20.
         if listening:
             raise OSError(
                 errno.ENOTCONN, "the socket is listening; enable TLS on the sockets it accepts"
@@ -159,7 +159,7 @@ class Slot:
         self._stream.rekey(direction, session.record_params, announce=announce)
 
     def _check_enabled(self) -> None:
-        """Rows 4 to 9."""
+        """``docs/freebsd.md`` rows 4 to 9."""
         policy.admit()
         session = self.session
         if session is not None:
@@ -179,7 +179,7 @@ class Slot:
 def _create(
     tls_vminor: int, cipher_algorithm: int, key_len: int, limit: int, *, handed_over: bool
 ) -> Session:
-    """Row 16: who seals."""
+    """Who seals (``docs/freebsd.md`` row 16)."""
     params.check_key_len(cipher_algorithm, key_len)
     backend, provider = backends.choose(tls_vminor, cipher_algorithm, key_len)
     split = RecordSplit.NONE

@@ -225,10 +225,9 @@ class Socket:
 
         The record that they fill leaves when it is full. It is closed before its time by what
         cannot join it (a message with a record type, ``sendfile`` of a regular file, new keys), at
-        the end of an asynchronous write, when a writer would
-        have to wait for room, by ``flush``, ``shutdown`` and ``close``, and by the end of the
-        outermost ``with``, which raises nothing: what has happened to the connection is said by the
-        next call. For all threads at once.
+        the end of an asynchronous write, when a writer would have to wait for room, by ``flush``,
+        ``shutdown`` and ``close``, and by the end of the outermost ``with``, which raises nothing:
+        what has happened to the connection is said by the next call. For all threads at once.
 
         Raises OSError as ``send``.
         """
@@ -245,8 +244,8 @@ class Socket:
         perhaps later with a timeout or without blocking.  One that shrinks before it was read
         resets the connection (EIO).  Anything else with ``read`` is read and sent here.
         Afterwards, also after an error or a signal handler that raised, the file's position is
-        `offset` plus what was accepted.  A non-blocking socket accepts what
-        fits, which ``socket.sendfile`` refuses.
+        `offset` plus what was accepted.  A non-blocking socket accepts what fits, which
+        ``socket.sendfile`` refuses.
 
         Raises ValueError as ``socket.sendfile``: text files, a `count` that is not positive;
         OSError as ``send``.

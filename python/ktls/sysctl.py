@@ -27,9 +27,8 @@ class Node:
 
     ``flags`` as in sysctl(9): RW any time; RDTUN until the first worker thread runs, read-only
     afterwards; RD never.  ``low`` and ``high`` bound a number, both inclusive; a string is one of
-    ``choices`` where there are any.  ``engine`` is the
-    name under which the value is pushed to ``_core.set_tunable``; a node with ``counted`` is read
-    from ``_core.counters``.
+    ``choices`` where there are any.  ``engine`` is the name under which the value is pushed to
+    ``_core.set_tunable``; a node with ``counted`` is read from ``_core.counters``.
     """
 
     name: str

@@ -14,7 +14,6 @@ from ktls import _core, policy
 from ktls.per_process import PerProcess
 from ktls.sysctl import PREFIX, sysctl
 
-
 _starting = PerProcess(threading.Lock)
 
 

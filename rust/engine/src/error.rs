@@ -13,6 +13,8 @@ use rustix::io::Errno;
 pub enum Error {
     /// The call may not wait, and there is no space.
     WouldBlock,
+    /// The call may not wait, and nothing was received.
+    NothingReceived,
     /// The call's own time is over.
     DeadlinePassed,
     /// A signal handler raised.
@@ -131,7 +133,7 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> i32 {
         let errno = match self {
-            Self::WouldBlock => Errno::WOULDBLOCK,
+            Self::WouldBlock | Self::NothingReceived => Errno::WOULDBLOCK,
             Self::DeadlinePassed | Self::LingerPassed(_) | Self::ExitPassed(_) => Errno::TIMEDOUT,
             Self::Interrupted => Errno::INTR,
             Self::Closed => Errno::BADF,
@@ -167,7 +169,7 @@ impl Error {
     /// Whether this error only says "not now".
     #[must_use]
     pub fn is_would_block(&self) -> bool {
-        matches!(self, Self::WouldBlock)
+        matches!(self, Self::WouldBlock | Self::NothingReceived)
     }
 
     /// Whether the call says what was accepted before: the connection goes on, or the next call says so again.
@@ -181,7 +183,7 @@ impl Error {
     pub fn leaves_connection(&self) -> bool {
         matches!(
             self,
-            Self::WouldBlock | Self::DeadlinePassed | Self::Interrupted
+            Self::WouldBlock | Self::NothingReceived | Self::DeadlinePassed | Self::Interrupted
         )
     }
 }
@@ -193,6 +195,9 @@ impl core::fmt::Display for Error {
         match self {
             Self::WouldBlock => {
                 f.write_str("the send buffer is full; wait until the socket is writable")
+            }
+            Self::NothingReceived => {
+                f.write_str("nothing was received yet; wait until the socket is readable")
             }
             Self::DeadlinePassed => f.write_str("timed out"),
             Self::Interrupted => f.write_str("interrupted by a signal handler"),

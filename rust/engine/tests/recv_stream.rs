@@ -106,7 +106,7 @@ impl Link {
     }
 
     fn is_dry(&self) -> bool {
-        matches!(self.try_recv(), Err(Error::WouldBlock))
+        matches!(self.try_recv(), Err(Error::NothingReceived))
     }
 }
 

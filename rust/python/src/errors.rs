@@ -21,12 +21,7 @@ pub(crate) fn os_error(error: &ktls_engine::Error) -> PyErr {
     if matches!(error, ktls_engine::Error::DataEnded) {
         return protocol_is_shutdown();
     }
-    let arguments = (error.errno(), error.to_string());
-    if error.is_would_block() {
-        // By its own class: an OSError finds its class when it is raised, and is asked for it before.
-        return PyBlockingIOError::new_err(arguments);
-    }
-    PyOSError::new_err(arguments)
+    PyOSError::new_err((error.errno(), error.to_string()))
 }
 
 /// What `ssl` raises for a write after close_notify.

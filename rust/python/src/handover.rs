@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use ktls_record::handover::{Candidates, Message};
+use ktls_record::handover::Candidates;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -47,12 +47,4 @@ impl Handover {
             .take()
             .ok_or_else(|| PyValueError::new_err("these keys were taken over already"))
     }
-}
-
-/// What OpenSSL wrote, as it leaves.
-pub(crate) enum Says {
-    Records(Vec<u8>),
-    Messages(Vec<Message>),
-    /// It must not be said, for this reason.
-    Refused(String),
 }

@@ -10,18 +10,16 @@ mod buffer;
 mod call;
 mod errors;
 mod handover;
-mod inbox;
 mod key_log;
 mod keys;
 mod opener;
-mod openssl_side;
+mod openssl;
 mod process;
 mod record_params;
 mod recv_stream;
 mod sealer;
 mod secret;
 mod send_stream;
-mod turn;
 
 use pyo3::prelude::*;
 
@@ -38,7 +36,7 @@ mod _core {
     #[pymodule_export]
     use crate::opener::Opener;
     #[pymodule_export]
-    use crate::openssl_side::OpenSSLSide;
+    use crate::openssl::OpenSSLSide;
     #[pymodule_export]
     use crate::process::{
         counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers,

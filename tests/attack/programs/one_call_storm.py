@@ -53,7 +53,7 @@ def main(kind: str, signals: int) -> None:
     signal.signal(signal.SIGALRM, handler)
     number = interrupted = 0
     whole: set[int] = set()
-    for name, write in writes(ends).items():
+    for write in writes(ends).values():
         for _ in range(signals):
             number += 1
             finished = False

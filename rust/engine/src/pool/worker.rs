@@ -1,15 +1,16 @@
 //! One worker: a thread with a queue of tasks that have a turn coming, and a poller for their sockets.
 //!
 //! It sleeps in the poller, so that a full socket which drained and a turn that was queued wake it alike; before it
-//! sleeps it looks again for a while.
+//! sleeps it looks again for a while. That nothing queued is slept through is `parking.rs`.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rustix::io::Errno;
 
+use super::parking::Parking;
 use super::poller::Poller;
 use super::task::Task;
 use super::{Pool, lock};
@@ -18,8 +19,7 @@ use crate::sys::Event;
 
 pub(super) struct Worker {
     turns: Mutex<VecDeque<Arc<dyn Task>>>,
-    waiting: AtomicUsize,
-    parked: AtomicBool,
+    parking: Parking,
     ended: AtomicBool,
     pub(super) poller: Poller,
 }
@@ -28,8 +28,7 @@ impl Worker {
     pub(super) fn new() -> Result<Self, Errno> {
         Ok(Self {
             turns: Mutex::default(),
-            waiting: AtomicUsize::new(0),
-            parked: AtomicBool::new(false),
+            parking: Parking::new(),
             ended: AtomicBool::new(false),
             poller: Poller::new()?,
         })
@@ -38,20 +37,17 @@ impl Worker {
     pub(super) fn push(&self, task: Arc<dyn Task>) {
         counters::TX_INQUEUE.add(1);
         lock(&self.turns).push_back(task);
-        self.waiting.fetch_add(1, Ordering::Release);
-        // Either the worker sees the task after it says that it sleeps, or this sees that it sleeps.
-        fence(Ordering::SeqCst);
-        if self.parked.swap(false, Ordering::AcqRel) {
+        if self.parking.note_queued() {
             self.poller.wake();
         }
     }
 
     fn pop(&self) -> Option<Arc<dyn Task>> {
-        if self.waiting.load(Ordering::Acquire) == 0 {
+        if !self.parking.has_queued() {
             return None;
         }
         let task = lock(&self.turns).pop_front()?;
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.parking.note_taken();
         counters::TX_INQUEUE.sub(1);
         Some(task)
     }
@@ -75,15 +71,13 @@ impl Worker {
                 }
             }
             self.poll(&mut events, false);
-            if pool.spin_until(|| self.waiting.load(Ordering::Acquire) > 0) {
+            if pool.spin_until(|| self.parking.has_queued()) {
                 continue;
             }
-            self.parked.store(true, Ordering::Release);
-            fence(Ordering::SeqCst);
-            if self.waiting.load(Ordering::Acquire) == 0 && !self.ended.load(Ordering::Acquire) {
+            if self.parking.park() && !self.ended.load(Ordering::Acquire) {
                 self.poll(&mut events, true);
             }
-            self.parked.store(false, Ordering::Release);
+            self.parking.unpark();
         }
     }
 
@@ -94,7 +88,7 @@ impl Worker {
 
     fn poll(&self, events: &mut Vec<Event>, sleep: bool) {
         let ready = self.poller.poll(events, sleep);
-        self.parked.store(false, Ordering::Release);
+        self.parking.unpark();
         for task in ready {
             if !task.scheduled().swap(true, Ordering::AcqRel) {
                 self.push(task);

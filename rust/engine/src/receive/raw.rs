@@ -68,7 +68,7 @@ fn when_readable(
         match take(socket.socket()) {
             Ok(count) => return Ok(count),
             Err(Errno::INTR) => deadline.check_signals()?,
-            Err(Errno::AGAIN) if !deadline.is_blocking() => return Err(Error::WouldBlock),
+            Err(Errno::AGAIN) if !deadline.is_blocking() => return Err(Error::NothingReceived),
             Err(Errno::AGAIN) => {
                 let nap = deadline.nap()?;
                 match sys::wait_readable(socket.socket().as_fd(), Some(nap)) {

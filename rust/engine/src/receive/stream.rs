@@ -298,7 +298,7 @@ impl RecvStream {
             match taken {
                 Step::Done => return Ok(()),
                 Step::Wait | Step::Again if !deadline.is_blocking() => {
-                    return Err(Error::WouldBlock);
+                    return Err(Error::NothingReceived);
                 }
                 Step::Again => {
                     deadline.nap()?;

@@ -2,10 +2,10 @@
 
 use super::SendStream;
 use super::buffer::{self, SealedBatch};
+use super::data::{Data, WriteFlags};
 use super::run::{Payload, RecordRun};
 use super::seal;
 use super::state::State;
-use super::write::{Data, WriteFlags};
 use crate::error::Result;
 use crate::{counters, tunables};
 
@@ -96,12 +96,9 @@ impl SendStream {
         }
         let size = match &state.buffer.write_state {
             None => data.len(),
+            Some(keys) if is_start => keys.fragmenter.wire_size(keys.key.suite(), data.len()),
             Some(keys) => {
-                let fragmenter = if is_start {
-                    keys.fragmenter
-                } else {
-                    keys.fragmenter.without_lead()
-                };
+                let fragmenter = keys.fragmenter.without_lead();
                 fragmenter.wire_size(keys.key.suite(), data.len())
             }
         };

@@ -8,7 +8,6 @@ use super::state::State;
 use crate::counters;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::pool::lock;
 
 impl SendStream {
     /// Ends the write side after everything accepted. A writer that waits for space is told at once.
@@ -119,7 +118,7 @@ impl SendStream {
             }
             state.buffer.clear();
             self.transport.abort();
-            if let Some(poll_fd) = lock(&self.poll_fd).as_ref() {
+            if let Some(poll_fd) = &state.poll_fd {
                 poll_fd.set_writable(true);
                 poll_fd.fail();
             }
@@ -128,7 +127,8 @@ impl SendStream {
     }
 
     fn drop_poll_fd(self: &Arc<Self>) {
-        if lock(&self.poll_fd).take().is_some() {
+        let dropped = self.enter().ok().and_then(|mut state| state.poll_fd.take());
+        if dropped.is_some() {
             self.pool.unwatch_readable(self.id);
         }
     }

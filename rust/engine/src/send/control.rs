@@ -6,9 +6,9 @@ use std::sync::Arc;
 use super::SendStream;
 use super::append::{AppendRequest, SpaceLimit};
 use super::async_queue::{FrameReason, Waiting};
+use super::data::{Data, WriteFlags};
 use super::run::Payload;
 use super::state::State;
-use super::write::{Data, WriteFlags};
 use crate::deadline::Deadline;
 use crate::error::Result;
 

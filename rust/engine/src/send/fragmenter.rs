@@ -45,6 +45,17 @@ impl Fragmenter {
         }
     }
 
+    /// The frame of so many payload bytes where they take but one.
+    #[inline]
+    pub(super) fn only_frame(self, content_type: u8, sequence: u64, len: usize) -> Option<Frame> {
+        (len <= self.max_frame_len && self.split == RecordSplit::None).then(|| Frame {
+            content_type,
+            sequence,
+            payload_len: len,
+            padding_len: self.padding_len(len),
+        })
+    }
+
     /// The frames of so many payload bytes in order, the first with this number.
     pub(super) fn frames(
         self,
@@ -73,10 +84,11 @@ impl Fragmenter {
     }
 
     fn padding_len(self, payload_len: usize) -> usize {
-        match payload_len.checked_next_multiple_of(self.block_padding) {
-            Some(padded) => padded.min(self.max_frame_len).saturating_sub(payload_len),
-            None => 0,
+        if self.block_padding == 0 {
+            return 0;
         }
+        let padded = payload_len.next_multiple_of(self.block_padding);
+        padded.min(self.max_frame_len).saturating_sub(payload_len)
     }
 
     /// Records that `len` bytes take; no bytes are one empty record.

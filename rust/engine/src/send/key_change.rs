@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::SendStream;
 use super::async_queue::FrameReason;
+use super::data::{Data, WriteFlags};
 use super::run::APPLICATION_DATA;
 use super::state::State;
-use super::write::{Data, WriteFlags};
 use super::write_state::NewWriteState;
 use crate::counters;
 use crate::error::{Error, Result};

@@ -13,6 +13,7 @@ mod buffer;
 mod burst;
 mod close;
 mod control;
+mod data;
 mod drive;
 mod driver;
 mod entered;
@@ -22,20 +23,23 @@ mod lifecycle;
 mod open_record;
 mod run;
 mod seal;
+mod send_file;
 mod space;
 mod state;
+mod task;
 mod wait;
 mod write;
 mod write_state;
+mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 
 pub use self::control::AfterMessage;
+pub use self::data::{Data, WriteFlags};
 pub use self::fragmenter::RecordSplit;
 pub use self::key_change::KeyUpdate;
 pub use self::run::SharedBytes;
-pub use self::write::{Data, WriteFlags};
 pub use self::write_state::{NewWriteState, UpdateSecret};
 
 use self::async_queue::FrameReason;
@@ -64,7 +68,6 @@ pub struct SendStream {
     /// A turn at the worker is coming.
     scheduled: AtomicBool,
     burst: BurstDetector,
-    poll_fd: Mutex<Option<Arc<PollFd>>>,
     readiness: OnceLock<Weak<dyn ReadReadiness>>,
 }
 
@@ -81,7 +84,6 @@ impl SendStream {
             changes: AtomicUsize::new(0),
             scheduled: AtomicBool::new(false),
             burst: BurstDetector::default(),
-            poll_fd: Mutex::new(None),
             readiness: OnceLock::new(),
         });
         stream.pool.register(&stream.as_task());
@@ -109,13 +111,13 @@ impl SendStream {
 
     /// Number of the next record; None before a key is installed.
     pub fn sequence(&self) -> Option<u64> {
-        let state = self.enter().ok()?;
+        let state = self.look()?;
         state.buffer.write_state.as_ref().map(|keys| keys.sequence)
     }
 
     /// Payload bytes accepted and not yet taken by TCP.
     pub fn pending(&self) -> usize {
-        self.enter().map_or(0, |state| state.buffer.held())
+        self.look().map_or(0, |state| state.buffer.held())
     }
 
     /// Waits until TCP has taken everything accepted so far, and nothing that is accepted later.
@@ -144,19 +146,17 @@ impl SendStream {
     /// # Errors
     /// EMFILE and the like.
     pub fn poll_descriptor(self: &Arc<Self>) -> Result<i32> {
-        let state = self.enter()?;
+        let mut state = self.enter()?;
         if state.life.is_closed() {
             return Err(Error::Closed);
         }
-        let mut slot = lock(&self.poll_fd);
-        if let Some(poll_fd) = slot.as_ref() {
+        if let Some(poll_fd) = &state.poll_fd {
             return Ok(poll_fd.raw_fd());
         }
         let made = Arc::new(PollFd::new(self.readiness.get().cloned())?);
         self.pool.watch_readable(&self.as_task(), &made)?;
         let descriptor = made.raw_fd();
-        *slot = Some(made);
-        drop(slot);
+        state.poll_fd = Some(made);
         drop(state);
         self.note_read();
         Ok(descriptor)
@@ -169,10 +169,9 @@ impl SendStream {
 
     /// The connection was read by whoever says when it is readable: the poll descriptor starts anew.
     pub fn note_read(&self) {
-        if self.check_process().is_err() {
-            return;
-        }
-        let poll_fd = lock(&self.poll_fd).clone();
+        let Ok(state) = self.enter() else { return };
+        let poll_fd = state.poll_fd.clone();
+        drop(state);
         if poll_fd.is_some_and(|poll_fd| poll_fd.on_read()) {
             self.pool.rearm_readable(self);
         }
@@ -181,8 +180,7 @@ impl SendStream {
     /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.
     pub fn set_readable(&self, more: bool) {
         let Ok(state) = self.enter() else { return };
-        drop(state);
-        if let Some(poll_fd) = lock(&self.poll_fd).as_ref() {
+        if let Some(poll_fd) = &state.poll_fd {
             poll_fd.set_readable(more);
             if !more {
                 self.pool.rearm_readable(self);
@@ -212,6 +210,12 @@ impl SendStream {
         Ok(Entered::new(self, fork))
     }
 
+    /// The state, for one look at it: a fork may go on meanwhile. None in a child of the process.
+    fn look(&self) -> Option<MutexGuard<'_, State>> {
+        self.check_process().ok()?;
+        Some(self.lock())
+    }
+
     fn owner_is_inside(&self, fork: &fork_lock::ForkGuard) -> Option<()> {
         self.owner.check_inside(fork).ok()
     }
@@ -233,16 +237,16 @@ impl SendStream {
 
     /// Tells the poll descriptor when there is space again.
     fn note_space(&self, state: &State) {
-        if state.is_writable()
-            && let Some(poll_fd) = lock(&self.poll_fd).as_ref()
+        if let Some(poll_fd) = &state.poll_fd
+            && state.is_writable()
         {
             poll_fd.set_writable(true);
         }
     }
 
     /// A write was refused, or a part of it: the poll descriptor promises to tell when there is space.
-    fn mark_unwritable(&self, _refused: &State) {
-        if let Some(poll_fd) = lock(&self.poll_fd).as_ref() {
+    fn mark_unwritable(&self, state: &State) {
+        if let Some(poll_fd) = &state.poll_fd {
             poll_fd.set_writable(false);
         }
     }

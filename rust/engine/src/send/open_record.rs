@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use super::SendStream;
+use super::data::{Data, WriteFlags};
 use super::run::APPLICATION_DATA;
 use super::state::State;
-use super::write::{Data, WriteFlags};
 use crate::error::Result;
 use crate::{counters, tunables};
 

@@ -67,10 +67,22 @@ pub(super) fn seal_now(framing: &Framing, data: &[u8], out: &mut [u8]) -> Result
             content_type,
             sequence,
         } => {
+            if let Some(frame) = fragmenter.only_frame(*content_type, *sequence, data.len()) {
+                let record = region(out, 0, frame.record_size(key.suite()))?;
+                return seal_from(key, frame, data, record);
+            }
             let frames = fragmenter.frames(*content_type, *sequence, data.len());
             seal_slice(key, frames, data, out)
         }
     }
+}
+
+fn seal_from(key: &WriteKey, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<()> {
+    key.seal
+        .seal_from(frame, payload, record)
+        .map_err(|error| not_sealed(&error))?;
+    counters::RECORDS.add(1);
+    Ok(())
 }
 
 fn seal_part(part: &RecordRun, out: &mut [u8]) -> Result<()> {
@@ -121,10 +133,7 @@ fn seal_slice(
     for frame in frames {
         let (payload, after) = data.split_at(frame.payload_len);
         let (record, remaining) = rest.split_at_mut(frame.record_size(suite));
-        key.seal
-            .seal_from(frame, payload, record)
-            .map_err(|error| not_sealed(&error))?;
-        counters::RECORDS.add(1);
+        seal_from(key, frame, payload, record)?;
         data = after;
         rest = remaining;
     }

@@ -1,15 +1,17 @@
 //! What a stream knows of itself, under its lock: objects that keep their own rules, and what they say together.
 
+use std::sync::Arc;
 use std::thread::ThreadId;
 
-use super::WriteFlags;
 use super::async_queue::AsyncQueue;
 use super::buffer::SendBuffer;
+use super::data::WriteFlags;
 use super::driver::Driver;
 use super::lifecycle::Lifecycle;
 use super::space::Space;
 use crate::error::Result;
 use crate::ledger::Ledger;
+use crate::poll_fd::PollFd;
 use crate::tunables;
 
 /// The state of one connection's send side.
@@ -24,6 +26,8 @@ pub(super) struct State {
     pub(super) writer: Option<ThreadId>,
     /// How many want every write to leave its last record open.
     pub(super) corked: usize,
+    /// What selectors wait on, once they asked for it.
+    pub(super) poll_fd: Option<Arc<PollFd>>,
     /// Callers asleep until something changes.
     pub(super) waiting: usize,
 }
@@ -40,6 +44,7 @@ impl State {
             ledger: Ledger::default(),
             writer: None,
             corked: 0,
+            poll_fd: None,
             waiting: 0,
         }
     }

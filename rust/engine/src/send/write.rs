@@ -1,70 +1,18 @@
 //! Writes: what a call accepts, and when its thread seals and sends by itself.
 
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::SendStream;
 use super::append::{AppendRequest, SpaceLimit};
-use super::async_queue::FrameReason;
+use super::data::{Data, WriteFlags};
 use super::drive::{Role, Step};
 use super::entered::Entered;
-use super::run::{APPLICATION_DATA, Payload, SharedBytes};
+use super::run::Payload;
 use super::state::State;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
-use crate::{sys, tunables};
-
-/// What a write brings: bytes to look at now, and, where there is one, an owner that keeps them.
-pub enum Data<'a> {
-    /// Bytes that must be copied to outlive the call.
-    Borrowed(&'a [u8]),
-    /// Bytes that can be referenced.
-    Shared(SharedBytes),
-}
-
-impl Data<'_> {
-    /// The bytes.
-    #[must_use]
-    pub fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Borrowed(bytes) => bytes,
-            Self::Shared(owner) => (**owner).as_ref(),
-        }
-    }
-
-    pub(super) fn to_shared(&self) -> SharedBytes {
-        match self {
-            Self::Borrowed(bytes) => Arc::new(bytes.to_vec()),
-            Self::Shared(owner) => Arc::clone(owner),
-        }
-    }
-}
-
-/// How a write is framed.
-#[derive(Clone, Copy, Debug)]
-pub struct WriteFlags {
-    /// The content type of its records.
-    pub content_type: u8,
-    /// All of it at once or nothing, in records of its own (upstream's `PR_ATOMIC`).
-    pub atomic: bool,
-    /// More data follows (MSG_MORE): the last record stays open for it.
-    pub more: bool,
-}
-
-impl WriteFlags {
-    /// Application data, as much as there is space for.
-    pub const DATA: Self = Self {
-        content_type: APPLICATION_DATA,
-        atomic: false,
-        more: false,
-    };
-
-    /// Whether it may share a record with another write.
-    pub(super) fn may_share_record(self) -> bool {
-        self.content_type == APPLICATION_DATA && !self.atomic
-    }
-}
+use crate::tunables;
 
 impl SendStream {
     /// Accepts a write whole, without a system call but waking a worker; so it may be called with the interpreter held.
@@ -117,7 +65,13 @@ impl SendStream {
         flags: WriteFlags,
         deadline: &mut Deadline<'_>,
     ) -> Result<usize> {
-        let (accepted, ended) = self.write(data, flags, deadline)?;
+        let len = data.as_slice().len();
+        if len <= tunables::gather_max::get()
+            && let Some(done) = self.send_short(data, flags)
+        {
+            return done.map(|()| len);
+        }
+        let (accepted, ended) = self.send_long(data, flags, deadline)?;
         match ended {
             // The next call says so again; this one says what was accepted.
             Some(error) if accepted > 0 && error.may_follow_a_part() => Ok(accepted),
@@ -136,75 +90,28 @@ impl SendStream {
         flags: WriteFlags,
         deadline: &mut Deadline<'_>,
     ) -> Result<()> {
-        let (accepted, ended) = self.write(data, flags, deadline)?;
+        let len = data.as_slice().len();
+        if len <= tunables::gather_max::get()
+            && let Some(done) = self.send_short(data, flags)
+        {
+            return done;
+        }
+        let (accepted, ended) = self.send_long(data, flags, deadline)?;
         match ended {
             Some(error) => Err(error),
-            None if accepted < data.as_slice().len() => Err(Error::WouldBlock),
+            None if accepted < len => Err(Error::WouldBlock),
             None => Ok(()),
         }
     }
 
-    /// Accepts `count` bytes of a regular file from `offset`; short at the end of the file. When it may wait it
-    /// returns once the file was read, so that the caller may change it.
-    ///
-    /// # Errors
-    /// As [`SendStream::send`]; EINVAL for anything but a regular file, and the errno of its first byte when that cannot
-    /// be read. Nothing was accepted then.
-    pub fn send_file(
-        self: &Arc<Self>,
-        file: OwnedFd,
-        offset: u64,
-        count: u64,
-        deadline: &mut Deadline<'_>,
-    ) -> Result<u64> {
-        self.check_process()?;
-        let size = sys::regular_file_len(&file)
-            .map_err(|errno| Error::File { errno, offset })?
-            .ok_or(Error::NotRegular)?;
-        let len = count.min(size.saturating_sub(offset));
-        if len == 0 || !has_byte_at(&file, offset, deadline.is_blocking())? {
-            return Ok(0);
-        }
-        let file = Arc::new(file);
-        let writer = self.begin_write(deadline)?;
-        let source = |position: usize| Payload::File {
-            file: Arc::clone(&file),
-            offset: offset + position as u64,
-        };
-        let len = usize::try_from(len).unwrap_or(usize::MAX);
-        let (accepted, ended) = self.write_pieces(len, WriteFlags::DATA, source, deadline);
-        drop(writer);
-        if let Some(error) = ended
-            && (accepted == 0 || !error.may_follow_a_part())
-        {
-            return Err(error);
-        }
-        if deadline.is_blocking() && accepted == len {
-            let read = |state: &State| !state.buffer.has_unread_file();
-            let read = self.drive_until(read, |state| state.life.check_drain(), deadline);
-            self.settle();
-            // What was accepted must not be offered again: too late is no error of this call any more.
-            match read {
-                Err(error) if !error.leaves_connection() => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(accepted as u64)
-    }
-
-    /// What was accepted, and what ended the write before its end.
-    fn write(
+    /// A write that queues. What was accepted, and what ended the write before its end.
+    fn send_long(
         self: &Arc<Self>,
         data: &Data<'_>,
         flags: WriteFlags,
         deadline: &mut Deadline<'_>,
     ) -> Result<(usize, Option<Error>)> {
         let len = data.as_slice().len();
-        if len <= tunables::gather_max::get()
-            && let Some(done) = self.send_short(data, flags)
-        {
-            return done.map(|()| (len, None));
-        }
         if flags.atomic {
             let space = self.enter()?.space.limit();
             if len > space {
@@ -238,7 +145,7 @@ impl SendStream {
             Err(error) => return Some(Err(error)),
         }
         self.flush_inline(state);
-        self.check_stopped().map(Err).or(Some(Ok(())))
+        Some(self.check_stopped().map_or(Ok(()), Err))
     }
 
     /// After something short was put into the buffer: sends it unless somebody else will.
@@ -272,7 +179,7 @@ impl SendStream {
 
     /// Appends `len` bytes piece by piece as space appears, and helps them along. Returns what was accepted, and what
     /// ended the write before its end.
-    fn write_pieces(
+    pub(super) fn write_pieces(
         self: &Arc<Self>,
         len: usize,
         flags: WriteFlags,
@@ -374,83 +281,17 @@ impl SendStream {
     }
 
     /// What a call raises at the end of the interpreter, when what it accepted could not be sent.
+    #[inline]
     fn check_stopped(&self) -> Option<Error> {
-        if !self.pool.is_stopped() {
-            return None;
-        }
-        self.enter().ok()?.life.check_drain().err()
-    }
-
-    /// Waits for the right to append, which one write of several pieces holds from its first to its last.
-    fn begin_write(self: &Arc<Self>, deadline: &mut Deadline<'_>) -> Result<Writer> {
-        loop {
-            {
-                let mut state = self.enter()?;
-                self.check_writable(&mut state)?;
-                if state.may_append() {
-                    let is_nested = state.writer.is_some();
-                    state.writer = Some(std::thread::current().id());
-                    return Ok(Writer {
-                        stream: Arc::clone(self),
-                        is_nested,
-                    });
-                }
-                if !deadline.is_blocking() {
-                    self.mark_unwritable(&state);
-                    return Err(Error::WouldBlock);
-                }
-                if state.is_written_by_me() {
-                    // Asynchronous writes of the handler wait before this one, and the write that it interrupted cannot
-                    // end before the handler does.
-                    self.frame_waiting(&mut state, FrameReason::Nested);
-                    if state.may_append() {
-                        continue;
-                    }
-                }
-            }
-            let can_go_on = |state: &State| {
-                state.may_append() || (state.is_written_by_me() && state.has_wakeup_space())
-            };
-            self.drive_until(can_go_on, State::check, deadline)?;
-        }
-    }
-}
-
-/// The right to append; given back when the write ends.
-struct Writer {
-    stream: Arc<SendStream>,
-    /// A signal handler writes in the middle of a write of its own thread.
-    is_nested: bool,
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let Ok(mut state) = self.stream.enter() else {
-            return;
-        };
-        if self.is_nested {
-            return;
-        }
-        state.writer = None;
-        self.stream.note_change(&state);
-        if state.async_writes.is_framed() {
-            self.stream.note_space(&state);
+        if self.pool.is_stopped() {
+            self.raise_if_failed()
         } else {
-            self.stream
-                .frame_waiting(&mut state, FrameReason::SpaceAppeared);
-            self.stream.settle_entered(state);
+            None
         }
     }
-}
 
-/// Whether the file can be read at its first byte, and has one there: before its bytes are promised to the peer.
-fn has_byte_at(file: &OwnedFd, offset: u64, may_wait: bool) -> Result<bool> {
-    let mut byte = [0];
-    let mut buffers = [std::io::IoSliceMut::new(&mut byte)];
-    match sys::read_at(file, &mut buffers, offset, !may_wait) {
-        Ok(count) => Ok(count > 0),
-        // Not in memory: that is seen when it is read.
-        Err(rustix::io::Errno::AGAIN) => Ok(true),
-        Err(errno) => Err(Error::File { errno, offset }),
+    #[cold]
+    fn raise_if_failed(&self) -> Option<Error> {
+        self.enter().ok()?.life.check_drain().err()
     }
 }

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 pub use self::tcp::TcpTransport;
 
-/// What a send buffer needs of a transport: the seed's protocol switch, and no more.
+/// What a send buffer needs of a transport (upstream's `pr_usrreqs`), and no more.
 pub trait Transport: Send + Sync {
     /// Takes bytes in order, never waiting; returns how many. `more`: the stream goes on at once.
     ///

@@ -5,26 +5,34 @@
 //! stream) is made inside one call, so that a signal handler that raises finds nothing half done. A record that OpenSSL
 //! writes after the switch never reaches the wire: it is opened, and said again under the keys of the stream.
 
+mod calls;
+mod inbox;
+mod input;
+mod output;
+mod turn;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ktls_engine::{AfterMessage, Data, Deadline, Error, KeyUpdate, SendStream as Engine};
-use ktls_record::handover::{self, HandshakeTap, OpensslWriteState, Role};
-use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError};
+use ktls_engine::{Data, SendStream as Engine};
+use ktls_record::handover::{self, HandshakeTap, Role};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use self::calls::{install, nested};
+use self::inbox::Inbox;
+use self::input::of_operation;
+use self::output::{Output, State, release};
+use self::turn::{Held, Turn};
 use crate::async_write::AsyncWrite;
 use crate::buffer::Input;
 use crate::call::{Timeout, run};
-use crate::errors::{HandoverDeclined, HandoverError, os_error};
-use crate::handover::{Handover, Says};
-use crate::inbox::Inbox;
+use crate::errors::{HandoverDeclined, HandoverError};
+use crate::handover::Handover;
 use crate::key_log::KeyLog;
 use crate::record_params::RecordParams;
 use crate::send_stream::{self, SendStream};
-use crate::turn::{Held, Turn};
 
 /// Bytes of one write of OpenSSL: a record.
 const WRITE_LEN: usize = 16384;
@@ -46,26 +54,6 @@ pub(crate) struct OpenSSLSide {
     inbox: Inbox,
     has_shaken_hands: AtomicBool,
     state: Mutex<State>,
-}
-
-/// What becomes of the records that OpenSSL writes.
-enum Output {
-    /// They leave as they are.
-    Passed,
-    /// They leave as they are, and the tap sees them.
-    Tapped(Box<HandshakeTap>),
-    /// They are opened, and what they say is said again.
-    Translated(OpensslWriteState),
-}
-
-struct State {
-    output: Output,
-    /// Where the secrets of this handshake are logged, and under which randoms.
-    logs: Vec<Py<KeyLog>>,
-    randoms: Vec<[u8; 32]>,
-    /// What a signal handler wrote in the middle of a write of its own thread.
-    deferred: Vec<Vec<u8>>,
-    is_tls13: bool,
 }
 
 #[pymethods]
@@ -375,199 +363,6 @@ impl OpenSSLSide {
             .take(py, timeout)
             .map_err(|error| of_operation(py, error, operation))
     }
-
-    /// Calls OpenSSL, and sends what it wrote, also when it raised.
-    fn call<'py>(
-        &self,
-        py: Python<'py>,
-        timeout: Timeout,
-        function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        self.call_then(py, timeout, function, |_| false)
-    }
-
-    /// The same. With `answers` OpenSSL is then given the occasion to answer a KeyUpdate (TLS 1.3), which it does in its
-    /// next write only: writing nothing makes no record.
-    fn call_then<'py>(
-        &self,
-        py: Python<'py>,
-        timeout: Timeout,
-        function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
-        answers: impl FnOnce(&PyResult<Bound<'py, PyAny>>) -> bool,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let inside = self.take_inside(py, timeout)?;
-        if inside.is_nested {
-            return Err(nested());
-        }
-        let ssl = self.ssl.bind(py);
-        let result = function(ssl);
-        let mut said = self.send_outgoing(py);
-        if answers(&result) && self.lock().is_tls13 {
-            let answered = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, b""),));
-            said = said.and(self.send_outgoing(py));
-            // An error of OpenSSL comes again with the next call; what a signal handler raised does not.
-            if let Err(error) = answered
-                && result.is_ok()
-                && !error.is_instance_of::<PyOSError>(py)
-            {
-                said = said.and(Err(error));
-            }
-        }
-        // A connection that failed when something was said may still have something to read.
-        match result {
-            Ok(result) => match said {
-                Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
-                _ => Ok(result),
-            },
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Opens the probe that OpenSSL wrote, and goes on with the keys that it was written with.
-    fn prove(
-        &self,
-        py: Python<'_>,
-        engine: &Arc<Engine>,
-        candidates: handover::Candidates,
-        params: &RecordParams,
-    ) -> PyResult<()> {
-        let is_tls13 = candidates.suite.version() == ktls_record::Version::Tls13;
-        let verified = candidates
-            .verify_probe(&self.read_outgoing(py)?)
-            .map_err(|failed| HandoverError::new_err(failed.to_string()))?;
-        if verified.index > 0 {
-            install(py, engine, params, &verified.write)?;
-        }
-        let mut state = self.lock();
-        release(&mut state);
-        state.output = Output::Translated(verified.openssl);
-        state.is_tls13 = is_tls13;
-        Ok(())
-    }
-
-    fn write_chunk(&self, py: Python<'_>, timeout: Timeout, chunk: &[u8]) -> PyResult<usize> {
-        let inside = self.take_inside(py, timeout)?;
-        if inside.is_nested {
-            // The write that the handler interrupted takes it along.
-            self.lock().deferred.push(chunk.to_vec());
-            return Ok(chunk.len());
-        }
-        let ssl = self.ssl.bind(py);
-        let written = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, chunk),));
-        self.send_outgoing(py)?;
-        loop {
-            let Some(deferred) = self.lock().deferred.pop() else {
-                break;
-            };
-            ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, &deferred),))?;
-            self.send_outgoing(py)?;
-        }
-        written?.extract()
-    }
-
-    fn read_outgoing(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
-        let read = self.outgoing.bind(py).call_method0(intern!(py, "read"))?;
-        Ok(read.cast::<PyBytes>()?.as_bytes().to_vec())
-    }
-
-    /// Puts what OpenSSL wrote into the send stream.
-    fn send_outgoing(&self, py: Python<'_>) -> PyResult<()> {
-        let records = self.read_outgoing(py)?;
-        if records.is_empty() {
-            return Ok(());
-        }
-        let engine = self.engine()?;
-        let says = {
-            let mut state = self.lock();
-            let state = &mut *state;
-            match &mut state.output {
-                Output::Passed => Says::Records(records),
-                Output::Tapped(tap) => {
-                    for record in crate::inbox::split(&records) {
-                        tap.own_record(record);
-                    }
-                    note_random(tap.client_random(), &state.logs, &mut state.randoms)?;
-                    Says::Records(records)
-                }
-                Output::Translated(openssl) => match openssl.translate(&records) {
-                    Ok(messages) => Says::Messages(messages),
-                    Err(error) => Says::Refused(error.to_string()),
-                },
-            }
-        };
-        let said = py.detach(|| match says {
-            Says::Records(records) => engine.send_records(records).map(|()| None),
-            Says::Messages(messages) => messages
-                .into_iter()
-                .try_for_each(|message| say(&engine, message))
-                .map(|()| None),
-            Says::Refused(why) => {
-                engine.abort();
-                Ok(Some(why))
-            }
-        });
-        match said {
-            Ok(None) => Ok(()),
-            Ok(Some(why)) => Err(HandoverError::new_err(why)),
-            Err(error) => Err(os_error(&error)),
-        }
-    }
-
-    fn needs_input(&self, py: Python<'_>) -> PyResult<bool> {
-        Ok(!self.inbox.has_ended() && (self.inbox.is_needed() || !self.has_more(py)?))
-    }
-
-    /// Gives OpenSSL the next record, or the end of the stream.
-    fn feed_record(&self, py: Python<'_>, timeout: Timeout, operation: &str) -> PyResult<()> {
-        let transport = self.send.get().stream()?.transport;
-        let taken = run(py, timeout, |deadline| {
-            self.inbox.next_record(&transport, deadline)
-        });
-        let record = taken.map_err(|error| self.of_reading(py, error, operation))?;
-        {
-            let mut state = self.lock();
-            let state = &mut *state;
-            if let Output::Tapped(tap) = &mut state.output
-                && !record.is_empty()
-            {
-                tap.peer_record(&record);
-                note_random(tap.client_random(), &state.logs, &mut state.randoms)?;
-            }
-        }
-        self.feed(py, timeout, &record)
-    }
-
-    /// The same with all data records that lie ready; true: there were several.
-    fn feed_records(&self, py: Python<'_>, timeout: Timeout, operation: &str) -> PyResult<bool> {
-        let transport = self.send.get().stream()?.transport;
-        let taken = run(py, timeout, |deadline: &mut Deadline<'_>| {
-            self.inbox.ready_records(&transport, deadline)
-        });
-        let records = taken.map_err(|error| self.of_reading(py, error, operation))?;
-        self.feed(py, timeout, &records)?;
-        Ok(crate::inbox::split(&records).nth(1).is_some())
-    }
-
-    fn feed(&self, py: Python<'_>, timeout: Timeout, records: &[u8]) -> PyResult<()> {
-        let _inside = self.take_inside(py, timeout)?;
-        let incoming = self.incoming.bind(py);
-        if records.is_empty() {
-            incoming.call_method0(intern!(py, "write_eof"))?;
-        } else {
-            incoming.call_method1(intern!(py, "write"), (PyBytes::new(py, records),))?;
-        }
-        Ok(())
-    }
-
-    fn of_reading(&self, py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
-        let error = of_operation(py, error, operation);
-        if error.is_instance_of::<SSLWantReadError>(py)
-            && let Ok(engine) = self.engine()
-        {
-            engine.set_readable(false);
-        }
-        error
-    }
 }
 
 impl Drop for OpenSSLSide {
@@ -576,85 +371,11 @@ impl Drop for OpenSSLSide {
     }
 }
 
-fn install(
-    py: Python<'_>,
-    engine: &Arc<Engine>,
-    params: &RecordParams,
-    direction: &handover::DirectionKeys,
-) -> PyResult<()> {
-    let new = params.write_state(direction)?;
-    py.detach(|| engine.install(new))
-        .map_err(|error| os_error(&error))
-}
-
-fn say(engine: &Arc<Engine>, message: handover::Message) -> Result<(), Error> {
-    if message.ends_in_key_update {
-        return engine.update_key(KeyUpdate::NotRequested);
-    }
-    let after = if message.ends_data {
-        AfterMessage::Nothing
-    } else {
-        AfterMessage::Data
-    };
-    engine.send_message(message.content_type, message.payload.to_vec(), after)
-}
-
 /// Whether OpenSSL read nothing, which it does after a close_notify only.
 fn is_end(got: &Bound<'_, PyAny>) -> bool {
     got.is_truthy().is_ok_and(|has_data| !has_data)
 }
 
-/// Registers a client random before OpenSSL can log a secret under it.
-fn note_random(
-    random: Option<[u8; 32]>,
-    logs: &[Py<KeyLog>],
-    randoms: &mut Vec<[u8; 32]>,
-) -> PyResult<()> {
-    if let Some(random) = random
-        && !randoms.contains(&random)
-    {
-        randoms.push(random);
-        for log in logs {
-            log.get().register(random)?;
-        }
-    }
-    Ok(())
-}
-
-fn release(state: &mut State) {
-    for log in state.logs.drain(..) {
-        for random in &state.randoms {
-            // Not registered there: nothing to forget.
-            let _ = log.get().release(*random);
-        }
-    }
-    state.randoms.clear();
-}
-
-/// The errors of a socket as those of `ssl`, with the name of what the program called.
-fn of_operation(py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
-    if error.is_instance_of::<PyBlockingIOError>(py) {
-        return SSLWantReadError::new_err((2, "The operation did not complete (read)"));
-    }
-    let is_own_time = error.is_instance_of::<PyTimeoutError>(py)
-        && error
-            .value(py)
-            .getattr(intern!(py, "errno"))
-            .is_ok_and(|errno| errno.is_none());
-    if is_own_time {
-        return PyTimeoutError::new_err(format!("The {operation} operation timed out"));
-    }
-    error
-}
-
 fn not_followed() -> PyErr {
     HandoverDeclined::new_err("the handshake was not followed")
-}
-
-fn nested() -> PyErr {
-    PyOSError::new_err((
-        35,
-        "a signal handler runs in the middle of a call of OpenSSL in its own thread, which cannot be entered twice; \
-         do this after the handler",
-    ))
 }

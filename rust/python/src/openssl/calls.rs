@@ -1,0 +1,131 @@
+//! Calls of OpenSSL: one at a time, and never torn: what it wrote is in the send stream before the call returns.
+
+use std::sync::Arc;
+
+use ktls_engine::SendStream as Engine;
+use ktls_record::handover;
+use pyo3::exceptions::PyOSError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::OpenSSLSide;
+use super::output::{Output, release};
+use crate::call::Timeout;
+use crate::errors::{HandoverError, os_error};
+use crate::record_params::RecordParams;
+
+impl OpenSSLSide {
+    /// Calls OpenSSL, and sends what it wrote, also when it raised.
+    pub(super) fn call<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Timeout,
+        function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.call_then(py, timeout, function, |_| false)
+    }
+
+    /// The same. With `answers` OpenSSL is then given the occasion to answer a KeyUpdate (TLS 1.3), which it does in its
+    /// next write only: writing nothing makes no record.
+    pub(super) fn call_then<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Timeout,
+        function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+        answers: impl FnOnce(&PyResult<Bound<'py, PyAny>>) -> bool,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let inside = self.take_inside(py, timeout)?;
+        if inside.is_nested {
+            return Err(nested());
+        }
+        let ssl = self.ssl.bind(py);
+        let result = function(ssl);
+        let mut said = self.send_outgoing(py);
+        if answers(&result) && self.lock().is_tls13 {
+            let answered = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, b""),));
+            said = said.and(self.send_outgoing(py));
+            // An error of OpenSSL comes again with the next call; what a signal handler raised does not.
+            if let Err(error) = answered
+                && result.is_ok()
+                && !error.is_instance_of::<PyOSError>(py)
+            {
+                said = said.and(Err(error));
+            }
+        }
+        // A connection that failed when something was said may still have something to read.
+        match result {
+            Ok(result) => match said {
+                Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
+                _ => Ok(result),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the probe that OpenSSL wrote, and goes on with the keys that it was written with.
+    pub(super) fn prove(
+        &self,
+        py: Python<'_>,
+        engine: &Arc<Engine>,
+        candidates: handover::Candidates,
+        params: &RecordParams,
+    ) -> PyResult<()> {
+        let is_tls13 = candidates.suite.version() == ktls_record::Version::Tls13;
+        let verified = candidates
+            .verify_probe(&self.read_outgoing(py)?)
+            .map_err(|failed| HandoverError::new_err(failed.to_string()))?;
+        if verified.index > 0 {
+            install(py, engine, params, &verified.write)?;
+        }
+        let mut state = self.lock();
+        release(&mut state);
+        state.output = Output::Translated(verified.openssl);
+        state.is_tls13 = is_tls13;
+        Ok(())
+    }
+
+    pub(super) fn write_chunk(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        chunk: &[u8],
+    ) -> PyResult<usize> {
+        let inside = self.take_inside(py, timeout)?;
+        if inside.is_nested {
+            // The write that the handler interrupted takes it along.
+            self.lock().deferred.push(chunk.to_vec());
+            return Ok(chunk.len());
+        }
+        let ssl = self.ssl.bind(py);
+        let written = ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, chunk),));
+        self.send_outgoing(py)?;
+        loop {
+            let Some(deferred) = self.lock().deferred.pop() else {
+                break;
+            };
+            ssl.call_method1(intern!(py, "write"), (PyBytes::new(py, &deferred),))?;
+            self.send_outgoing(py)?;
+        }
+        written?.extract()
+    }
+}
+
+pub(super) fn install(
+    py: Python<'_>,
+    engine: &Arc<Engine>,
+    params: &RecordParams,
+    direction: &handover::DirectionKeys,
+) -> PyResult<()> {
+    let new = params.write_state(direction)?;
+    py.detach(|| engine.install(new))
+        .map_err(|error| os_error(&error))
+}
+
+pub(super) fn nested() -> PyErr {
+    PyOSError::new_err((
+        35,
+        "a signal handler runs in the middle of a call of OpenSSL in its own thread, which cannot be entered twice; \
+         do this after the handler",
+    ))
+}

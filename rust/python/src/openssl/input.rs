@@ -1,0 +1,96 @@
+//! What OpenSSL is given to read: whole records off the socket.
+
+use ktls_engine::Deadline;
+use pyo3::exceptions::{PyBlockingIOError, PyTimeoutError};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::inbox::split;
+use super::output::{Output, note_random};
+use super::{OpenSSLSide, SSLWantReadError};
+use crate::call::{Timeout, run};
+
+impl OpenSSLSide {
+    pub(super) fn needs_input(&self, py: Python<'_>) -> PyResult<bool> {
+        Ok(!self.inbox.has_ended() && (self.inbox.is_needed() || !self.has_more(py)?))
+    }
+
+    /// Gives OpenSSL the next record, or the end of the stream.
+    pub(super) fn feed_record(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        operation: &str,
+    ) -> PyResult<()> {
+        let transport = self.send.get().stream()?.transport;
+        let taken = run(py, timeout, |deadline| {
+            self.inbox.next_record(&transport, deadline)
+        });
+        let record = taken.map_err(|error| self.of_reading(py, error, operation))?;
+        {
+            let mut state = self.lock();
+            let state = &mut *state;
+            if let Output::Tapped(tap) = &mut state.output
+                && !record.is_empty()
+            {
+                tap.peer_record(&record);
+                note_random(tap.client_random(), &state.logs, &mut state.randoms)?;
+            }
+        }
+        self.feed(py, timeout, &record)
+    }
+
+    /// The same with all data records that lie ready; true: there were several.
+    pub(super) fn feed_records(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        operation: &str,
+    ) -> PyResult<bool> {
+        let transport = self.send.get().stream()?.transport;
+        let taken = run(py, timeout, |deadline: &mut Deadline<'_>| {
+            self.inbox.ready_records(&transport, deadline)
+        });
+        let records = taken.map_err(|error| self.of_reading(py, error, operation))?;
+        self.feed(py, timeout, &records)?;
+        Ok(split(&records).nth(1).is_some())
+    }
+
+    pub(super) fn feed(&self, py: Python<'_>, timeout: Timeout, records: &[u8]) -> PyResult<()> {
+        let _inside = self.take_inside(py, timeout)?;
+        let incoming = self.incoming.bind(py);
+        if records.is_empty() {
+            incoming.call_method0(intern!(py, "write_eof"))?;
+        } else {
+            incoming.call_method1(intern!(py, "write"), (PyBytes::new(py, records),))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn of_reading(&self, py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
+        let error = of_operation(py, error, operation);
+        if error.is_instance_of::<SSLWantReadError>(py)
+            && let Ok(engine) = self.engine()
+        {
+            engine.set_readable(false);
+        }
+        error
+    }
+}
+
+/// The errors of a socket as those of `ssl`, with the name of what the program called.
+pub(super) fn of_operation(py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
+    if error.is_instance_of::<PyBlockingIOError>(py) {
+        return SSLWantReadError::new_err((2, "The operation did not complete (read)"));
+    }
+    let is_own_time = error.is_instance_of::<PyTimeoutError>(py)
+        && error
+            .value(py)
+            .getattr(intern!(py, "errno"))
+            .is_ok_and(|errno| errno.is_none());
+    if is_own_time {
+        return PyTimeoutError::new_err(format!("The {operation} operation timed out"));
+    }
+    error
+}
