@@ -21,8 +21,8 @@ from typing import Any, Final, final, overload
 from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
-    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog", "Keys",
-    "OpenSSLSide", "Opener", "RecordParams", "RecvStream", "Sealer", "Secret", "SendStream",
+    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
+    "Keys", "OpenSSLSide", "Opener", "RecordParams", "RecvStream", "Sealer", "Secret", "SendStream",
     "counters", "fork_count", "providers", "set_tunable", "start_workers", "stop_completions",
     "stop_workers", "wait_completions", "workers_started",
 ]
@@ -280,15 +280,40 @@ class SendStream:
 
 @final
 class RecvStream:
-    """The receive half: bytes as they come, with the descriptor and the time-out of `send`.
+    """The receive half: bytes as they come, with keys the content of records.
 
-    Both calls wait for the first byte; nothing, or 0, is the end of the stream. `flags` are those
-    of recv(2); without MSG_WAITALL at most 256 KiB come at once.
+    It has the descriptor and the time-out of `send`. `flags` are those of recv(2); without
+    MSG_WAITALL a call returns what lies there. Nothing, or 0, is the end of the stream. Errors are
+    OSError, those of a record once each: see ``Socket.recv``.
     """
 
     def __new__(cls, send: SendStream) -> RecvStream: ...
+    def install(self, direction: DirectionKeys, provider: str, session: object) -> None:
+        """Open everything that was not received yet. EALREADY with a session; it is kept here."""
+    def rekey(self, direction: DirectionKeys, provider: str) -> None:
+        """Open everything that was not opened yet with other keys; a KeyUpdate waits for that."""
+    @property
+    def session(self) -> Any: ...
+    @property
+    def sequence(self) -> int | None:
+        """Number of the next record."""
+    @property
+    def low_water(self) -> int:
+        """SO_RCVLOWAT with keys: bytes of plaintext that a call waits for."""
+    def set_low_water(self, len: int) -> None: ...
     def recv(self, size: int, flags: int = 0) -> bytes: ...
-    def recv_into(self, buffer: WriteableBuffer, size: int, flags: int = 0) -> int: ...
+    def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int: ...
+    def recvmsg(
+        self, size: int, flags: int = 0, *, takes_type: bool = False
+    ) -> tuple[bytes, tuple[int, int, int, int] | None, bool]:
+        """Bytes of one record, whether they are its last in the third place.
+
+        The second is type, version and plaintext length, with the first bytes alone. Without
+        `takes_type` a record that is no data is EIO.
+        """
+    def recvmsg_into(
+        self, buffers: Sequence[WriteableBuffer], flags: int = 0, *, takes_type: bool = False
+    ) -> tuple[int, tuple[int, int, int, int] | None, bool]: ...
 
 @final
 class Cork:

@@ -1,4 +1,4 @@
-"""The flags and the control message of a send, checked.
+"""The flags and the control message of a send, checked; the control message of a received record.
 
 The record type by control message is upstream's, with one difference: the level of the message
 counts.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
 from ktls import constants as c
@@ -19,6 +20,27 @@ if TYPE_CHECKING:
     from ktls.session import Session
 
 _FLAGS: Final = socket.MSG_MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+
+
+_GET_RECORD: Final = struct.Struct(">BBBxH")
+"""``struct tls_get_record``: type, version, a byte of padding, length of the plaintext."""
+
+_GET_RECORD_SPACE: Final = socket.CMSG_LEN(_GET_RECORD.size)
+
+
+def received(
+    record: tuple[int, int, int, int] | None, ancbufsize: int, *, is_end: bool
+) -> tuple[list[tuple[int, int, bytes]], int]:
+    """The control messages and the flags of a ``recvmsg``.
+
+    `record` is type, version and length of the record that begins with what was received.
+    """
+    flags = socket.MSG_EOR if is_end else 0
+    if record is None or not ancbufsize:
+        return [], flags
+    if ancbufsize < _GET_RECORD_SPACE:
+        return [], flags | socket.MSG_CTRUNC
+    return [(c.IPPROTO_TCP, c.TLS_GET_RECORD, _GET_RECORD.pack(*record))], flags
 
 
 def checked_flags(flags: int) -> int:

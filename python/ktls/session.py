@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ktls import _core, backends, params, policy
 from ktls import constants as c
 from ktls.constants import Mode, RecordSplit
+from ktls.next_keys import next_keys
 from ktls.params import TLSEnable
 from ktls.sysctl import PREFIX, sysctl
 
@@ -153,25 +154,9 @@ class Slot:
     def rekey(self, new: "ReadableBuffer | TLSEnable") -> None:
         """Go on with other keys; see ``Socket.rekey``."""
         session = self._require_session("rekey")
-        if session.tls_vminor != c.TLS_MINOR_VER_THREE:
-            raise OSError(
-                errno.EBUSY,
-                f"TLS 1.{session.tls_vminor - 1} has no key update; make a new connection",
-            )
-        if isinstance(new, TLSEnable):
-            direction = _core.DirectionKeys(_keys_of_the_same_suite(new, session), new.sequence)
-            self._stream.rekey(direction, session.record_params)
-            return
-        secret = _core.Secret("TRAFFIC_SECRET", new)
-        expected = params.traffic_secret_len(session.cipher_algorithm, session.key_len)
-        if len(secret) != expected:
-            raise OSError(
-                errno.EINVAL,
-                f"the traffic secret has {len(secret)} bytes; that of {session} has {expected}",
-            )
-        keys = secret.keys(session.cipher_algorithm, session.key_len)
-        direction = _core.DirectionKeys(keys, 0, secret=secret)
-        self._stream.rekey(direction, session.record_params, announce=True)
+        direction = next_keys(session, new)
+        announce = not isinstance(new, TLSEnable)
+        self._stream.rekey(direction, session.record_params, announce=announce)
 
     def _check_enabled(self) -> None:
         """``docs/freebsd.md`` rows 4 to 9."""
@@ -212,20 +197,6 @@ def _create(
         record_limit=policy.record_limit(cipher_algorithm),
         split=split,
     )
-
-
-def _keys_of_the_same_suite(en: TLSEnable, session: Session) -> _core.Keys:
-    params.check_lengths(en)
-    params.check(en)
-    old = (session.tls_vminor, session.cipher_algorithm, session.key_len)
-    new = (en.tls_vminor, en.cipher_algorithm, len(en.cipher_key))
-    if old != new:
-        raise OSError(
-            errno.EINVAL,
-            f"the session is {params.suite_name(*old)}, the keys are for"
-            f" {params.suite_name(*new)}; a new key keeps version and cipher",
-        )
-    return _core.Keys(en.tls_vminor, en.cipher_algorithm, en.cipher_key, en.iv)
 
 
 def _has_chained_iv(tls_vminor: int, cipher_algorithm: int) -> bool:

@@ -1,9 +1,9 @@
 """``ktls.Socket``: the socket-like face of a session.
 
-It owns one TCP socket, whose descriptor is the engine's.  Everything written goes through the
-engine's stream, before and after the keys are there, so that order is kept and nothing overtakes.
-Options are ``sockopt``, how a file is sent is ``sendfile``, how an asynchronous write ends
-``futures``.
+It owns one TCP socket, whose descriptor is the engine's.  Everything written and read goes through
+the engine's two streams, before and after the keys are there, so that order is kept and nothing
+overtakes.  Options are ``sockopt``, how a file is sent is ``sendfile``, how an asynchronous write
+ends ``futures``, who opens what is received ``rx_session``.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import errno
 import socket
 import sys
 import warnings
+from operator import index
 from typing import TYPE_CHECKING, Any, Self
 
 from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, workers
 from ktls import constants as c
 from ktls.byte_view import byte_view
+from ktls.rx_session import RxSlot, is_low_water
 from ktls.session import Slot
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ class Socket:
         "_kind",
         "_proto",
         "_receiver",
+        "_rx_slot",
         "_slot",
         "_stream",
     )
@@ -71,6 +74,7 @@ class Socket:
         self._stream = _core.SendStream(sock)
         self._slot = Slot(self._stream)
         self._receiver = _core.RecvStream(self._stream)
+        self._rx_slot = RxSlot(self._receiver)
         self._stream.settimeout(timeout)
         sock.close()
 
@@ -269,25 +273,70 @@ class Socket:
     # -- receiving ---------------------------------------------------------------------------------
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
-        """Raw bytes of the peer's TCP, as ``socket.recv``.  Opening records is the program's."""
-        if bufsize < 0:
-            raise ValueError("negative buffersize in recv")
+        """As ``socket.recv``: the data of records, over their ends; raw bytes without a session.
+
+        A call returns what lies whole and fits, waits for one byte (SO_RCVLOWAT of them), and
+        passes over records without data. MSG_PEEK, MSG_WAITALL and MSG_DONTWAIT as in recv(2).
+
+        With a session, each of these is raised once, and what came before it is returned first.
+        The record is lost, and those behind it are opened: EBADMSG for one that does not
+        authenticate, EMSGSIZE for one too short for its cipher. The connection is reset: EINVAL
+        for a wrong version or outer type, EMSGSIZE for an impossible length. EMSGSIZE at an end in
+        the middle of a record. As long as it is so: EIO when the next record is no data, which
+        ``recvmsg`` returns; EKEYEXPIRED after a KeyUpdate, until ``rekey_rx``. Then b"".
+        """
         return self._receiver.recv(bufsize, flags)
 
     def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0, /) -> int:
-        """Raw bytes of the peer's TCP, as ``socket.recv_into``."""
-        if nbytes < 0:
-            raise ValueError("negative buffersize in recv_into")
-        size = len(byte_view(buffer))
-        if nbytes > size:
-            raise ValueError("buffer too small for requested bytes")
-        return self._receiver.recv_into(buffer, nbytes or size, flags)
+        """As ``recv``, straight into `buffer`; what lies behind the result may become zeros.
+
+        No other thread may change `buffer` meanwhile.
+        """
+        return self._receiver.recv_into(buffer, nbytes, flags)
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
-        """Raw bytes of the peer's TCP, as ``socket.recvmsg``."""
-        return self.recv(bufsize, flags), [], 0, None
+        """At most one record, of any type; without a session as ``recv``, and no more is said.
+
+        With room for it (``CMSG_SPACE(6)``) the control message ``(IPPROTO_TCP, TLS_GET_RECORD,
+        bytes)`` comes with the first bytes of a record: type, two bytes of version, a byte of
+        padding, two of the length of its plaintext, in network order. MSG_EOR comes with its last
+        bytes, MSG_CTRUNC where there is too little room for the control message. An empty record
+        is a control message alone.
+
+        Raises OSError as ``recv``; EIO for a record that is no data, when `ancbufsize` is 0.
+        """
+        data, record, is_end = self._receiver.recvmsg(bufsize, flags, takes_type=bool(ancbufsize))
+        controls, msg_flags = cmsg.received(record, ancbufsize, is_end=is_end)
+        return data, controls, msg_flags, None
+
+    def recvmsg_into(
+        self, buffers: Iterable[WriteableBuffer], ancbufsize: int = 0, flags: int = 0, /
+    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]:
+        """As ``recvmsg``, into the buffers in turn."""
+        count, record, is_end = self._receiver.recvmsg_into(
+            list(buffers), flags, takes_type=bool(ancbufsize)
+        )
+        controls, msg_flags = cmsg.received(record, ancbufsize, is_end=is_end)
+        return count, controls, msg_flags, None
+
+    def rekey_rx(self, keys: ReadableBuffer | TLSEnable, /) -> None:
+        """Open what was not opened yet with other keys; TLS 1.3 only.
+
+        Bytes are the peer's next traffic secret (RFC 8446 7.2), whose records begin at 0. After a
+        KeyUpdate of the peer nothing is opened until its keys are given here.
+
+        Raises OSError, and nothing has changed then: EINVAL without a session, for another version
+        or cipher, a secret of the wrong length; EBUSY before TLS 1.3.
+        """
+        self._stream.check_process()
+        self._rx_slot.rekey(keys)
+
+    @property
+    def rx_mode(self) -> Mode:
+        """Who opens records: NONE before the keys are installed, and raw bytes come then."""
+        return self._rx_slot.mode
 
     # -- options and addresses ---------------------------------------------------------------------
 
@@ -301,11 +350,19 @@ class Socket:
         off), EALREADY, ENXIO, EPROTONOSUPPORT, ENOTCONN; for MODE EINVAL and ENXIO. Setting a mode
         without a session does nothing, as upstream.
 
+        TCP_RXTLS_ENABLE takes a ``TLSEnable``, too: everything that was not received yet is
+        records of the peer, the first of which begins there.  Errors are EINVAL, EOPNOTSUPP,
+        EALREADY, EPROTONOSUPPORT (TLS 1.0).  From then on SO_RCVLOWAT counts plaintext.
+
         ``(SOL_TLS, TLS_TX_MAX_PAYLOAD_LEN)``, Linux's, takes the most payload bytes of the records
         to come: 64 (63 in TLS 1.3) to what the peer allows, else EINVAL; EBUSY while a record is
         open.
         """
-        if sockopt.is_ours(level, optname):
+        if (level, optname) == (c.IPPROTO_TCP, c.TCP_RXTLS_ENABLE):
+            self._enable_receiving(value)
+        elif is_low_water(level, optname) and self._rx_slot.session is not None:
+            self._receiver.set_low_water(index(value))
+        elif sockopt.is_ours(level, optname):
             sockopt.set_option(self._slot, self._stream, optname, value, self._is_listening)
         elif optlen is None:
             self._kernel(lambda sock: sock.setsockopt(level, optname, value))
@@ -313,10 +370,22 @@ class Socket:
             self._kernel(lambda sock: sock.setsockopt(level, optname, value, optlen))
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
-        """As ``socket.getsockopt``; TCP_TXTLS_MODE answers a ``Mode``, listening EINVAL."""
+        """As ``socket.getsockopt``; the two MODE options answer a ``Mode``, listening EINVAL."""
         if sockopt.is_ours(level, optname):
-            return sockopt.get_option(self._slot, optname, self._is_listening)
+            return sockopt.get_option(self._slot, self._rx_slot, optname, self._is_listening)
+        if is_low_water(level, optname) and not buflen and self._rx_slot.session is not None:
+            return self._receiver.low_water
         return self._kernel(lambda sock: sock.getsockopt(level, optname, buflen))
+
+    def _enable_receiving(self, value: Any) -> None:
+        """TCP_RXTLS_ENABLE.  The kernel is to tell of every byte: it knows no plaintext."""
+        option = (socket.SOL_SOCKET, socket.SO_RCVLOWAT)
+        low_water = self._kernel(lambda sock: sock.getsockopt(*option))
+        sockopt.enable_receiving(
+            self._rx_slot, self._stream, value, self._is_listening, int(low_water)
+        )
+        if low_water != 1:
+            self._kernel(lambda sock: sock.setsockopt(*option, 1))
 
     def _is_listening(self) -> bool:
         listening = self._kernel(
@@ -330,10 +399,11 @@ class Socket:
 
     def listen(self, backlog: int = 128, /) -> None:
         """As ``socket.listen``; EINVAL with a session, which belongs to one connection."""
-        if self._slot.session is not None:
+        session = self._slot.session or self._rx_slot.session
+        if session is not None:
             raise OSError(
                 errno.EINVAL,
-                f"the socket has a session ({self._slot.session}) and cannot listen; listen on a"
+                f"the socket has a session ({session}) and cannot listen; listen on a"
                 " plain socket and enable TLS on those it accepts",
             )
         self._kernel(lambda sock: sock.listen(backlog))
@@ -387,9 +457,11 @@ class Socket:
     def fileno(self) -> int:
         """A descriptor for select, poll and epoll only, -1 when closed.
 
-        Readable when the kernel has something to read, writable when ``send`` has room; it hangs up
-        and fails as the socket does.  It is not the socket: bytes written to that would be clear
-        text in a TLS stream.  Raises OSError EMFILE without two free descriptors.
+        Readable when ``recv`` has something to return, for which a part of a record is nothing,
+        writable when ``send`` has room; it hangs up and fails as the socket does.  It is not the
+        socket: bytes written to that would be clear text in a TLS stream.
+
+        Raises OSError EMFILE without two free descriptors.
         """
         if self._stream.closed:
             return -1
@@ -403,7 +475,7 @@ class Socket:
         """
         if not self._stream.is_released:
             self._stream.check_process()
-        if self._slot.session is not None:
+        if self._slot.session is not None or self._rx_slot.session is not None:
             raise OSError(
                 errno.EOPNOTSUPP,
                 "the descriptor of a socket with a session is not handed out: what is written to it"

@@ -1,4 +1,4 @@
-"""The options of KTLS: FreeBSD's two and Linux's one, checked and carried out."""
+"""The options of KTLS: FreeBSD's four and Linux's one, checked and carried out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ktls._core import SendStream
+    from ktls.rx_session import RxSlot
     from ktls.session import Slot
 
 
@@ -33,12 +34,8 @@ def set_option(
         case c.TLS_TX_MAX_PAYLOAD_LEN:
             slot.limit_frames(index(value))
         case c.TCP_TXTLS_ENABLE:
-            if not isinstance(value, TLSEnable):
-                raise TypeError(
-                    f"TCP_TXTLS_ENABLE takes a ktls.TLSEnable, not {type(value).__name__}"
-                )
             stream.check_process()
-            slot.enable(value, listening=is_listening())
+            slot.enable(_enable(value, "TCP_TXTLS_ENABLE"), listening=is_listening())
         case c.TCP_TXTLS_MODE:
             stream.check_process()
             _set_mode(slot, value, is_listening)
@@ -46,15 +43,29 @@ def set_option(
             raise OSError(errno.ENOPROTOOPT, _no_option(optname))
 
 
-def get_option(slot: Slot, optname: int, is_listening: Callable[[], bool]) -> int:
+def enable_receiving(
+    slot: RxSlot, stream: SendStream, value: Any, is_listening: Callable[[], bool], low_water: int
+) -> None:
+    """TCP_RXTLS_ENABLE; `low_water` is SO_RCVLOWAT so far."""
+    stream.check_process()
+    slot.enable(_enable(value, "TCP_RXTLS_ENABLE"), is_listening=is_listening, low_water=low_water)
+
+
+def get_option(slot: Slot, rx_slot: RxSlot, optname: int, is_listening: Callable[[], bool]) -> int:
     """The work of ``Socket.getsockopt``, which documents it."""
     if optname == c.TLS_TX_MAX_PAYLOAD_LEN:
         return slot.frame_limit()
-    if optname != c.TCP_TXTLS_MODE:
+    if optname not in (c.TCP_TXTLS_MODE, c.TCP_RXTLS_MODE):
         raise OSError(errno.ENOPROTOOPT, _no_option(optname))
     if is_listening():
         raise OSError(errno.EINVAL, "a listening socket has no TLS mode; ask an accepted one")
-    return slot.mode
+    return slot.mode if optname == c.TCP_TXTLS_MODE else rx_slot.mode
+
+
+def _enable(value: object, option: str) -> TLSEnable:
+    if not isinstance(value, TLSEnable):
+        raise TypeError(f"{option} takes a ktls.TLSEnable, not {type(value).__name__}")
+    return value
 
 
 def _set_mode(slot: Slot, value: object, is_listening: Callable[[], bool]) -> None:
@@ -73,6 +84,10 @@ def _set_mode(slot: Slot, value: object, is_listening: Callable[[], bool]) -> No
 
 
 def _no_option(optname: int) -> str:
-    if optname == c.TCP_TXTLS_ENABLE:
-        return "TCP_TXTLS_ENABLE can be set only; ask TCP_TXTLS_MODE whether it is"
-    return f"option {optname} belongs to the receive side of KTLS, which is not there"
+    match optname:
+        case c.TCP_TXTLS_ENABLE:
+            return "TCP_TXTLS_ENABLE can be set only; ask TCP_TXTLS_MODE whether it is"
+        case c.TCP_RXTLS_ENABLE:
+            return "TCP_RXTLS_ENABLE can be set only; ask TCP_RXTLS_MODE whether it is"
+        case _:
+            return "TCP_RXTLS_MODE can be asked only; records are opened by software"

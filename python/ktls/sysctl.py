@@ -204,6 +204,13 @@ sysctl.add(
         help="Enable support for kernel TLS offload",
     ),
     Node(
+        name=PREFIX + "rx_enable",
+        type="bool",
+        flags="RW",
+        default=True,
+        help="Enable support for kernel TLS receive offload",
+    ),
+    Node(
         name=PREFIX + "cbc_enable",
         type="bool",
         flags="RW",
@@ -243,6 +250,13 @@ sysctl.add(
         help="Number of TLS records in queue to tasks for SW encryption",
     ),
     Node(
+        name=PREFIX + "stats.sw_rx_inqueue",
+        type="gauge",
+        flags="RD",
+        counted=True,
+        help="Number of connections whose TLS records are being opened by SW decryption",
+    ),
+    Node(
         name=PREFIX + "stats.active",
         type="gauge",
         flags="RD",
@@ -262,6 +276,13 @@ sysctl.add(
         flags="RD",
         counted=True,
         help="Total TLS crypto failures",
+    ),
+    Node(
+        name=PREFIX + "stats.corrupted_records",
+        type="counter",
+        flags="RD",
+        counted=True,
+        help="Total corrupted TLS records received",
     ),
     Node(
         name=PREFIX + "stats.enable_calls",

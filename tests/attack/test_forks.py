@@ -88,7 +88,7 @@ def refusals(ends: Ends) -> dict[str, str]:
     answers["detach"] = outcome(ends.own.detach)
     answers["close"] = outcome(ends.own.close)
     ends.own = None
-    answers["drop"] = outcome(lambda: gc.collect() and None)
+    answers["drop"] = outcome(lambda: gc.collect() < 0 or None)
     return answers
 
 

@@ -1,4 +1,4 @@
-"""FreeBSD's transmit catalogue (tests/sys/kern/ktls_test.c) as data: suites under upstream's names.
+"""FreeBSD's catalogue (tests/sys/kern/ktls_test.c) as data: suites under upstream's names.
 
 Written from a description of the catalogue; nothing here is upstream's text.
 """
@@ -65,6 +65,13 @@ def cases(name: str, suites: list[Suite]) -> pytest.MarkDecorator:
     """One case for each suite, called ``ktls_transmit_<suite>_<name>``."""
     return pytest.mark.parametrize(
         "suite", [pytest.param(suite, id=f"ktls_transmit_{suite}_{name}") for suite in suites]
+    )
+
+
+def receive_cases(name: str, suites: list[Suite]) -> pytest.MarkDecorator:
+    """One case for each suite, called ``ktls_receive_<suite>_<name>``."""
+    return pytest.mark.parametrize(
+        "suite", [pytest.param(suite, id=f"ktls_receive_{suite}_{name}") for suite in suites]
     )
 
 

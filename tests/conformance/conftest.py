@@ -11,6 +11,7 @@ import pytest
 
 import ktls
 from keyed_link import Link, connected, parameters
+from keyed_receiver import ReceivingLink, receiving
 from record_reader import RecordReader, Secrets, Suite
 
 CATALOGUES = ("freebsd", "linux")
@@ -60,6 +61,21 @@ def make_link() -> Iterator[Callable[..., Link]]:
 def link(suite: Suite, make_link: Callable[..., Link]) -> Link:
     """A connection keyed for the suite of the case."""
     return make_link(suite)
+
+
+@pytest.fixture
+def make_receiving_link() -> Iterator[Callable[..., ReceivingLink]]:
+    """Makes connections that open what a peer seals with a suite."""
+    with ExitStack() as stack:
+        yield lambda suite, **how: stack.enter_context(receiving(suite, **how))
+
+
+@pytest.fixture
+def receiving_link(
+    suite: Suite, make_receiving_link: Callable[..., ReceivingLink]
+) -> ReceivingLink:
+    """A connection that opens what its peer seals with the suite of the case."""
+    return make_receiving_link(suite)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The transmit half of Linux's catalogue (selftests/net/tls.c) as data: its variants, and a reader.
+"""Linux's catalogue (selftests/net/tls.c) as data: its variants, and a reader.
 
 Written from a description of the catalogue.  Variants with ciphers that FreeBSD does not know are
 left out; AES-CBC, which Linux does not know, is put in.
@@ -25,6 +25,21 @@ VARIANTS = {
 
 every_variant = pytest.mark.parametrize(
     "suite", [pytest.param(suite, id=name) for name, suite in VARIANTS.items()]
+)
+RECEIVING_VARIANTS = {name: suite for name, suite in VARIANTS.items() if suite.tls_vminor > 1} | {
+    "11_aes_cbc_sha1": cbc(128, "1_1", "sha1")
+}
+"""Without TLS 1.0, whose records FreeBSD does not receive."""
+
+every_receiving_variant = pytest.mark.parametrize(
+    "suite", [pytest.param(suite, id=name) for name, suite in RECEIVING_VARIANTS.items()]
+)
+two_receiving_variants = pytest.mark.parametrize(
+    "suite",
+    [
+        pytest.param(RECEIVING_VARIANTS[name], id=name)
+        for name in ("13_aes_gcm", "12_aes_cbc_256_sha384")
+    ],
 )
 two_variants = pytest.mark.parametrize(
     "suite",

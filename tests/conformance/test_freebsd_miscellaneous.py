@@ -1,7 +1,4 @@
-"""FreeBSD's two cases that are about sockets, not records.
-
-What they expect of TCP_RXTLS_ENABLE is for the receive side; until then it is ENOPROTOOPT.
-"""
+"""FreeBSD's two cases that are about sockets, not records."""
 
 import errno
 import os
@@ -12,6 +9,7 @@ import pytest
 import ktls
 from conformance.catalogue import gcm
 from keyed_link import parameters
+from keyed_receiver import enable_receiving
 from record_reader import Secrets
 
 SUITE = gcm(128, "1_3")
@@ -43,8 +41,11 @@ def test_listening_socket(fresh: ktls.Socket, name: str) -> None:
         with pytest.raises(OSError, match="listening") as caught:
             enable(listening)
         assert caught.value.errno == errno.ENOTCONN
-        with pytest.raises(OSError, match="receive side") as caught:
-            listening.setsockopt(
-                ktls.IPPROTO_TCP, ktls.TCP_RXTLS_ENABLE, parameters(Secrets(SUITE))
-            )
-        assert caught.value.errno == errno.ENOPROTOOPT
+        with pytest.raises(OSError, match="listening") as caught:
+            enable_receiving(listening, Secrets(SUITE))
+        assert caught.value.errno == errno.EINVAL
+    with ktls.Socket(socket.socket()) as receiving:
+        enable_receiving(receiving, Secrets(SUITE))
+        with pytest.raises(OSError, match="has a session") as caught:
+            receiving.listen(1)
+        assert caught.value.errno == errno.EINVAL

@@ -243,16 +243,6 @@ def test_a_listening_socket_has_no_mode() -> None:
         assert caught.value.errno == errno.EINVAL
 
 
-@pytest.mark.parametrize("option", [ktls.TCP_RXTLS_ENABLE, ktls.TCP_RXTLS_MODE])
-def test_the_receive_side_is_not_there(link: Link, option: int) -> None:
-    with pytest.raises(OSError, match="receive side") as caught:
-        link.sock.setsockopt(TCP, option, 1)
-    assert caught.value.errno == errno.ENOPROTOOPT
-    with pytest.raises(OSError, match="receive side") as caught:
-        link.sock.getsockopt(TCP, option)
-    assert caught.value.errno == errno.ENOPROTOOPT
-
-
 def test_enable_cannot_be_read(link: Link) -> None:
     with pytest.raises(OSError, match="can be set only") as caught:
         link.sock.getsockopt(TCP, ENABLE)

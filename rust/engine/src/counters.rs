@@ -40,7 +40,9 @@ counters! {
     THREADS = "stats.threads";
     ACTIVE = "stats.active";
     FAILED_CRYPTO = "stats.failed_crypto";
+    CORRUPTED_RECORDS = "stats.corrupted_records";
     TX_INQUEUE = "stats.sw_tx_inqueue";
+    RX_INQUEUE = "stats.sw_rx_inqueue";
     RECORDS = "stats.records";
     BYTES = "stats.bytes";
     UNITS_INLINE = "stats.units_inline";

@@ -63,6 +63,28 @@ pub enum Error {
     NoSecret,
     /// The next key could not be made.
     NoNextKey(Box<str>),
+    /// A record that came did not open, and is lost; those behind it are opened.
+    RecordLost {
+        /// EBADMSG, or EMSGSIZE for one that is too short.
+        errno: Errno,
+        /// What is wrong with it.
+        cause: ktls_record::Error,
+    },
+    /// What came cannot be a record; the connection was reset.
+    NotARecord {
+        /// EINVAL, or EMSGSIZE for an impossible length.
+        errno: Errno,
+        /// What is wrong with it.
+        cause: ktls_record::Error,
+    },
+    /// The stream ended in the middle of a record.
+    Truncated,
+    /// The next record is of this content type, and the call has no way to say so.
+    NotData(u8),
+    /// The peer has changed its keys, and the next ones were not given.
+    ReadKeyExpired,
+    /// There are keys to open with already.
+    ReadKeyInstalled,
     /// A record is held open.
     RecordOpen,
     /// A message that must go as one is longer than the send buffer.
@@ -122,7 +144,11 @@ impl Error {
             Self::Connection { errno, .. }
             | Self::File { errno, .. }
             | Self::Resource { errno, .. } => *errno,
-            Self::KeyUsedUp { .. } => Errno::KEYEXPIRED,
+            Self::RecordLost { errno, .. } | Self::NotARecord { errno, .. } => *errno,
+            Self::Truncated => Errno::MSGSIZE,
+            Self::NotData(_) => Errno::IO,
+            Self::ReadKeyInstalled => Errno::ALREADY,
+            Self::KeyUsedUp { .. } | Self::ReadKeyExpired => Errno::KEYEXPIRED,
             Self::NumbersUsedUp(_) => Errno::BADMSG,
             Self::KeyReused | Self::NoSecret | Self::NotRegular => Errno::INVAL,
             Self::RecordOpen | Self::Unsent(_) => Errno::BUSY,
@@ -229,6 +255,26 @@ impl core::fmt::Display for Error {
                 "the traffic secret of this connection is not known here; rekey with the next one",
             ),
             Self::NoNextKey(why) => write!(f, "the next key could not be made: {why}"),
+            Self::RecordLost { cause, .. } => write!(
+                f,
+                "a record of the peer was lost: {cause}; those behind it are opened"
+            ),
+            Self::NotARecord { cause, .. } => write!(
+                f,
+                "the peer sent what cannot be a record of this session: {cause}; the connection was reset"
+            ),
+            Self::Truncated => f.write_str("the peer ended the stream in the middle of a record"),
+            Self::NotData(content_type) => write!(
+                f,
+                "the next record has content type {content_type}, not application data; receive it with recvmsg and \
+                 room for a control message"
+            ),
+            Self::ReadKeyExpired => f.write_str(
+                "the peer has changed its keys (KeyUpdate); give the next ones with rekey_rx",
+            ),
+            Self::ReadKeyInstalled => {
+                f.write_str("the socket has a session to receive already; it stays")
+            }
             Self::RecordOpen => {
                 f.write_str("a record is held open (MSG_MORE); close it with a flush before")
             }

@@ -1,10 +1,13 @@
-//! The asynchronous send path: plaintext in, TLS records in order out.
+//! Both halves of a TLS connection: plaintext in, records in order out; records in, plaintext out.
 //!
 //! A [`SendStream`] is the send half of one connection (`send/`). A write fixes the frames and appends them to the send
 //! buffer by reference; a thread that has time claims a batch of them, brings the payload into a seal buffer and seals
 //! it, and a thread that comes to the ready head sends it to the transport (`transport/`). The caller's own thread does
 //! both by default; the pool (`pool/`) when a backlog pays for waking it, when the caller must not be held up, or when
 //! the socket was full. Thresholds are `tunables.rs`, set from above.
+//!
+//! A [`RecvStream`] is the receive half (`receive/`): it takes records off the same transport in the caller's thread and
+//! opens them into the caller's buffer.
 //!
 //! It is not: TLS itself (that is `ktls-record`), policy, or anything that knows Python.
 
@@ -29,8 +32,9 @@ pub use counters::snapshot as counters;
 pub use deadline::Deadline;
 pub use error::{Error, Result};
 pub use fork_lock::{fork_count, watch_forks};
+pub use poll_fd::ReadReadiness;
 pub use pool::{Completion, Outcome, Pool, Unsent};
-pub use receive::{ready_records_size, receive};
+pub use receive::{Message, NewReadKeys, RecvFlags, RecvStream, ready_records_size, receive};
 pub use send::{
     AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes,
     UpdateSecret, WriteFlags,

@@ -4,23 +4,36 @@
 //! has space, and hangs up with the connection. What a program writes to it by mistake is dropped here.
 
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, Weak};
 
 use crate::error::{Error, Result};
 use crate::pool::lock;
 use crate::sys;
 
-#[derive(Debug)]
+/// Who knows whether a socket that is readable has something for the program: a part of a record is nothing.
+///
+/// `tell` is called, at most once, with whether the program's descriptor is readable, while what that depends on cannot
+/// change. The result: whether the socket is to be watched, because nothing is readable yet.
+pub trait ReadReadiness: Send + Sync {
+    /// The socket has become readable: looks at what came.
+    fn look(&self, tell: &mut dyn FnMut(bool)) -> bool;
+
+    /// The program has read: says whether something is left in memory.
+    fn tell_rest(&self, tell: &mut dyn FnMut(bool)) -> bool;
+}
+
 pub(crate) struct PollFd {
     near: OwnedFd,
     /// None: it was closed, which is how an error is told.
     far: Mutex<Option<OwnedFd>>,
     writable: AtomicBool,
+    /// None: whatever the socket has is for the program.
+    readiness: Option<Weak<dyn ReadReadiness>>,
 }
 
 impl PollFd {
-    pub(crate) fn new() -> Result<Self> {
+    pub(crate) fn new(readiness: Option<Weak<dyn ReadReadiness>>) -> Result<Self> {
         let (near, far) = sys::socket_pair().map_err(|errno| Error::Resource {
             errno,
             wanted: "a poll descriptor (two sockets of a local pair)",
@@ -29,6 +42,7 @@ impl PollFd {
             near,
             far: Mutex::new(Some(far)),
             writable: AtomicBool::new(true),
+            readiness,
         })
     }
 
@@ -43,6 +57,36 @@ impl PollFd {
             }
         } else {
             sys::drain(&self.near);
+        }
+    }
+
+    /// The socket is readable. Whether to watch it further.
+    pub(crate) fn on_readable(&self) -> bool {
+        let Some(readiness) = &self.readiness else {
+            self.set_readable(true);
+            return false;
+        };
+        match readiness.upgrade() {
+            Some(readiness) => readiness.look(&mut |readable| {
+                if readable {
+                    self.set_readable(true);
+                }
+            }),
+            None => false,
+        }
+    }
+
+    /// The program has read. Whether to watch the socket.
+    pub(crate) fn on_read(&self) -> bool {
+        match self.readiness.as_ref().map(Weak::upgrade) {
+            Some(Some(readiness)) => {
+                readiness.tell_rest(&mut |readable| self.set_readable(readable))
+            }
+            Some(None) => false,
+            None => {
+                self.set_readable(false);
+                true
+            }
         }
     }
 

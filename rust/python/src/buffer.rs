@@ -104,6 +104,32 @@ pub(crate) fn fill<R>(
     write(out)
 }
 
+/// A writable C-contiguous buffer of Python, which stays where it is and as long as it is until this is dropped.
+pub(crate) struct Writable<'py>(View<'py>);
+
+impl<'py> Writable<'py> {
+    pub(crate) fn new(object: &Bound<'py, PyAny>) -> PyResult<Self> {
+        Ok(Self(writable(object, 0)?))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// All of it, also for a call that lets the interpreter go.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [u8] {
+        let len = self.len();
+        if len == 0 {
+            return &mut [];
+        }
+        // SAFETY: the exporter promises `len` writable bytes at the start of the view while it lives, and neither moves
+        // nor resizes them meanwhile. Without the interpreter other threads of the program can come to them, as in
+        // `socket.recv_into`: what the two then write and read there is the program's to order. Nothing here relies on
+        // what the bytes are, but for the lengths that were checked before.
+        unsafe { std::slice::from_raw_parts_mut(self.0.start(), len) }
+    }
+}
+
 fn writable<'py>(object: &Bound<'py, PyAny>, size: usize) -> PyResult<View<'py>> {
     let py = object.py();
     let view = View::new(object, ffi::PyBUF_WRITABLE).map_err(|error| {

@@ -1,7 +1,7 @@
 //! `ktls._core.DirectionKeys` and `RecordParams`: what is known of the keys of one direction, and how records are made
 //! with them.
 
-use ktls_engine::{NewWriteState, RecordSplit, UpdateSecret};
+use ktls_engine::{NewReadKeys, NewWriteState, RecordSplit, UpdateSecret};
 use ktls_record::{Keys as RecordKeys, provider};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -112,6 +112,15 @@ impl RecordParams {
         }
         Ok(new)
     }
+}
+
+/// The read keys of this direction. ValueError when the provider does not know the suite.
+pub(crate) fn read_keys(
+    direction: &ktls_record::handover::DirectionKeys,
+    provider: &str,
+) -> PyResult<NewReadKeys> {
+    NewReadKeys::new(&direction.keys, direction.sequence, provider)
+        .map_err(|error| value_error(&error))
 }
 
 pub(crate) fn check_frame_len(max_frame_len: usize) -> PyResult<()> {

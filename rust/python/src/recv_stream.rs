@@ -1,81 +1,245 @@
-//! `ktls._core.RecvStream`: what a connection receives, as it is.
+//! `ktls._core.RecvStream`: what a connection receives, as it is, and with keys what its records hold.
 
-use ktls_engine::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use ktls_engine::{Deadline, Error, Message, RecvFlags};
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::buffer;
+use crate::buffer::Writable;
 use crate::call::run;
-use crate::send_stream::SendStream;
-
-/// Bytes read at once at the most: a call that asks for more gets less.
-const RECV_MAX: usize = 1 << 18;
+use crate::errors::os_error;
+use crate::record_params::{DirectionKeys, read_keys};
+use crate::send_stream::{MSG_DONTWAIT, SendStream, Stream};
 
 /// Flags of recv(2): all of it is waited for; what is looked at stays.
 const MSG_WAITALL: u32 = 0x100;
 const MSG_PEEK: u32 = 0x2;
+/// Flags that change nothing here: no signal is ever raised, no descriptor comes.
+const MSG_NOSIGNAL: u32 = 0x4000;
+const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
+
+const EOPNOTSUPP: i32 = 95;
+
+/// Type, version (major, minor) and plaintext length of a record.
+type RecordInfo = (u8, u8, u8, usize);
 
 /// The receive half of one connection. It shares the descriptor and the time-out of its send half.
 #[pyclass(frozen, module = "ktls._core")]
 pub(crate) struct RecvStream {
     send: Py<SendStream>,
+    /// What the program agreed on, kept beside the keys.
+    session: Mutex<Option<Py<PyAny>>>,
 }
 
 #[pymethods]
 impl RecvStream {
     #[new]
     fn new(send: Py<SendStream>) -> Self {
-        Self { send }
+        Self {
+            send,
+            session: Mutex::new(None),
+        }
+    }
+
+    #[getter]
+    fn session(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        let session = self.lock_session();
+        session.as_ref().map(|session| session.clone_ref(py))
+    }
+
+    fn install(
+        &self,
+        py: Python<'_>,
+        direction: &DirectionKeys,
+        provider: &str,
+        session: Py<PyAny>,
+    ) -> PyResult<()> {
+        let new = read_keys(direction.inner(), provider)?;
+        let Stream {
+            engine, receiver, ..
+        } = self.stream()?;
+        py.detach(|| {
+            receiver.install(new)?;
+            engine.note_read();
+            Ok(())
+        })
+        .map_err(|error: Error| os_error(&error))?;
+        *self.lock_session() = Some(session);
+        Ok(())
+    }
+
+    fn rekey(&self, py: Python<'_>, direction: &DirectionKeys, provider: &str) -> PyResult<()> {
+        let new = read_keys(direction.inner(), provider)?;
+        let Stream {
+            engine, receiver, ..
+        } = self.stream()?;
+        py.detach(|| {
+            receiver.rekey(new)?;
+            engine.note_read();
+            Ok(())
+        })
+        .map_err(|error: Error| os_error(&error))
+    }
+
+    #[getter]
+    fn sequence(&self, py: Python<'_>) -> PyResult<Option<u64>> {
+        let receiver = self.stream()?.receiver;
+        Ok(py.detach(|| receiver.sequence()))
+    }
+
+    #[getter]
+    fn low_water(&self, py: Python<'_>) -> PyResult<usize> {
+        let receiver = self.stream()?.receiver;
+        Ok(py.detach(|| receiver.low_water()))
+    }
+
+    fn set_low_water(&self, py: Python<'_>, len: usize) -> PyResult<()> {
+        let Stream {
+            engine, receiver, ..
+        } = self.stream()?;
+        py.detach(|| {
+            receiver.set_low_water(len)?;
+            engine.note_read();
+            Ok(())
+        })
+        .map_err(|error: Error| os_error(&error))
     }
 
     #[pyo3(signature = (size, flags=0))]
-    fn recv<'py>(&self, py: Python<'py>, size: usize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
-        let received = self.receive(py, size, flags)?;
+    fn recv<'py>(&self, py: Python<'py>, size: isize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
+        let size = usize::try_from(size)
+            .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
+        let received = self.receive(py, flags, |stream, flags, deadline| {
+            stream.receiver.recv(size, flags, deadline)
+        })?;
         Ok(PyBytes::new(py, &received))
     }
 
-    #[pyo3(signature = (buffer, size, flags=0))]
+    #[pyo3(signature = (buffer, size=0, flags=0))]
     fn recv_into(
         &self,
         py: Python<'_>,
         buffer: &Bound<'_, PyAny>,
-        size: usize,
+        size: isize,
         flags: u32,
     ) -> PyResult<usize> {
-        // Looked at first: what was received and finds no place would be lost.
-        buffer::fill(buffer, size, |_| Ok(()))?;
-        let received = self.receive(py, size, flags)?;
-        buffer::fill(buffer, received.len(), |out| {
-            out.copy_from_slice(&received);
-            Ok(received.len())
+        let size = usize::try_from(size)
+            .map_err(|_| PyValueError::new_err("negative buffersize in recv_into"))?;
+        let mut buffer = Writable::new(buffer)?;
+        if size > buffer.len() {
+            return Err(PyValueError::new_err(
+                "buffer too small for requested bytes",
+            ));
+        }
+        let whole = buffer.as_mut_slice();
+        let out = if size == 0 { whole } else { &mut whole[..size] };
+        self.receive(py, flags, |stream, flags, deadline| {
+            stream.receiver.recv_into(out, flags, deadline)
         })
+    }
+
+    /// Bytes of one record; what it is, when they are its first; whether they are its last. Raw bytes without keys.
+    #[pyo3(signature = (size, flags=0, *, takes_type=false))]
+    fn recvmsg<'py>(
+        &self,
+        py: Python<'py>,
+        size: isize,
+        flags: u32,
+        takes_type: bool,
+    ) -> PyResult<(Bound<'py, PyBytes>, Option<RecordInfo>, bool)> {
+        let size = usize::try_from(size)
+            .map_err(|_| PyValueError::new_err("negative buffer size in recvmsg()"))?;
+        let (data, message) = self.receive_message(py, size, flags, takes_type)?;
+        let (info, is_end) = told(message);
+        Ok((PyBytes::new(py, &data), info, is_end))
+    }
+
+    #[pyo3(signature = (buffers, flags=0, *, takes_type=false))]
+    fn recvmsg_into(
+        &self,
+        py: Python<'_>,
+        buffers: Vec<Bound<'_, PyAny>>,
+        flags: u32,
+        takes_type: bool,
+    ) -> PyResult<(usize, Option<RecordInfo>, bool)> {
+        // Before anything is received: what finds no place would be lost.
+        let mut buffers: Vec<_> = buffers.iter().map(Writable::new).collect::<PyResult<_>>()?;
+        let size = buffers.iter().map(Writable::len).sum();
+        let (data, message) = self.receive_message(py, size, flags, takes_type)?;
+        let mut rest = &data[..];
+        for buffer in &mut buffers {
+            let (part, after) = rest.split_at(rest.len().min(buffer.len()));
+            buffer.as_mut_slice()[..part.len()].copy_from_slice(part);
+            rest = after;
+        }
+        let (info, is_end) = told(message);
+        Ok((data.len(), info, is_end))
     }
 }
 
 impl RecvStream {
-    fn receive(&self, py: Python<'_>, size: usize, flags: u32) -> PyResult<Vec<u8>> {
-        let send = self.send.get();
-        let stream = send.stream()?;
-        let timeout = send.timeout(flags);
-        run(py, timeout, |deadline| {
-            let waits_all = flags & MSG_WAITALL != 0 && flags & MSG_PEEK == 0;
-            let mut received = Vec::new();
-            loop {
-                let before = received.len();
-                received.resize(before + RECV_MAX.min(size - before), 0);
-                let out = &mut received[before..];
-                let count =
-                    ktls_engine::receive(&stream.transport, out, flags & !MSG_WAITALL, deadline);
-                if count.is_ok() || matches!(count, Err(Error::NothingReceived)) {
-                    stream.engine.set_readable(false);
-                }
-                received.truncate(before + count.as_ref().map_or(0, |count| *count));
-                match count {
-                    Err(error) if received.is_empty() => return Err(error),
-                    Ok(1..) if waits_all && received.len() < size => {}
-                    _ => return Ok(received),
-                }
-            }
+    fn receive_message(
+        &self,
+        py: Python<'_>,
+        size: usize,
+        flags: u32,
+        takes_type: bool,
+    ) -> PyResult<(Vec<u8>, Option<Message>)> {
+        self.receive(py, flags, |stream, flags, deadline| {
+            let receiver = &stream.receiver;
+            receiver.recv_message(size, takes_type, flags, deadline)
         })
     }
+
+    /// Makes a call of the engine, after which the poll descriptor says what is left.
+    fn receive<T: Send>(
+        &self,
+        py: Python<'_>,
+        flags: u32,
+        call: impl FnOnce(&Stream, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        const OURS: u32 = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC;
+        let stream = self.stream()?;
+        if flags & !OURS != 0 && self.lock_session().is_some() {
+            return Err(PyOSError::new_err((
+                EOPNOTSUPP,
+                format!(
+                    "receive flags {:#x} are not supported with a session; MSG_PEEK, MSG_WAITALL and MSG_DONTWAIT are",
+                    flags & !OURS
+                ),
+            )));
+        }
+        let timeout = self.send.get().timeout(flags);
+        let flags = RecvFlags {
+            peek: flags & MSG_PEEK != 0,
+            wait_all: flags & MSG_WAITALL != 0,
+            raw: flags & !(MSG_PEEK | MSG_WAITALL),
+        };
+        run(py, timeout, |deadline| {
+            let result = call(&stream, flags, deadline);
+            stream.engine.note_read();
+            result
+        })
+    }
+
+    fn stream(&self) -> PyResult<Stream> {
+        self.send.get().stream()
+    }
+
+    fn lock_session(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.session.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn told(message: Option<Message>) -> (Option<RecordInfo>, bool) {
+    let Some(message) = message else {
+        return (None, false);
+    };
+    let [major, minor] = message.version;
+    let info = message
+        .record_len
+        .map(|len| (message.content_type, major, minor, len));
+    (info, message.is_end)
 }

@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
-use ktls_engine::{Error, KeyUpdate, SendStream as Engine, TcpTransport, WriteFlags};
+use ktls_engine::{
+    Error, KeyUpdate, RecvStream as Receiver, SendStream as Engine, TcpTransport, WriteFlags,
+};
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -51,10 +53,11 @@ enum Session {
     Installed(Py<PyAny>),
 }
 
-/// The engine's stream, and the descriptor that it sends to.
+/// The engine's two halves, and the descriptor that they share.
 #[derive(Clone)]
 pub(crate) struct Stream {
     pub(crate) engine: Arc<Engine>,
+    pub(crate) receiver: Arc<Receiver>,
     pub(crate) transport: TcpTransport,
 }
 
@@ -79,8 +82,16 @@ impl SendStream {
         let class = py.import(intern!(py, "_socket"))?.getattr("socket")?;
         class.call_method1(intern!(py, "close"), (sock,))?;
         let engine = Engine::new(Box::new(transport.clone()), process::pool());
+        let receiver = Arc::new(Receiver::new(transport.clone()));
+        let readiness: Weak<Receiver> = Arc::downgrade(&receiver);
+        engine.set_read_readiness(readiness);
+        let stream = Stream {
+            engine,
+            receiver,
+            transport,
+        };
         Ok(Self {
-            stream: RwLock::new(Some(Stream { engine, transport })),
+            stream: RwLock::new(Some(stream)),
             timeout: AtomicI64::new(-1),
             session: Mutex::new(Session::None),
             draining: Mutex::default(),
@@ -363,7 +374,12 @@ impl SendStream {
     /// did not get yet.
     #[pyo3(signature = (*, discard=false))]
     fn close(&self, py: Python<'_>, discard: bool) -> PyResult<()> {
-        let Some(Stream { engine, transport }) = self.take() else {
+        let Some(Stream {
+            engine,
+            receiver,
+            transport,
+        }) = self.take()
+        else {
             return Ok(());
         };
         *self.lock_draining() = Arc::downgrade(&engine);
@@ -372,6 +388,7 @@ impl SendStream {
                 transport.discard_unread();
             }
             transport.close();
+            drop(receiver);
             drop(transport);
             engine.close()
         });
@@ -399,7 +416,9 @@ impl SendStream {
         if let Some(socket) = &*self.lock_released() {
             return Ok(socket.clone_ref(py));
         }
-        let Stream { engine, transport } = self.stream()?;
+        let Stream {
+            engine, transport, ..
+        } = self.stream()?;
         let socket = duplicate(&transport)?;
         py.detach(|| engine.release())
             .map_err(|error| os_error(&error))?;
@@ -507,7 +526,10 @@ impl SendStream {
 
 impl Drop for SendStream {
     fn drop(&mut self) {
-        if let Some(Stream { engine, transport }) = self.take() {
+        if let Some(Stream {
+            engine, transport, ..
+        }) = self.take()
+        {
             transport.close();
             // Nobody is left to wait for SO_LINGER: what was accepted drains in the background.
             let _ = Python::attach(|py| py.detach(|| engine.close()));

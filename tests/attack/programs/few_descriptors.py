@@ -72,6 +72,9 @@ def by_fileno(kind: str) -> None:
 
 def by_wrap(kind: str) -> None:
     answers = []
+    with connect(kind) as ends:
+        # Makes the contexts, whose certificates are read from files.
+        works(ends)
     for spare in range(2):
         near, far = connected()
         with no_room(spare):

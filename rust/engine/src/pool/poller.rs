@@ -145,15 +145,18 @@ impl Poller {
     fn tell(&self, event: Event) -> Option<Arc<dyn Task>> {
         let _fork = fork_lock::shared();
         let ended = event.hung_up || event.failed;
+        let is_readable = event.readable || event.peer_ended || ended;
         let mut owner = None;
+        // Without the lock: whoever is asked may arm the socket itself.
+        let watches_on = is_readable && self.tell_readable(event.key);
         let blocked = {
             let mut watches = lock(&self.watches);
             let watch = watches.get_mut(&event.key)?;
             if let Some((task, poll_fd)) = &watch.poll_fd
-                && (event.readable || event.peer_ended || ended)
+                && is_readable
             {
-                watch.interest.readable = false;
-                poll_fd.set_readable(true);
+                // A peer that has ended its side is told of at once, and stays so.
+                watch.interest.readable |= watches_on && !event.peer_ended && !ended;
                 if event.failed {
                     poll_fd.fail();
                 } else if event.peer_ended || event.hung_up {
@@ -181,6 +184,22 @@ impl Poller {
             task.on_writable();
         }
         blocked
+    }
+
+    /// Whether to watch the socket further: what came is nothing for the program yet.
+    fn tell_readable(&self, id: u64) -> bool {
+        let poll_fd = {
+            let mut watches = lock(&self.watches);
+            let Some(watch) = watches.get_mut(&id) else {
+                return false;
+            };
+            watch.interest.readable = false;
+            watch
+                .poll_fd
+                .as_ref()
+                .map(|(_, poll_fd)| Arc::clone(poll_fd))
+        };
+        poll_fd.is_some_and(|poll_fd| poll_fd.on_readable())
     }
 
     fn expire(&self) {

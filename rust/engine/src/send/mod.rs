@@ -33,7 +33,7 @@ mod write_state;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
 
 pub use self::control::AfterMessage;
 pub use self::data::{Data, WriteFlags};
@@ -48,7 +48,7 @@ use self::entered::Entered;
 use self::state::State;
 use crate::error::{Error, Result};
 use crate::fork_lock::OwnerProcess;
-use crate::poll_fd::PollFd;
+use crate::poll_fd::{PollFd, ReadReadiness};
 use crate::pool::{Pool, Task, lock};
 use crate::transport::Transport;
 use crate::{counters, fork_lock};
@@ -68,6 +68,7 @@ pub struct SendStream {
     /// A turn at the worker is coming.
     scheduled: AtomicBool,
     burst: BurstDetector,
+    readiness: OnceLock<Weak<dyn ReadReadiness>>,
 }
 
 impl SendStream {
@@ -83,6 +84,7 @@ impl SendStream {
             changes: AtomicUsize::new(0),
             scheduled: AtomicBool::new(false),
             burst: BurstDetector::default(),
+            readiness: OnceLock::new(),
         });
         stream.pool.register(&stream.as_task());
         stream
@@ -151,11 +153,28 @@ impl SendStream {
         if let Some(poll_fd) = &state.poll_fd {
             return Ok(poll_fd.raw_fd());
         }
-        let made = Arc::new(PollFd::new()?);
+        let made = Arc::new(PollFd::new(self.readiness.get().cloned())?);
         self.pool.watch_readable(&self.as_task(), &made)?;
         let descriptor = made.raw_fd();
         state.poll_fd = Some(made);
+        drop(state);
+        self.note_read();
         Ok(descriptor)
+    }
+
+    /// From now on this says when the poll descriptor is readable. A second call does nothing.
+    pub fn set_read_readiness(&self, readiness: Weak<dyn ReadReadiness>) {
+        let _ = self.readiness.set(readiness);
+    }
+
+    /// The connection was read by whoever says when it is readable: the poll descriptor starts anew.
+    pub fn note_read(&self) {
+        let Ok(state) = self.enter() else { return };
+        let poll_fd = state.poll_fd.clone();
+        drop(state);
+        if poll_fd.is_some_and(|poll_fd| poll_fd.on_read()) {
+            self.pool.rearm_readable(self);
+        }
     }
 
     /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.

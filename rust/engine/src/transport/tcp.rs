@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketAddrAny};
 
 use super::Transport;
-use crate::fork_lock::OwnerProcess;
+use crate::fork_lock::{ForkGuard, OwnerProcess};
 use crate::sys;
 
 /// Bytes that are looked for at the end: a few tickets.
@@ -52,6 +52,11 @@ impl TcpTransport {
     /// [`crate::Error::Forked`].
     pub fn check_process(&self) -> crate::Result<()> {
         self.owner.check()
+    }
+
+    /// The same for a thread that holds forks off.
+    pub(crate) fn check_process_inside(&self, fork: &ForkGuard) -> crate::Result<()> {
+        self.owner.check_inside(fork)
     }
 
     /// The same, and EBADF when the program has closed the socket while a call was waiting.

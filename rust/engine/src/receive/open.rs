@@ -1,0 +1,121 @@
+//! Opens one whole record: data straight into the output when all of its text fits there, else in place and as far as
+//! it fits; whatever is no data, or found no place, is kept.
+
+use ktls_record::content_type::{APPLICATION_DATA, HANDSHAKE};
+use ktls_record::{Error as RecordError, RecordHeader, Version};
+use rustix::io::Errno;
+
+use super::kept::{Kept, KeptQueue, KeptRecord};
+use super::output::Output;
+use super::partial::{lost, not_a_record};
+use super::read_keys::ReadKeys;
+use crate::error::Error;
+
+/// The type of a KeyUpdate message (RFC 8446 §4.6.3).
+const KEY_UPDATE: u8 = 24;
+
+/// What a record was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Was {
+    /// Data, all of which was delivered.
+    Delivered,
+    /// Something that is kept.
+    Kept,
+    /// A KeyUpdate, which is kept: what follows has other keys.
+    KeyUpdate,
+    /// Lost; the error is kept in its place.
+    Lost,
+    /// Such that nothing can follow it; the error is kept in its place.
+    Last,
+}
+
+/// Opens `record`, whose header is `header`. Without an output it is kept whole. What is opened in place is wiped.
+pub(super) fn open_record(
+    keys: &mut ReadKeys,
+    header: RecordHeader,
+    record: &mut [u8],
+    output: Option<&mut Output<'_>>,
+    kept: &mut KeptQueue,
+) -> Was {
+    let version = keys.suite.version();
+    let opened = match output {
+        Some(output) if header.text_len() <= output.room() => {
+            open_into_output(keys, header, record, output)
+        }
+        output => open_in_place(keys, record, output),
+    };
+    if !matches!(opened, Err(RecordError::SequenceExhausted)) {
+        keys.sequence += 1;
+    }
+    match opened {
+        Ok(None) => Was::Delivered,
+        Ok(Some(rest)) => {
+            let is_key_update = version == Version::Tls13
+                && rest.content_type == HANDSHAKE
+                && rest.rest().first() == Some(&KEY_UPDATE);
+            kept.push(Kept::Record(rest));
+            if is_key_update {
+                Was::KeyUpdate
+            } else {
+                Was::Kept
+            }
+        }
+        Err(cause) => {
+            let (was, error) = verdict(cause);
+            kept.push(Kept::Error(error));
+            was
+        }
+    }
+}
+
+type Rest = Result<Option<KeptRecord>, RecordError>;
+
+fn open_into_output(
+    keys: &ReadKeys,
+    header: RecordHeader,
+    record: &[u8],
+    output: &mut Output<'_>,
+) -> Rest {
+    output.fill_with(header.text_len(), |room| {
+        let (content_type, len) = match keys.opener.open_into(keys.sequence, record, room) {
+            Ok(opened) => (opened.content_type, opened.payload.len()),
+            Err(error) => return (0, Err(error)),
+        };
+        if content_type == APPLICATION_DATA {
+            room[len..].fill(0);
+            return (len, Ok(None));
+        }
+        let rest = KeptRecord::new(content_type, &room[..len], false);
+        room.fill(0);
+        (0, Ok(Some(rest)))
+    })
+}
+
+fn open_in_place(keys: &ReadKeys, record: &mut [u8], output: Option<&mut Output<'_>>) -> Rest {
+    let opened = keys.opener.open_in_place(keys.sequence, record)?;
+    let delivered = match output {
+        Some(output) if opened.content_type == APPLICATION_DATA => output.append(opened.payload),
+        // Empty data is nothing to a reader of bytes, and a record to a reader of records.
+        _ => {
+            let whole = KeptRecord::new(opened.content_type, opened.payload, false);
+            opened.payload.fill(0);
+            return Ok(Some(whole));
+        }
+    };
+    let rest = &opened.payload[delivered..];
+    let kept =
+        (!rest.is_empty()).then(|| KeptRecord::new(opened.content_type, rest, delivered > 0));
+    opened.payload.fill(0);
+    Ok(kept)
+}
+
+/// What becomes of the connection when a record does not open.
+fn verdict(cause: RecordError) -> (Was, Error) {
+    match cause {
+        RecordError::BadRecord | RecordError::NoContentType => {
+            (Was::Lost, lost(Errno::BADMSG, cause))
+        }
+        RecordError::RecordOverflow { .. } => (Was::Last, not_a_record(Errno::MSGSIZE, cause)),
+        cause => (Was::Last, not_a_record(Errno::BADMSG, cause)),
+    }
+}

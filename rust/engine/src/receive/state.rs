@@ -1,0 +1,451 @@
+//! What a receive half knows between two calls, and the steps that change it. No step waits or runs anything of the
+//! program's, so that what was taken off the socket is here before a call can be interrupted.
+
+use rustix::io::Errno;
+use rustix::net::RecvFlags as SocketFlags;
+use zeroize::Zeroize;
+
+use super::kept::{Kept, KeptQueue};
+use super::open::{Was, open_record};
+use super::output::Output;
+use super::partial::{Framed, frame};
+use super::read_keys::ReadKeys;
+use super::scratch::Scratch;
+use crate::counters;
+use crate::error::{Error, Result};
+use crate::sys;
+use crate::transport::{TcpTransport, Transport};
+
+/// Ciphertext taken off the socket at once: eight full records, which the second level of a core's cache holds beside
+/// their plaintext.
+const BURST_SIZE: usize = 8 * (16384 + 256);
+
+/// Room that takes any record's text.
+const RECORD_ROOM: usize = 16384 + 256;
+
+/// Bursts of one step; then signals and the time are looked at. A peer can send records without content for ever.
+const BURSTS_PER_STEP: usize = 64;
+
+/// Plaintext that a call may have gathered for MSG_PEEK or SO_RCVLOWAT.
+const GATHERED_MAX: usize = 1 << 20;
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// The call has what it wants.
+    Done,
+    /// It has to wait for the socket.
+    Wait,
+    /// It goes on after a look at signals and the time.
+    Again,
+}
+
+/// What came of reading once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    /// Something was opened, kept or found to have ended. `drained`: the socket had no more.
+    Opened { drained: bool },
+    /// A part of a record came.
+    Taken,
+    /// Nothing came.
+    Dry,
+}
+
+/// See the head of this file.
+pub(super) struct State {
+    pub(super) keys: Option<ReadKeys>,
+    /// What was taken and not opened: the beginning of a record; whole ones behind a record that stopped a reader.
+    ciphertext: Vec<u8>,
+    pub(super) kept: KeptQueue,
+    /// A KeyUpdate was opened: what follows waits for other keys.
+    is_paused: bool,
+    /// Nothing more comes.
+    is_ended: bool,
+    /// SO_RCVLOWAT in plaintext.
+    pub(super) low_water: usize,
+    /// The socket gave less than was asked of it: what comes next has to arrive first.
+    has_drained: bool,
+}
+
+impl State {
+    pub(super) fn new() -> Self {
+        Self {
+            keys: None,
+            ciphertext: Vec::new(),
+            kept: KeptQueue::default(),
+            is_paused: false,
+            is_ended: false,
+            low_water: 1,
+            has_drained: false,
+        }
+    }
+
+    /// Bytes kept between calls, but for records that are no data.
+    pub(super) fn kept_size(&self) -> usize {
+        self.ciphertext.capacity() + self.kept.data_at_hand().0
+    }
+
+    /// The keys have changed: reading goes on.
+    pub(super) fn resume(&mut self) {
+        self.is_paused = false;
+    }
+
+    /// Whether a reader that may wait does best to wait first: nothing is here, and the socket was empty.
+    pub(super) fn is_dry(&mut self) -> bool {
+        core::mem::take(&mut self.has_drained) && !self.is_at_stop() && !self.has_whole_record()
+    }
+
+    /// Whether data waits for other keys, and all before it was read.
+    pub(super) fn waits_for_keys(&self) -> bool {
+        self.is_paused && self.kept.is_empty()
+    }
+
+    /// A thread panicked in a step: what is here cannot be trusted.
+    pub(super) fn fail(&mut self) {
+        self.ciphertext.zeroize();
+        self.kept = KeptQueue::default();
+        self.kept.push(Kept::Error(Error::Internal("a panic")));
+        self.is_ended = true;
+    }
+
+    /// Moves data to the output until it has `target` bytes, and as much beyond as lies there.
+    pub(super) fn take_data(
+        &mut self,
+        transport: &TcpTransport,
+        output: &mut Output<'_>,
+        target: usize,
+    ) -> Result<Step> {
+        let mut has_drained = false;
+        for _ in 0..BURSTS_PER_STEP {
+            self.kept.deliver(output);
+            let is_enough = output.filled().len() >= target;
+            let fits_no_record = has_drained || output.room() < RECORD_ROOM;
+            if output.room() == 0 || is_enough && fits_no_record && self.kept.is_empty() {
+                return Ok(Step::Done);
+            }
+            if self.is_at_stop() {
+                return self.stop(!output.filled().is_empty());
+            }
+            match self.advance(transport, Some(output))? {
+                Progress::Opened { drained } => has_drained = drained,
+                Progress::Taken => {}
+                Progress::Dry if output.filled().len() >= target => return Ok(Step::Done),
+                Progress::Dry => return Ok(Step::Wait),
+            }
+        }
+        Ok(Step::Again)
+    }
+
+    /// Copies data to the output and leaves it here.
+    pub(super) fn peek_data(
+        &mut self,
+        transport: &TcpTransport,
+        output: &mut Output<'_>,
+        target: usize,
+    ) -> Result<Step> {
+        let most = output.size().min(GATHERED_MAX);
+        let target = target.min(most);
+        for _ in 0..BURSTS_PER_STEP {
+            let (at_hand, stops) = self.kept.data_at_hand();
+            let is_over = stops || self.is_paused || self.is_ended;
+            if at_hand >= most || is_over && at_hand > 0 {
+                self.kept.peek(output);
+                return Ok(Step::Done);
+            }
+            if is_over {
+                // Empty data is passed over.
+                self.kept.deliver(output);
+                return self.stop(false);
+            }
+            match self.advance(transport, None)? {
+                Progress::Opened { .. } | Progress::Taken => {}
+                Progress::Dry if at_hand >= target && at_hand > 0 => {
+                    self.kept.peek(output);
+                    return Ok(Step::Done);
+                }
+                Progress::Dry => return Ok(Step::Wait),
+            }
+        }
+        Ok(Step::Again)
+    }
+
+    /// Opens records until one is at hand, or something else is said.
+    pub(super) fn next_record(&mut self, transport: &TcpTransport) -> Result<Step> {
+        for _ in 0..BURSTS_PER_STEP {
+            match self.kept.front() {
+                Some(Kept::Record(_)) => return Ok(Step::Done),
+                Some(Kept::Error(_)) => return self.stop(false),
+                None if self.is_at_stop() => return self.stop(false),
+                None => {}
+            }
+            if self.advance(transport, None)? == Progress::Dry {
+                return Ok(Step::Wait);
+            }
+        }
+        Ok(Step::Again)
+    }
+
+    /// Whether a reader has something to return, as far as is known without looking at the socket.
+    pub(super) fn is_ready(&self) -> bool {
+        let (at_hand, stops) = self.kept.data_at_hand();
+        if self.waits_for_keys() {
+            return false;
+        }
+        stops
+            || self.is_ended
+            || at_hand >= self.low_water
+            || self.kept.has_empty_data()
+            || self.low_water <= 1 && !self.is_paused && self.has_whole_record()
+    }
+
+    /// The same after a look at the socket, from which the missing part of one record is taken.
+    pub(super) fn look(&mut self, transport: &TcpTransport) -> bool {
+        for _ in 0..BURSTS_PER_STEP {
+            if self.is_ready() {
+                return true;
+            }
+            if self.is_paused {
+                return false;
+            }
+            let looked = if self.low_water <= 1 {
+                self.take_missing(transport)
+            } else {
+                self.advance(transport, None)
+            };
+            match looked {
+                Ok(Progress::Dry) => return false,
+                Ok(Progress::Taken | Progress::Opened { .. }) => {}
+                // The reader finds it, too.
+                Err(_) => return true,
+            }
+        }
+        true
+    }
+
+    fn has_whole_record(&self) -> bool {
+        self.keys.as_ref().is_some_and(|keys| {
+            let framed = frame(keys.suite, &self.ciphertext);
+            !matches!(framed, Framed::Incomplete { .. })
+        })
+    }
+
+    fn is_at_stop(&self) -> bool {
+        !self.kept.is_empty() || self.is_paused || self.is_ended
+    }
+
+    /// Says what stands before a reader of data; one that has something returns that first.
+    fn stop(&mut self, has_data: bool) -> Result<Step> {
+        if has_data {
+            return Ok(Step::Done);
+        }
+        match self.kept.front() {
+            Some(Kept::Error(_)) => match self.kept.take_error() {
+                Some(error) => Err(error),
+                None => Ok(Step::Done),
+            },
+            Some(Kept::Record(record)) => Err(Error::NotData(record.content_type)),
+            None if self.is_paused => Err(Error::ReadKeyExpired),
+            None => Ok(Step::Done),
+        }
+    }
+
+    /// Reads once and opens what is whole: into the output as far as that goes, without one the next record.
+    fn advance(
+        &mut self,
+        transport: &TcpTransport,
+        mut output: Option<&mut Output<'_>>,
+    ) -> Result<Progress> {
+        let Some(suite) = self.keys.as_ref().map(|keys| keys.suite) else {
+            return Ok(Progress::Dry);
+        };
+        if self.is_paused || self.is_ended {
+            return Ok(Progress::Dry);
+        }
+        let _working = Working::new();
+        let before = self.ciphertext.len();
+        let mut drained = false;
+        let (mut scratch, end) = match frame(suite, &self.ciphertext) {
+            Framed::Incomplete { missing } => {
+                // Not more than there is room for, so that a partial record is all that is left over.
+                let room = output
+                    .as_ref()
+                    .map_or(0, |output| output.room())
+                    .min(BURST_SIZE);
+                let overhead = suite.header_size() + suite.max_trailer_size();
+                let ahead = (room + overhead).saturating_sub(before);
+                let size = before + missing.max(ahead);
+                let mut scratch = Scratch::take(size);
+                scratch[..before].copy_from_slice(&self.ciphertext);
+                match self.receive(transport, &mut scratch[before..size])? {
+                    Some(0) => return Ok(Progress::Opened { drained: true }),
+                    None => return Ok(Progress::Dry),
+                    Some(count) => {
+                        drained = before + count < size;
+                        (scratch, before + count)
+                    }
+                }
+            }
+            _ => {
+                let mut scratch = Scratch::take(before);
+                scratch[..before].copy_from_slice(&self.ciphertext);
+                (scratch, before)
+            }
+        };
+        let mut at = 0;
+        loop {
+            if output.as_ref().is_some_and(|output| output.room() == 0) {
+                break;
+            }
+            match self.open_next(transport, &mut scratch[at..end], output.as_deref_mut()) {
+                None => break,
+                Some((size, Was::Delivered)) => at += size,
+                Some((size, _)) => {
+                    at += size;
+                    break;
+                }
+            }
+        }
+        self.ciphertext = if self.is_ended {
+            Vec::new()
+        } else {
+            scratch[at..end].to_vec()
+        };
+        Ok(if at > 0 || self.is_ended {
+            Progress::Opened { drained }
+        } else {
+            Progress::Taken
+        })
+    }
+
+    /// Opens the record that these bytes begin with; returns its size and what it was. None: it is not whole.
+    fn open_next(
+        &mut self,
+        transport: &TcpTransport,
+        bytes: &mut [u8],
+        output: Option<&mut Output<'_>>,
+    ) -> Option<(usize, Was)> {
+        let keys = self.keys.as_mut()?;
+        let (size, was) = match frame(keys.suite, bytes) {
+            Framed::Incomplete { .. } => return None,
+            Framed::Whole(header) => {
+                let size = header.record_size();
+                let record = &mut bytes[..size];
+                (
+                    size,
+                    open_record(keys, header, record, output, &mut self.kept),
+                )
+            }
+            Framed::Unopenable { size, error } => {
+                keys.sequence = keys.sequence.saturating_add(1);
+                self.kept.push(Kept::Error(error));
+                (size, Was::Lost)
+            }
+            Framed::Invalid(error) => {
+                self.kept.push(Kept::Error(error));
+                (bytes.len(), Was::Last)
+            }
+        };
+        match was {
+            Was::Delivered | Was::Kept => {}
+            Was::KeyUpdate => self.is_paused = true,
+            Was::Lost => counters::FAILED_CRYPTO.add(1),
+            Was::Last => {
+                counters::CORRUPTED_RECORDS.add(1);
+                self.is_ended = true;
+                transport.abort();
+            }
+        }
+        Some((size, was))
+    }
+
+    /// Takes what is missing of one record, and opens nothing.
+    fn take_missing(&mut self, transport: &TcpTransport) -> Result<Progress> {
+        let Some(suite) = self.keys.as_ref().map(|keys| keys.suite) else {
+            return Ok(Progress::Dry);
+        };
+        let Framed::Incomplete { missing } = frame(suite, &self.ciphertext) else {
+            return Ok(Progress::Dry);
+        };
+        let mut ciphertext = core::mem::take(&mut self.ciphertext);
+        let before = ciphertext.len();
+        ciphertext.resize(before + missing, 0);
+        let received = self.receive_behind(transport, before, &mut ciphertext[before..]);
+        ciphertext.truncate(before + received.as_ref().map_or(0, |count| count.unwrap_or(0)));
+        if !self.is_ended {
+            self.ciphertext = ciphertext;
+            if self.ciphertext.is_empty() {
+                self.ciphertext = Vec::new();
+            }
+        }
+        Ok(match received? {
+            None => Progress::Dry,
+            Some(0) => Progress::Opened { drained: true },
+            Some(_) => Progress::Taken,
+        })
+    }
+
+    fn receive(&mut self, transport: &TcpTransport, out: &mut [u8]) -> Result<Option<usize>> {
+        let before = self.ciphertext.len();
+        let received = self.receive_behind(transport, before, out)?;
+        if self.is_ended {
+            self.ciphertext = Vec::new();
+        }
+        Ok(received)
+    }
+
+    /// Takes bytes that follow `before` others of the same record. Some(0): nothing more comes, which is noted; None:
+    /// nothing now.
+    fn receive_behind(
+        &mut self,
+        transport: &TcpTransport,
+        before: usize,
+        out: &mut [u8],
+    ) -> Result<Option<usize>> {
+        loop {
+            let received = sys::receive(transport.socket(), out, SocketFlags::empty());
+            self.has_drained = matches!(received, Ok(count @ 1..) if count < out.len());
+            return match received {
+                Ok(0) => {
+                    self.is_ended = true;
+                    if before > 0 {
+                        self.kept.push(Kept::Error(Error::Truncated));
+                    }
+                    Ok(Some(0))
+                }
+                Ok(count) => Ok(Some(count)),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Ok(None),
+                // It may be connected later.
+                Err(Errno::NOTCONN) if before == 0 => Err(failed(Errno::NOTCONN)),
+                Err(errno) => {
+                    self.is_ended = true;
+                    self.kept.push(Kept::Error(failed(errno)));
+                    Ok(Some(0))
+                }
+            };
+        }
+    }
+}
+
+pub(super) fn failed(errno: Errno) -> Error {
+    Error::Connection {
+        errno,
+        during: "reading failed",
+    }
+}
+
+/// Counts a connection whose records are being opened.
+struct Working;
+
+impl Working {
+    fn new() -> Self {
+        counters::RX_INQUEUE.add(1);
+        Self
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        counters::RX_INQUEUE.sub(1);
+    }
+}
