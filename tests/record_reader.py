@@ -172,11 +172,13 @@ def read_exactly(sock: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def raw_records(sock: socket.socket) -> Iterator[bytes]:
-    """The records of a stream up to its end, still sealed."""
+def raw_records(sock: socket.socket, *, cut_off: bool = False) -> Iterator[bytes]:
+    """The records of a stream up to its end, still sealed; `cut_off`: the last may be a part."""
     while header := read_exactly(sock, HEADER_LEN):
         size = int.from_bytes(header[3:5], "big")
         body = read_exactly(sock, size)
+        if cut_off and len(body) < size:
+            return
         assert len(body) == size, "the stream ends inside a record"
         yield header + body
 
@@ -191,10 +193,10 @@ def read_records(sock: socket.socket, reader: RecordReader) -> list[tuple[int, b
     return [reader.open(record) for record in raw_records(sock)]
 
 
-def read_data(sock: socket.socket, reader: RecordReader) -> bytes:
-    """The application data up to the end of the stream."""
+def read_data(sock: socket.socket, reader: RecordReader, *, cut_off: bool = False) -> bytes:
+    """The application data up to the end of the stream; `cut_off` as for `raw_records`."""
     data = bytearray()
-    for record in raw_records(sock):
+    for record in raw_records(sock, cut_off=cut_off):
         content_type, payload = reader.open(record)
         assert content_type == 23
         data += payload

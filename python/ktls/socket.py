@@ -533,7 +533,7 @@ class Socket:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             finally:
                 # Whoever records the warning keeps this object, but not its connection.
-                stream.close()
+                stream.close(discard=True)
 
     def __enter__(self) -> Self:
         return self

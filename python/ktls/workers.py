@@ -46,7 +46,7 @@ def drain() -> None:
     if unsent:
         warnings.warn(
             f"{unsent} bytes that {connections} connections had accepted were not sent after"
-            f" {timeout} s; flush() connections before the end, or raise"
+            f" {timeout} s; close() connections before the end, or raise"
             " kern.ipc.tls.close_timeout",
             ResourceWarning,
             stacklevel=2,

@@ -4,6 +4,7 @@ import os
 import re
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,12 +41,12 @@ class Peer:
             sock.close()
             raise
 
-    def receive_all(self, kind: str, sock: socket.socket) -> bytes:
+    def receive_all(self, kind: str, sock: socket.socket, *, cut_off: bool = False) -> bytes:
         with sock:
             if kind == "KEYED":
                 secrets = Secrets(SUITES[3])
                 secrets.key, secrets.iv, secrets.sequence = bytes(16), bytes(12), 0
-                return read_data(sock, RecordReader(secrets))
+                return read_data(sock, RecordReader(secrets), cut_off=cut_off)
             parts = []
             try:
                 while part := sock.recv(1 << 18):
@@ -164,8 +165,11 @@ def test_what_is_left_unsent_is_counted_in_a_warning(peer: Peer, kind: str) -> N
 
 @pytest.mark.parametrize("kind", ["SW", "NONE", "KEYED"])
 def test_a_thread_that_writes_on_to_the_end(peer: Peer, kind: str) -> None:
-    """A daemon thread in sendall does not hold up the exit, nor tear a record."""
-    outcome, data = run(peer, kind, "daemon")
+    """A daemon thread in sendall does not hold up the exit; the process ends it in any record."""
+    process = start_program("at_exit", kind, peer.port, peer.certificates, "daemon")
+    with ended_with_the_test(process):
+        data = peer.receive_all(kind, peer.accept(kind), cut_off=True)
+    outcome = finished(process, TIMEOUT)
     assert outcome.status == 0, outcome.errors
     assert "panicked" not in outcome.errors
     assert data == b"d" * len(data)
@@ -178,3 +182,19 @@ def test_however_the_program_ends(peer: Peer, kind: str, how: str) -> None:
     assert outcome.status == (1 if how == "error" else 0)
     accepted = int(outcome.said.splitlines()[-1])
     assert data == b"e" * accepted
+
+
+@pytest.mark.parametrize("kind", ["SW", "NONE", "KEYED"])
+@pytest.mark.parametrize("end", ["leave", "drop"])
+def test_something_unread_costs_nothing_that_was_accepted(peer: Peer, kind: str, end: str) -> None:
+    """The kernel resets a socket that ends with something unread, such as a ticket of TLS 1.3."""
+    process = start_program("at_exit", kind, peer.port, peer.certificates, f"unread-{end}")
+    with ended_with_the_test(process):
+        sock = peer.accept(kind)
+        sock.sendall(b"unread")
+        # Long enough for the program to end; the kernel holds most of its data by then.
+        time.sleep(1)
+        data = peer.receive_all(kind, sock)
+    outcome = finished(process, TIMEOUT)
+    assert outcome.status == 0, outcome.errors
+    assert data == b"u" * 1_000_000

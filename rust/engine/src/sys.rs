@@ -71,6 +71,11 @@ pub(crate) fn unacknowledged(socket: &OwnedFd) -> Result<usize, Errno> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
+/// Whether there is something to read that nobody has taken.
+pub(crate) fn has_unread(socket: &OwnedFd) -> bool {
+    rustix::io::ioctl_fionread(socket).is_ok_and(|count| count > 0)
+}
+
 /// SO_LINGER of the socket: None when it is off.
 pub(crate) fn linger(socket: &OwnedFd) -> Option<Duration> {
     rustix::net::sockopt::socket_linger(socket).ok().flatten()

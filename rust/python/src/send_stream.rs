@@ -530,6 +530,7 @@ impl Drop for SendStream {
             engine, transport, ..
         }) = self.take()
         {
+            transport.discard_unread();
             transport.close();
             // Nobody is left to wait for SO_LINGER: what was accepted drains in the background.
             let _ = Python::attach(|py| py.detach(|| engine.close()));

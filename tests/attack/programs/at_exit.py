@@ -18,9 +18,11 @@ def run_late() -> None:
 
 
 import contextlib  # noqa: E402
+import select  # noqa: E402
 import socket  # noqa: E402
 import ssl  # noqa: E402
 import threading  # noqa: E402
+import time  # noqa: E402
 
 import ktls  # noqa: E402
 
@@ -157,3 +159,9 @@ match what:
         cycle = [own]
         cycle.append(cycle)
         del own
+    case "unread-leave" | "unread-drop":
+        select.select([own], [], [])
+        own.sendall(b"u" * 1_000_000)
+        if what == "unread-drop":
+            del own
+            time.sleep(2)

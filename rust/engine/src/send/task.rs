@@ -87,10 +87,14 @@ impl Task for SendStream {
 
     fn unsent(&self) -> usize {
         self.enter().map_or(0, |state| {
-            let unsent = state.buffer.held() + state.async_writes.waiting_len();
+            if state.life.has_failed() {
+                return 0;
+            }
+            let unsent =
+                state.buffer.held() + state.async_writes.waiting_len() + self.transport.at_risk();
             // Records without payload, and a FIN that is due, count as something.
             unsent.max(usize::from(
-                !state.life.has_failed() && (state.buffer.has_work() || state.driver.is_sending()),
+                state.buffer.has_work() || state.driver.is_sending(),
             ))
         })
     }

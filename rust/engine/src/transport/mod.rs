@@ -45,6 +45,12 @@ pub trait Transport: Send + Sync {
         true
     }
 
+    /// Bytes that would be lost if the process ended now: sent, but not acknowledged, by a socket that holds something
+    /// unread, which the kernel resets.
+    fn at_risk(&self) -> usize {
+        0
+    }
+
     /// The end of the descriptor must not wait any more.
     fn clear_linger(&self) {}
 

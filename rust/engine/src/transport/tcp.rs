@@ -118,6 +118,14 @@ impl Transport for TcpTransport {
         sys::unacknowledged(&self.socket).is_ok_and(|count| count == 0)
     }
 
+    fn at_risk(&self) -> usize {
+        if sys::has_unread(&self.socket) {
+            sys::unacknowledged(&self.socket).unwrap_or(0)
+        } else {
+            0
+        }
+    }
+
     fn clear_linger(&self) {
         sys::clear_linger(&self.socket);
     }
