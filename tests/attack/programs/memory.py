@@ -10,6 +10,7 @@ import json
 import os
 import ssl
 import sys
+import time
 from collections.abc import Callable
 
 import ktls
@@ -89,7 +90,12 @@ def use(ends: Ends) -> None:
 
 
 def rested() -> None:
+    """No connection is left; a worker may let go of its descriptor a moment later."""
     until(lambda: ktls.sysctl[ACTIVE] == 0)
+    counts = [descriptors()]
+    while counts[-10:] != [counts[-1]] * 10:
+        time.sleep(0.02)
+        counts.append(descriptors())
 
 
 def short(kind: str, count: str) -> None:
