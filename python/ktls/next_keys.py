@@ -1,4 +1,7 @@
-"""The keys after a KeyUpdate (RFC 8446 7.2), for either direction: they keep version and cipher."""
+"""The keys that a program gives, for either direction: with the session, and after a KeyUpdate.
+
+After a KeyUpdate (RFC 8446 7.2) they keep version and cipher.
+"""
 
 import errno
 from typing import TYPE_CHECKING, Protocol
@@ -25,6 +28,20 @@ class Suite(Protocol):
     @property
     def key_len(self) -> int:
         """Bytes."""
+
+
+def first_keys(en: TLSEnable) -> _core.DirectionKeys:
+    """The keys of checked parameters, and the number of the first record."""
+    mac = en.cipher_algorithm == c.CRYPTO_AES_CBC
+    keys = _core.Keys(
+        en.tls_vminor,
+        en.cipher_algorithm,
+        en.cipher_key,
+        en.iv,
+        en.auth_algorithm if mac else 0,
+        en.auth_key,
+    )
+    return _core.DirectionKeys(keys, en.sequence)
 
 
 def next_keys(session: Suite, new: "ReadableBuffer | TLSEnable") -> _core.DirectionKeys:

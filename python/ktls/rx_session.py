@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ktls import _core, backends, params, policy
 from ktls import constants as c
 from ktls.constants import Mode
-from ktls.next_keys import next_keys
+from ktls.next_keys import first_keys, next_keys
 from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:
@@ -84,17 +84,9 @@ class RxSlot:
             raise OSError(
                 errno.EINVAL, "the socket is listening; enable TLS on the sockets it accepts"
             )
-        mac = en.cipher_algorithm == c.CRYPTO_AES_CBC
-        keys = _core.Keys(
-            en.tls_vminor,
-            en.cipher_algorithm,
-            en.cipher_key,
-            en.iv,
-            en.auth_algorithm if mac else 0,
-            en.auth_key,
-        )
+        direction = first_keys(en)
         self._stream.set_low_water(low_water)
-        self._stream.install(_core.DirectionKeys(keys, en.sequence), session.provider, session)
+        self._stream.install(direction, session.provider, session)
         sysctl.count(PREFIX + "stats.offload_total")
 
     def rekey(self, new: "ReadableBuffer | TLSEnable") -> None:

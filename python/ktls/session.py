@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ktls import _core, backends, params, policy
 from ktls import constants as c
 from ktls.constants import Mode, RecordSplit
-from ktls.next_keys import next_keys
+from ktls.next_keys import first_keys, next_keys
 from ktls.params import TLSEnable
 from ktls.sysctl import PREFIX, sysctl
 
@@ -97,21 +97,12 @@ class Slot:
             c.TLS_MAX_MSG_SIZE_V10_2,
             handed_over=False,
         )
-        mac = en.cipher_algorithm == c.CRYPTO_AES_CBC
-        keys = _core.Keys(
-            en.tls_vminor,
-            en.cipher_algorithm,
-            en.cipher_key,
-            en.iv,
-            en.auth_algorithm if mac else 0,
-            en.auth_key,
-        )
+        direction = first_keys(en)
         # docs/freebsd.md rows 17 to 20.
         if listening:
             raise OSError(
                 errno.ENOTCONN, "the socket is listening; enable TLS on the sockets it accepts"
             )
-        direction = _core.DirectionKeys(keys, en.sequence)
         self._stream.install(direction, session.record_params, session)
         sysctl.count(PREFIX + "stats.offload_total")
 
