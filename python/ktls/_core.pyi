@@ -22,8 +22,8 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
-    "Keys", "OpenSSLSide", "Opener", "RecordParams", "RecvStream", "Sealer", "Secret", "SendStream",
-    "counters", "fork_count", "providers", "set_tunable", "start_workers", "stop_completions",
+    "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
+    "SendStream", "counters", "fork_count", "providers", "set_tunable", "start_workers", "stop_completions",
     "stop_workers", "wait_completions", "workers_started",
 ]
 
@@ -284,7 +284,8 @@ class RecvStream:
 
     It has the descriptor and the time-out of `send`. `flags` are those of recv(2); without
     MSG_WAITALL a call returns what lies there. Nothing, or 0, is the end of the stream. Errors are
-    OSError, those of a record once each: see ``Socket.recv``.
+    OSError, those of a record once each: see ``Socket.recv``. With the keys of a handshake it
+    follows alerts, KeyUpdates and close_notify, and errors are those of ``SSLSocket.recv``.
     """
 
     def __new__(cls, send: SendStream) -> RecvStream: ...
@@ -301,6 +302,13 @@ class RecvStream:
     def low_water(self) -> int:
         """SO_RCVLOWAT with keys: bytes of plaintext that a call waits for."""
     def set_low_water(self, len: int) -> None: ...
+    @property
+    def pending(self) -> int:
+        """Bytes of data that a call returns without looking at the socket."""
+    def unwrap(self) -> None:
+        """Say close_notify, at once, and wait for the peer's. After a hand-over, as those below."""
+    def hear(self) -> None:
+        """Tell OpenSSL of messages that came for it, where it is kept for them."""
     def recv(self, size: int, flags: int = 0) -> bytes: ...
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int: ...
     def recvmsg(
@@ -372,10 +380,22 @@ class Handover:
         """Payload bytes that the peer takes in a record (RFC 6066 §4, RFC 8449 §4)."""
 
 @final
+class Reading:
+    """How what comes after a hand-over is opened: by `stream`, with this provider.
+
+    OpenSSL is kept to hear of tickets and of post-handshake authentication where these are wanted.
+    """
+
+    def __new__(
+        cls, stream: RecvStream, provider: str, session: object, *, keeps_tickets: bool,
+        post_handshake_auth: bool
+    ) -> Reading: ...
+
+@final
 class OpenSSLSide:
     """OpenSSL between two memory BIOs, and the socket of `send` around it.
 
-    It makes the handshake and reads; it seals, too, until `switch`. Whatever it writes leaves
+    It makes the handshake; it seals and reads, too, until `switch`. Whatever it writes leaves
     through `send`. `ssl` is the C object inside an SSLObject. Waiting calls have the time-out of
     `send`; what OpenSSL raises is raised, without time it is SSLWantReadError. EDEADLK for a signal
     handler that comes into the middle of a call of its own thread.
@@ -397,8 +417,14 @@ class OpenSSLSide:
 
         HandoverDeclined says why OpenSSL keeps it.
         """
-    def switch(self, handover: Handover, params: RecordParams, session: object) -> bool:
+    def switch(
+        self, handover: Handover, params: RecordParams, session: object,
+        reading: Reading | None = None
+    ) -> bool:
         """Have the stream seal from here on; False when it does so already.
+
+        What is received is opened as `reading` says, unless more than one key may be the peer's;
+        without it OpenSSL goes on with that.
 
         OSError as `SendStream.install`: OpenSSL goes on. HandoverDeclined after `decline`.
         HandoverError: the keys are not OpenSSL's, and the connection was reset.

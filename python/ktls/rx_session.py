@@ -42,15 +42,15 @@ class RxSession:
 class RxSlot:
     """Where a socket's receive session is: empty, then one session until the end."""
 
-    __slots__ = ("_stream",)
+    __slots__ = ("stream",)
 
     def __init__(self, stream: _core.RecvStream) -> None:
-        self._stream = stream
+        self.stream = stream
 
     @property
     def session(self) -> RxSession | None:
         """None while empty."""
-        session: RxSession | None = self._stream.session
+        session: RxSession | None = self.stream.session
         return session
 
     @property
@@ -67,10 +67,7 @@ class RxSlot:
         `low_water` is the SO_RCVLOWAT of before, which counts plaintext from now on.
         """
         params.check_lengths(en)
-        if not sysctl[PREFIX + "rx_enable"]:
-            raise OSError(
-                errno.EOPNOTSUPP, "kern.ipc.tls.rx_enable is off; set it to 1 to receive with KTLS"
-            )
+        _require_rx_enable()
         policy.admit()
         session = self.session
         if session is not None:
@@ -85,16 +82,35 @@ class RxSlot:
                 errno.EINVAL, "the socket is listening; enable TLS on the sockets it accepts"
             )
         direction = first_keys(en)
-        self._stream.set_low_water(low_water)
-        self._stream.install(direction, session.provider, session)
+        self.stream.set_low_water(low_water)
+        self.stream.install(direction, session.provider, session)
         sysctl.count(PREFIX + "stats.offload_total")
+
+    def plan(self, handover: _core.Handover) -> RxSession:
+        """The session of a handshake that is taken over: the same checks of policy.
+
+        Raises OSError as ``enable``.
+        """
+        _require_rx_enable()
+        if handover.cipher_algorithm == c.CRYPTO_AES_CBC and not sysctl[PREFIX + "cbc_enable"]:
+            raise params.cbc_is_off()
+        suite = (handover.tls_vminor, handover.cipher_algorithm, handover.key_len)
+        backend, provider = backends.choose(*suite)
+        return RxSession(*suite, backend.name, provider)
 
     def rekey(self, new: "ReadableBuffer | TLSEnable") -> None:
         """Open what was not opened yet with other keys; see ``Socket.rekey_rx``."""
         session = self.session
         if session is None:
             raise OSError(errno.EINVAL, "there is no session to rekey; set TCP_RXTLS_ENABLE before")
-        self._stream.rekey(next_keys(session, new), session.provider)
+        self.stream.rekey(next_keys(session, new), session.provider)
+
+
+def _require_rx_enable() -> None:
+    if not sysctl[PREFIX + "rx_enable"]:
+        raise OSError(
+            errno.EOPNOTSUPP, "kern.ipc.tls.rx_enable is off; set it to 1 to receive with KTLS"
+        )
 
 
 def _create(en: "TLSEnable") -> RxSession:

@@ -8,10 +8,10 @@ import errno
 import ssl
 from typing import Final
 
-from ktls._core import OpenSSLSide
+from ktls._core import Handover, OpenSSLSide, Reading
 from ktls.constants import Mode
 from ktls.errors import HandoverDeclined, HandoverError
-from ktls.session import Slot
+from ktls.socket import Socket
 from ktls.sysctl import PREFIX, sysctl
 
 from .context import follow, prepared
@@ -25,16 +25,30 @@ _REFUSALS: Final = frozenset({errno.EOPNOTSUPP, errno.ENXIO, errno.EPROTONOSUPPO
 class Handshake:
     """Runs once; `settled` afterwards.  What was interrupted is done by the next call."""
 
+    __slots__ = (
+        "_failure",
+        "_refusal",
+        "_rx_slot",
+        "_rx_why",
+        "_server_side",
+        "_side",
+        "_slot",
+        "_ssl_object",
+        "_why",
+        "settled",
+    )
+
     def __init__(
-        self, slot: Slot, ssl_object: ssl.SSLObject, side: OpenSSLSide, *, server_side: bool
+        self, sock: Socket, ssl_object: ssl.SSLObject, side: OpenSSLSide, *, server_side: bool
     ) -> None:
-        self._slot = slot
-        self._ssl_object = ssl_object
-        self._side = side
+        self._slot = sock._slot
+        self._rx_slot = sock._rx_slot
+        self._ssl_object: ssl.SSLObject | None = ssl_object
+        self._side: OpenSSLSide | None = side
         self._server_side = server_side
         self._refusal: str | None = None
         self._failure: HandoverError | None = None
-        self._why = "the handshake is not finished"
+        self._why = self._rx_why = "the handshake is not finished"
         self.settled = False
 
     @property
@@ -43,9 +57,34 @@ class Handshake:
         return self._slot.mode
 
     @property
+    def rx_mode(self) -> Mode:
+        """Who opens what is received."""
+        return self._rx_slot.mode
+
+    @property
     def why(self) -> str:
         """Why OpenSSL seals, in words; empty when it does not."""
         return "" if self._slot.session is not None else self._why
+
+    @property
+    def rx_why(self) -> str:
+        """Why OpenSSL opens, in words; empty when it does not."""
+        return "" if self._rx_slot.session is not None else self._rx_why
+
+    @property
+    def is_done_with_openssl(self) -> bool:
+        """Whether nobody needs OpenSSL any more."""
+        ssl_object = self._ssl_object
+        return (
+            self.settled
+            and ssl_object is not None
+            and self.rx_mode is not Mode.NONE
+            and not (self._keeps_tickets(ssl_object) or _has_post_handshake_auth(ssl_object))
+        )
+
+    def forget_openssl(self) -> None:
+        """Let go of it."""
+        self._ssl_object = self._side = None
 
     def run(self) -> None:
         """Do what is left of the handshake; nothing when it is settled.
@@ -54,53 +93,55 @@ class Handshake:
         prepared (nothing was sent then), or when the keys could not be taken over (the connection
         is reset then).
         """
-        if self.settled:
+        ssl_object, side = self._ssl_object, self._side
+        if self.settled or ssl_object is None or side is None:
             return
         if self._failure is not None:
             raise self._failure
         if self._refusal is None:
-            self._begin()
+            self._begin(ssl_object, side)
         try:
-            self._side.do_handshake()
-            self._settle()
+            side.do_handshake()
+            self._settle(ssl_object, side)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError, TimeoutError):
             raise
         except HandoverError as error:
             self._failure = error
             raise
         except OSError:
-            self._side.release_logs()
+            side.release_logs()
             raise
 
-    def _begin(self) -> None:
-        state = prepared(self._ssl_object.context, self._server_side)
+    def _begin(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
+        state = prepared(ssl_object.context, self._server_side)
         if state.log is not None:
-            self._side.follow(state.log.reader)
-            follow(self._ssl_object, self._side)
+            side.follow(state.log.reader)
+            follow(ssl_object, side)
         self._refusal = state.refusal
 
-    def _settle(self) -> None:
+    def _settle(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
         if self._slot.session is None:
             try:
-                self._take_over()
+                self._take_over(ssl_object, side)
             except HandoverDeclined as reason:
-                self._why = str(reason)
-                self._side.decline()
+                self._why = self._rx_why = str(reason)
+                side.decline()
         self.settled = True
 
-    def _take_over(self) -> None:
+    def _take_over(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
         if not sysctl[PREFIX + "enable"]:
             raise HandoverDeclined("kern.ipc.tls.enable is off: call ktls.enable() or set it to 1")
         if self._refusal:
             raise HandoverDeclined(self._refusal)
-        cipher = self._ssl_object.cipher()
-        found = self._side.find(cipher[0] if cipher else None)
+        cipher = ssl_object.cipher()
+        found = side.find(cipher[0] if cipher else None)
         if found is None:
             return
         try:
             session = self._slot.plan(found)
+            reading = self._plan_reading(found, ssl_object)
             # Installed before OpenSSL is one record ahead: a refusal leaves it in charge.
-            switched = self._side.switch(found, session.record_params, session)
+            switched = side.switch(found, session.record_params, session, reading)
         except OSError as error:
             if self._slot.session is not None:
                 # Another thread came first.
@@ -110,3 +151,33 @@ class Handshake:
             raise
         if switched:
             sysctl.count(PREFIX + "stats.offload_total")
+            if self._rx_slot.session is not None:
+                sysctl.count(PREFIX + "stats.offload_total")
+
+    def _plan_reading(self, found: Handover, ssl_object: ssl.SSLObject) -> Reading | None:
+        self._rx_why = (
+            "secrets of more than one connection were logged under the client random of this one"
+        )
+        try:
+            session = self._rx_slot.plan(found)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            self._rx_why = error.strerror or str(error)
+            return None
+        return Reading(
+            self._rx_slot.stream,
+            session.provider,
+            session,
+            keeps_tickets=self._keeps_tickets(ssl_object),
+            post_handshake_auth=_has_post_handshake_auth(ssl_object),
+        )
+
+    def _keeps_tickets(self, ssl_object: ssl.SSLObject) -> bool:
+        """Whether tickets still come that only OpenSSL understands."""
+        wanted = not ssl_object.context.options & ssl.OP_NO_TICKET
+        return wanted and not self._server_side and ssl_object.version() == "TLSv1.3"
+
+
+def _has_post_handshake_auth(ssl_object: ssl.SSLObject) -> bool:
+    return ssl_object.context.post_handshake_auth and ssl_object.version() == "TLSv1.3"

@@ -8,13 +8,17 @@ from ktls._core import OpenSSLSide
 from ktls.socket import Socket
 from ktls.tcp import require_tcp
 
+from .agreed import Answers
 from .handshake import Handshake
+from .kept import Kept
 
 __all__ = ["Parts", "check_arguments", "has_peer"]
 
 
 class Parts:
     """A connected socket, taken over; nothing was sent yet.  Errors as `SSLContext.wrap_bio`."""
+
+    __slots__ = ("answers", "handshake", "receiver", "side", "socket", "stream")
 
     def __init__(
         self,
@@ -27,25 +31,47 @@ class Parts:
     ) -> None:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         # The one that may refuse its arguments comes first: the caller keeps the socket then.
-        self.ssl_object = context.wrap_bio(
+        ssl_object = context.wrap_bio(
             incoming,
             outgoing,
             server_side=server_side,
             server_hostname=server_hostname,
             session=session,
         )
+        self.answers: Answers = ssl_object
         self.socket = Socket(sock)
         self.stream = self.socket._stream
+        self.receiver = self.socket._receiver
         # The object of the C module: nothing can come into the middle of its calls.
-        inner = self.ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
-        self.side = OpenSSLSide(inner, incoming, outgoing, self.stream, server_side=server_side)
-        self.handshake = Handshake(
-            self.socket._slot, self.ssl_object, self.side, server_side=server_side
-        )
+        inner = ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
+        side = OpenSSLSide(inner, incoming, outgoing, self.stream, server_side=server_side)
+        self.side: OpenSSLSide | None = side
+        self.handshake = Handshake(self.socket, ssl_object, side, server_side=server_side)
+
+    def shake_hands(self) -> None:
+        """Do what is left of the handshake; then let OpenSSL go where nobody needs it."""
+        self.handshake.run()
+        if self.handshake.is_done_with_openssl and isinstance(self.answers, ssl.SSLObject):
+            self.answers = Kept(self.answers)
+            self.handshake.forget_openssl()
+            self.side = None
+
+    def openssl(self) -> OpenSSLSide:
+        """OpenSSL, which writes or reads on this connection."""
+        if self.side is None:
+            raise RuntimeError("OpenSSL was let go, and something asks for it")
+        return self.side
+
+    def verify_client_post_handshake(self) -> None:
+        """As in SSLSocket."""
+        if isinstance(self.answers, Kept):
+            self.answers.verify_client_post_handshake()
+        self.openssl().verify_client_post_handshake()
 
     def close(self) -> None:
         """Close; what was accepted drains in the background."""
-        self.side.release_logs()
+        if self.side is not None:
+            self.side.release_logs()
         self.stream.close(discard=True)
 
 

@@ -18,7 +18,7 @@ from ktls.constants import Mode
 from ktls.errors import KTLSError
 from ktls.socket import Socket
 
-from .agreed import Agreed
+from .agreed import Agreed, Answers
 from .context import prepared
 from .makefile import makefile
 from .openssl_sender import OpenSSLSender, WantWriteError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from ktls._core import SendStream
+    from ktls._core import OpenSSLSide, RecvStream, SendStream
 
 __all__ = ["TLSSocket", "wrap_socket"]
 
@@ -42,7 +42,7 @@ class TLSSocket(Agreed, SocketFace):
     """Used like `ssl.SSLSocket`; made by `ktls.wrap_socket`, and by `accept` of a listening one.
 
     `mode` says who seals (`Mode.SW`: this library, `Mode.NONE`: OpenSSL) and `why` gives the reason
-    in words when it is OpenSSL. One thread may receive while others send. Unlike in an SSLSocket
+    in words when it is OpenSSL; `rx_mode` and `rx_why` say the same of what is received. One thread may receive while others send. Unlike in an SSLSocket
     `fileno` is only good for select, poll and epoll, and the plain socket comes back from `unwrap`
     alone. On a non-blocking socket a call that cannot go on raises SSLWantReadError or
     SSLWantWriteError; the latter is also a BlockingIOError.
@@ -71,6 +71,8 @@ class TLSSocket(Agreed, SocketFace):
         self._plain: socket.socket | None = None
         # What seals, once that is this library: the short way for `send`.
         self._sealing: SendStream | None = None
+        # What opens, once that is this library: the short way for `recv`.
+        self._opening: RecvStream | None = None
         # What `unwrap` returned, should it not have arrived.
         self._unwrapped: socket.socket | None = None
         # What a closed connection drains through.
@@ -103,6 +105,16 @@ class TLSSocket(Agreed, SocketFace):
         return "not connected" if self._parts is None else self._parts.handshake.why
 
     @property
+    def rx_mode(self) -> Mode:
+        """Who opens what is received."""
+        return Mode.NONE if self._parts is None else self._parts.handshake.rx_mode
+
+    @property
+    def rx_why(self) -> str:
+        """Why OpenSSL opens, in words; empty when it does not."""
+        return "not connected" if self._parts is None else self._parts.handshake.rx_why
+
+    @property
     def backend(self) -> str | None:
         """The name of the backend that seals; None while OpenSSL does."""
         return None if self._parts is None else self._parts.socket.backend
@@ -118,29 +130,33 @@ class TLSSocket(Agreed, SocketFace):
 
         May be set to another prepared one before the handshake.
         """
-        return self._context if self._ssl_object is None else self._ssl_object.context
+        return self._context if self._answers is None else self._answers.context
 
     @context.setter
     def context(self, context: ssl.SSLContext) -> None:
         prepared(context, self.server_side)
         self._context = context
-        if self._ssl_object is not None:
-            self._ssl_object.context = context
+        if self._answers is not None:
+            self._answers.context = context
 
     @property
     def session(self) -> ssl.SSLSession | None:
         """As `SSLSocket.session`; may be set before the handshake of a client."""
-        return self._session if self._ssl_object is None else self._ssl_object.session
+        if self._parts is None:
+            return self._session
+        if self._opening is not None:
+            self._opening.hear()
+        return self._parts.answers.session
 
     @session.setter
     def session(self, session: ssl.SSLSession) -> None:
         self._session = session
-        if self._ssl_object is not None:
-            self._ssl_object.session = session
+        if self._answers is not None:
+            self._answers.session = session
 
     @property
-    def _ssl_object(self) -> ssl.SSLObject | None:
-        return None if self._parts is None else self._parts.ssl_object
+    def _answers(self) -> Answers | None:
+        return None if self._parts is None else self._parts.answers
 
     def do_handshake(self, block: bool = False) -> None:
         """As `SSLSocket.do_handshake`; then the keys are taken over, or `why` says why not."""
@@ -150,7 +166,7 @@ class TLSSocket(Agreed, SocketFace):
         if block and timeout == 0:
             parts.socket.settimeout(None)
         try:
-            parts.handshake.run()
+            parts.shake_hands()
         except BlockingIOError:
             raise WantWriteError from None
         finally:
@@ -212,7 +228,7 @@ class TLSSocket(Agreed, SocketFace):
         try:
             if self._sealing is None and self._openssl_seals():
                 _no_flags(flags, "send")
-                return self._ready().side.write(data, all=False)
+                return self._openssl().write(data, all=False)
             if flags or type(data) is not bytes or not data:
                 if not byte_view(data):
                     # As in ssl: the stream would make a record of it.
@@ -227,7 +243,7 @@ class TLSSocket(Agreed, SocketFace):
         try:
             if self._sealing is None and self._openssl_seals():
                 _no_flags(flags, "sendall")
-                self._ready().side.write(data, all=True)
+                self._openssl().write(data, all=True)
             elif flags or type(data) is not bytes or not data:
                 self._connection().socket.sendall(data, flags)
             else:
@@ -265,7 +281,7 @@ class TLSSocket(Agreed, SocketFace):
     def sendfile(self, file: sendfile.Readable, offset: int = 0, count: int | None = None) -> int:
         """As `ktls.Socket.sendfile`: returns how many bytes of the file were accepted."""
         parts = self._ready()
-        sender = OpenSSLSender(parts.side) if self._sealing is None else self._sealing
+        sender = OpenSSLSender(parts.openssl()) if self._sealing is None else self._sealing
         blocking = parts.socket.getblocking()
         try:
             return sendfile.send_file(sender, file, offset, count, blocking=blocking)
@@ -275,7 +291,7 @@ class TLSSocket(Agreed, SocketFace):
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
         """As `ktls.Socket.aio_write`.  While OpenSSL writes it seals here and now."""
         parts = self._ready()
-        return futures.write(parts.side if self._sealing is None else self._sealing, data)
+        return futures.write(parts.openssl() if self._sealing is None else self._sealing, data)
 
     def cork(self) -> AbstractContextManager[None]:
         """As `ktls.Socket.cork`; while OpenSSL writes it does nothing."""
@@ -301,7 +317,7 @@ class TLSSocket(Agreed, SocketFace):
 
     def verify_client_post_handshake(self) -> None:
         """As in SSLSocket; the request leaves at once."""
-        self._ready().side.verify_client_post_handshake()
+        self._ready().verify_client_post_handshake()
 
     def _openssl_seals(self) -> bool:
         self._ready()
@@ -310,32 +326,52 @@ class TLSSocket(Agreed, SocketFace):
     # -- receiving ---------------------------------------------------------------------------------
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """As `SSLSocket.recv`: empty at the end of the stream."""
-        if flags:
-            _no_flags(flags, "recv")
+        """As `SSLSocket.recv`: empty at the end of the stream; over the ends of records."""
+        if self._opening is not None and buflen > 0 and not flags:
+            try:
+                return self._opening.recv(buflen)
+            except ssl.SSLEOFError:
+                if not self.suppress_ragged_eofs:
+                    raise
+                return b""
+        _no_flags(flags, "recv")
         return cast("bytes", self.read(buflen))
 
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
     ) -> int:
-        """As `SSLSocket.recv_into`: 0 at the end of the stream."""
+        """As `SSLSocket.recv_into`: 0 at the end of the stream.
+
+        What lies behind the result may become zeros.
+        """
         _no_flags(flags, "recv_into")
         size = len(byte_view(buffer))
         return cast("int", self.read(min(nbytes, size) if nbytes else size, buffer))
 
     def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
         """As `SSLSocket.read`: bytes, or with a buffer their number."""
-        side = self._ready().side
+        parts = self._ready()
         if len <= 0:
             if len < 0:
                 raise ValueError(f"cannot read {len} bytes: the size must not be negative")
             return b"" if buffer is None else 0
         try:
-            return side.read(len, buffer)
+            if self._opening is None:
+                return parts.openssl().read(len, buffer)
+            if buffer is None:
+                return self._opening.recv(len)
+            return self._opening.recv_into(buffer, len)
         except ssl.SSLEOFError:
             if not self.suppress_ragged_eofs:
                 raise
             return b"" if buffer is None else 0
+
+    def pending(self) -> int:
+        """As `SSLSocket.pending`: bytes that `recv` returns without looking at the socket."""
+        if self._opening is not None:
+            return self._opening.pending
+        answers = self._answers
+        return answers.pending() if isinstance(answers, ssl.SSLObject) else 0
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -353,12 +389,12 @@ class TLSSocket(Agreed, SocketFace):
         parts = self._ready()
         try:
             if not parts.stream.is_released:
-                parts.side.unwrap()
+                (parts.openssl() if self._opening is None else self._opening).unwrap()
             plain = parts.socket._release()
         except BlockingIOError:
             raise WantWriteError from None
         self._unwrapped = plain
-        self._parts = self._sealing = None
+        self._parts = self._sealing = self._opening = None
         return plain
 
     def shutdown(self, how: int) -> None:
@@ -392,7 +428,8 @@ class TLSSocket(Agreed, SocketFace):
             parts.close()
         if plain is not None:
             plain.close()
-        self._parts = self._plain = self._sealing = self._unwrapped = None
+        self._parts = self._plain = self._unwrapped = None
+        self._sealing = self._opening = None
 
     def abort(self) -> None:
         """As `ktls.Socket.abort`: reset the connection and drop what was accepted.
@@ -435,7 +472,7 @@ class TLSSocket(Agreed, SocketFace):
         """A descriptor for select, poll and epoll only, -1 when closed; `connect` changes it."""
         if self._parts is not None:
             descriptor = self._parts.socket.fileno()
-            if self._parts.side.has_more():
+            if self._opening is None and self._parts.openssl().has_more():
                 self._parts.stream.set_readable(True)
             return descriptor
         return -1 if self._plain is None else self._plain.fileno()
@@ -458,11 +495,16 @@ class TLSSocket(Agreed, SocketFace):
         parts = self._parts
         if parts is None:
             parts = self._connection()
-        if self._sealing is None and not parts.handshake.settled:
-            parts.handshake.run()
-        if self._sealing is None and parts.handshake.mode is not Mode.NONE:
-            self._sealing = parts.stream
+        if self._sealing is None:
+            parts.shake_hands()
+            if parts.handshake.rx_mode is not Mode.NONE:
+                self._opening = parts.receiver
+            if parts.handshake.mode is not Mode.NONE:
+                self._sealing = parts.stream
         return parts
+
+    def _openssl(self) -> "OpenSSLSide":
+        return self._ready().openssl()
 
     def _connection(self) -> Parts:
         if self._parts is None:

@@ -79,6 +79,21 @@ pub enum Error {
     },
     /// The stream ended in the middle of a record.
     Truncated,
+    /// The stream ended and the peer has not said close_notify (RFC 8446 §6.1).
+    NoCloseNotify,
+    /// Data came while the close_notify of the peer was waited for.
+    DataBeforeCloseNotify,
+    /// The peer ended the connection with this alert.
+    PeerAlert(u8),
+    /// The peer sent what it must not send; it was told so with this alert, and the connection is over.
+    Refused {
+        /// The description of the alert.
+        alert: u8,
+        /// What the peer did.
+        reason: Box<str>,
+    },
+    /// A handshake message came for the library that made the handshake: it is to be taken first.
+    MessageWaits,
     /// The next record is of this content type, and the call has no way to say so.
     NotData(u8),
     /// The peer has changed its keys, and the next ones were not given.
@@ -133,7 +148,7 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> i32 {
         let errno = match self {
-            Self::WouldBlock | Self::NothingReceived => Errno::WOULDBLOCK,
+            Self::WouldBlock | Self::NothingReceived | Self::MessageWaits => Errno::WOULDBLOCK,
             Self::DeadlinePassed | Self::LingerPassed(_) | Self::ExitPassed(_) => Errno::TIMEDOUT,
             Self::Interrupted => Errno::INTR,
             Self::Closed => Errno::BADF,
@@ -147,6 +162,10 @@ impl Error {
             Self::RecordLost { errno, .. } | Self::NotARecord { errno, .. } => *errno,
             Self::Truncated => Errno::MSGSIZE,
             Self::NotData(_) => Errno::IO,
+            Self::NoCloseNotify
+            | Self::DataBeforeCloseNotify
+            | Self::PeerAlert(_)
+            | Self::Refused { .. } => Errno::PROTO,
             Self::ReadKeyInstalled => Errno::ALREADY,
             Self::KeyUsedUp { .. } | Self::ReadKeyExpired => Errno::KEYEXPIRED,
             Self::NumbersUsedUp(_) => Errno::BADMSG,
@@ -264,6 +283,21 @@ impl core::fmt::Display for Error {
                 "the peer sent what cannot be a record of this session: {cause}; the connection was reset"
             ),
             Self::Truncated => f.write_str("the peer ended the stream in the middle of a record"),
+            Self::NoCloseNotify => {
+                f.write_str("the peer ended the stream without close_notify")
+            }
+            Self::DataBeforeCloseNotify => f.write_str(
+                "the peer still sends data; receive it, then end TLS",
+            ),
+            Self::PeerAlert(description) => {
+                write!(f, "the peer ended the connection with alert {description}")
+            }
+            Self::Refused { alert, reason } => {
+                write!(f, "{reason}; it was answered with alert {alert}, and the connection is over")
+            }
+            Self::MessageWaits => {
+                f.write_str("a handshake message waits for the library that made the handshake")
+            }
             Self::NotData(content_type) => write!(
                 f,
                 "the next record has content type {content_type}, not application data; receive it with recvmsg and \

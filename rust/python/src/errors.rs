@@ -3,6 +3,8 @@
 use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 
+use crate::ssl_errors::with_reason;
+
 pyo3::import_exception!(ssl, SSLError);
 pyo3::import_exception!(ktls.errors, BadRecord);
 pyo3::import_exception!(ktls.errors, HandoverDeclined);
@@ -19,23 +21,9 @@ pub(crate) fn os_error(error: &ktls_engine::Error) -> PyErr {
         return PyBlockingIOError::new_err((error.errno(), error.to_string()));
     }
     if matches!(error, ktls_engine::Error::DataEnded) {
-        return protocol_is_shutdown();
+        return with_reason("PROTOCOL_IS_SHUTDOWN", "protocol is shutdown");
     }
     PyOSError::new_err((error.errno(), error.to_string()))
-}
-
-/// What `ssl` raises for a write after close_notify.
-fn protocol_is_shutdown() -> PyErr {
-    const SSL_ERROR_SSL: i32 = 1;
-    let words = "[SSL: PROTOCOL_IS_SHUTDOWN] protocol is shutdown";
-    let error = SSLError::new_err((SSL_ERROR_SSL, words));
-    Python::attach(|py| {
-        let value = error.value(py);
-        value.setattr("library", "SSL")?;
-        value.setattr("reason", "PROTOCOL_IS_SHUTDOWN")
-    })
-    .err()
-    .unwrap_or(error)
 }
 
 /// A refused argument.

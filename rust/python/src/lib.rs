@@ -26,6 +26,7 @@ mod recv_stream;
 mod sealer;
 mod secret;
 mod send_stream;
+mod ssl_errors;
 
 use pyo3::prelude::*;
 
@@ -46,7 +47,7 @@ mod _core {
     #[pymodule_export]
     use crate::opener::Opener;
     #[pymodule_export]
-    use crate::openssl::OpenSSLSide;
+    use crate::openssl::{OpenSSLSide, Reading};
     #[pymodule_export]
     use crate::process::{
         counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers,

@@ -1,17 +1,20 @@
 //! `ktls._core.RecvStream`: what a connection receives, as it is, and with keys what its records hold.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use ktls_engine::{Deadline, Error, Message, RecvFlags};
+use ktls_engine::{Deadline, Error, Message, PeerControl, RecvFlags};
+use ktls_record::handover;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::buffer::Writable;
-use crate::call::run;
+use crate::call::{Timeout, attempt};
 use crate::errors::os_error;
+use crate::openssl::OpenSSLSide;
 use crate::record_params::{DirectionKeys, read_keys};
 use crate::send_stream::{MSG_DONTWAIT, SendStream, Stream};
+use crate::ssl_errors::ssl_error;
 
 /// Flags of recv(2): all of it is waited for; what is looked at stays.
 const MSG_WAITALL: u32 = 0x100;
@@ -31,6 +34,14 @@ pub(crate) struct RecvStream {
     send: Py<SendStream>,
     /// What the program agreed on, kept beside the keys.
     session: Mutex<Option<Py<PyAny>>>,
+    /// Keys that came from a handshake: who else listens, or nobody. Errors are those of `ssl` then.
+    taken_over: OnceLock<Option<Py<OpenSSLSide>>>,
+}
+
+/// What a stream whose keys came from a handshake belongs to.
+pub(crate) struct TakenOver {
+    pub(crate) session: Py<PyAny>,
+    pub(crate) openssl: Option<Py<OpenSSLSide>>,
 }
 
 #[pymethods]
@@ -40,6 +51,7 @@ impl RecvStream {
         Self {
             send,
             session: Mutex::new(None),
+            taken_over: OnceLock::new(),
         }
     }
 
@@ -105,6 +117,32 @@ impl RecvStream {
             Ok(())
         })
         .map_err(|error: Error| os_error(&error))
+    }
+
+    /// Bytes that `recv` returns without looking at the socket.
+    #[getter]
+    fn pending(&self, py: Python<'_>) -> PyResult<usize> {
+        let receiver = self.stream()?.receiver;
+        Ok(py.detach(|| receiver.pending()))
+    }
+
+    /// close_notify both ways. Said at once, whoever reads; then the peer's is waited for.
+    fn unwrap(&self, py: Python<'_>) -> PyResult<()> {
+        let Stream { engine, .. } = self.stream()?;
+        py.detach(|| engine.send_close_notify())
+            .map_err(|error| os_error(&error))?;
+        let timeout = self.send.get().timeout(0);
+        self.call(py, timeout, "shutdown", |stream, deadline| {
+            stream.receiver.await_close(deadline)
+        })
+    }
+
+    /// Tells OpenSSL what has come for it.
+    fn hear(&self, py: Python<'_>) -> PyResult<()> {
+        match self.taken_over.get() {
+            Some(Some(openssl)) if self.stream()?.receiver.has_messages() => openssl.get().hear(py),
+            _ => Ok(()),
+        }
     }
 
     #[pyo3(signature = (size, flags=0))]
@@ -198,10 +236,9 @@ impl RecvStream {
         &self,
         py: Python<'_>,
         flags: u32,
-        call: impl FnOnce(&Stream, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
+        mut call: impl FnMut(&Stream, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         const OURS: u32 = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC;
-        let stream = self.stream()?;
         if flags & !OURS != 0 && self.lock_session().is_some() {
             return Err(PyOSError::new_err((
                 EOPNOTSUPP,
@@ -217,11 +254,57 @@ impl RecvStream {
             wait_all: flags & MSG_WAITALL != 0,
             raw: flags & !(MSG_PEEK | MSG_WAITALL),
         };
-        run(py, timeout, |deadline| {
-            let result = call(&stream, flags, deadline);
+        self.call(py, timeout, "read", |stream, deadline| {
+            let result = call(stream, flags, deadline);
             stream.engine.note_read();
             result
         })
+    }
+
+    /// The same, again after OpenSSL was told what came for it.
+    fn call<T: Send>(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        operation: &str,
+        mut call: impl FnMut(&Stream, &mut Deadline<'_>) -> Result<T, Error> + Send,
+    ) -> PyResult<T> {
+        let stream = self.stream()?;
+        loop {
+            let outcome = attempt(py, timeout, |deadline| call(&stream, deadline));
+            match (outcome.raised, outcome.result, self.taken_over.get()) {
+                (Some(raised), ..) => return Err(raised),
+                (None, Err(Error::MessageWaits), Some(Some(openssl))) => openssl.get().hear(py)?,
+                (None, Err(error), Some(_)) => return Err(ssl_error(&error, operation)),
+                (None, result, _) => return result.map_err(|error| os_error(&error)),
+            }
+        }
+    }
+
+    /// Opens what comes with the keys of a handshake.
+    pub(crate) fn take_over(
+        &self,
+        py: Python<'_>,
+        keys: &handover::DirectionKeys,
+        provider: &str,
+        control: PeerControl,
+        ahead: Vec<u8>,
+        TakenOver { session, openssl }: TakenOver,
+    ) -> PyResult<()> {
+        let new = read_keys(keys, provider)?;
+        let Stream {
+            engine, receiver, ..
+        } = self.stream()?;
+        let replies = Box::new(Arc::downgrade(&engine));
+        py.detach(|| {
+            receiver.take_over(new, control, replies, ahead)?;
+            engine.note_read();
+            Ok(())
+        })
+        .map_err(|error: Error| os_error(&error))?;
+        let _ = self.taken_over.set(openssl);
+        *self.lock_session() = Some(session);
+        Ok(())
     }
 
     fn stream(&self) -> PyResult<Stream> {

@@ -19,6 +19,8 @@ pub const ILLEGAL_PARAMETER: u8 = 47;
 pub const DECODE_ERROR: u8 = 50;
 /// The version is not the one agreed on.
 pub const PROTOCOL_VERSION: u8 = 70;
+/// The sender has a fault of its own.
+pub const INTERNAL_ERROR: u8 = 80;
 /// The sender gives up a handshake; in TLS 1.3 a close_notify follows.
 pub const USER_CANCELED: u8 = 90;
 /// The sender will not renegotiate (TLS 1.0 to 1.2).

@@ -17,6 +17,7 @@ mod kept;
 mod open;
 mod output;
 mod partial;
+mod peer_control;
 mod raw;
 mod read_keys;
 mod readiness;
@@ -25,6 +26,7 @@ mod state;
 mod stream;
 mod turn;
 
+pub use self::peer_control::PeerControl;
 pub use self::raw::{ready_records_size, receive};
 pub use self::read_keys::NewReadKeys;
 pub use self::stream::{Message, RecvFlags, RecvStream};

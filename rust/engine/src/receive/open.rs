@@ -2,12 +2,14 @@
 //! it fits; whatever is no data, or found no place, is kept.
 
 use ktls_record::content_type::{APPLICATION_DATA, HANDSHAKE};
+use ktls_record::control::Refusal;
 use ktls_record::{Error as RecordError, RecordHeader, Version};
 use rustix::io::Errno;
 
 use super::kept::{Kept, KeptQueue, KeptRecord};
 use super::output::Output;
 use super::partial::{lost, not_a_record};
+use super::peer_control::{Heard, PeerControl};
 use super::read_keys::ReadKeys;
 use crate::error::Error;
 
@@ -21,12 +23,22 @@ pub(super) enum Was {
     Delivered,
     /// Something that is kept.
     Kept,
+    /// Something about the connection, which was acted upon.
+    Heard(Heard),
     /// A KeyUpdate, which is kept: what follows has other keys.
     KeyUpdate,
     /// Lost; the error is kept in its place.
     Lost,
     /// Such that nothing can follow it; the error is kept in its place.
     Last,
+}
+
+/// Why there is nothing of a record.
+enum Failure {
+    /// It does not open.
+    Record(RecordError),
+    /// It opens, and must not have been sent.
+    Refused(Refusal),
 }
 
 /// Opens `record`, whose header is `header`. Without an output it is kept whole. What is opened in place is wiped.
@@ -36,19 +48,27 @@ pub(super) fn open_record(
     record: &mut [u8],
     output: Option<&mut Output<'_>>,
     kept: &mut KeptQueue,
+    mut control: Option<&mut PeerControl>,
 ) -> Was {
     let version = keys.suite.version();
     let opened = match output {
         Some(output) if header.text_len() <= output.room() => {
-            open_into_output(keys, header, record, output)
+            open_into_output(keys, header, record, output, control.as_deref_mut())
         }
-        output => open_in_place(keys, record, output),
+        output => open_in_place(keys, record, output, control.as_deref_mut()),
     };
-    if !matches!(opened, Err(RecordError::SequenceExhausted)) {
+    if !matches!(opened, Err(Failure::Record(RecordError::SequenceExhausted))) {
         keys.sequence += 1;
     }
     match opened {
         Ok(None) => Was::Delivered,
+        Ok(Some(rest)) if control.is_some() && !rest.is_data() => {
+            let heard = control.map_or(Heard::Nothing, |control| {
+                control.hear(keys, rest.content_type, rest.rest(), kept)
+            });
+            Was::Heard(heard)
+        }
+        Ok(Some(rest)) if control.is_some() && rest.rest().is_empty() => Was::Delivered,
         Ok(Some(rest)) => {
             let is_key_update = version == Version::Tls13
                 && rest.content_type == HANDSHAKE
@@ -60,28 +80,40 @@ pub(super) fn open_record(
                 Was::Kept
             }
         }
-        Err(cause) => {
-            let (was, error) = verdict(cause);
-            kept.push(Kept::Error(error));
-            was
+        Err(failure) => {
+            let Some(control) = control else {
+                return lose(failure, kept);
+            };
+            match failure {
+                Failure::Record(cause) => control.refuse_record(&cause, kept),
+                Failure::Refused(refusal) => {
+                    control.refuse(refusal.alert, refusal.reason.into(), kept);
+                }
+            }
+            Was::Heard(Heard::Failure)
         }
     }
 }
 
-type Rest = Result<Option<KeptRecord>, RecordError>;
+type Rest = Result<Option<KeptRecord>, Failure>;
 
 fn open_into_output(
     keys: &ReadKeys,
     header: RecordHeader,
     record: &[u8],
     output: &mut Output<'_>,
+    control: Option<&mut PeerControl>,
 ) -> Rest {
     output.fill_with(header.text_len(), |room| {
         let (content_type, len) = match keys.opener.open_into(keys.sequence, record, room) {
             Ok(opened) => (opened.content_type, opened.payload.len()),
-            Err(error) => return (0, Err(error)),
+            Err(error) => return (0, Err(Failure::Record(error))),
         };
         if content_type == APPLICATION_DATA {
+            if let Some(Err(refusal)) = control.map(|control| control.hear_data(len)) {
+                room.fill(0);
+                return (0, Err(Failure::Refused(refusal)));
+            }
             room[len..].fill(0);
             return (len, Ok(None));
         }
@@ -91,8 +123,22 @@ fn open_into_output(
     })
 }
 
-fn open_in_place(keys: &ReadKeys, record: &mut [u8], output: Option<&mut Output<'_>>) -> Rest {
-    let opened = keys.opener.open_in_place(keys.sequence, record)?;
+fn open_in_place(
+    keys: &ReadKeys,
+    record: &mut [u8],
+    output: Option<&mut Output<'_>>,
+    control: Option<&mut PeerControl>,
+) -> Rest {
+    let opened = keys
+        .opener
+        .open_in_place(keys.sequence, record)
+        .map_err(Failure::Record)?;
+    if opened.content_type == APPLICATION_DATA
+        && let Some(Err(refusal)) = control.map(|control| control.hear_data(opened.payload.len()))
+    {
+        opened.payload.fill(0);
+        return Err(Failure::Refused(refusal));
+    }
     let delivered = match output {
         Some(output) if opened.content_type == APPLICATION_DATA => output.append(opened.payload),
         // Empty data is nothing to a reader of bytes, and a record to a reader of records.
@@ -109,7 +155,16 @@ fn open_in_place(keys: &ReadKeys, record: &mut [u8], output: Option<&mut Output<
     Ok(kept)
 }
 
-/// What becomes of the connection when a record does not open.
+/// What becomes of a stream without control when a record does not open.
+fn lose(failure: Failure, kept: &mut KeptQueue) -> Was {
+    let (was, error) = match failure {
+        Failure::Record(cause) => verdict(cause),
+        Failure::Refused(_) => (Was::Last, Error::Internal("a refusal without control")),
+    };
+    kept.push(Kept::Error(error));
+    was
+}
+
 fn verdict(cause: RecordError) -> (Was, Error) {
     match cause {
         RecordError::BadRecord | RecordError::NoContentType => {

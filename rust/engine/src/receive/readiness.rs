@@ -18,7 +18,11 @@ impl ReadReadiness for RecvStream {
         }
         let is_ready = state.look(self.transport());
         tell(is_ready);
-        !is_ready && !state.waits_for_keys()
+        let watch = !is_ready && !state.waits_for_keys();
+        let replies = state.take_replies();
+        drop(state);
+        self.reply(&replies);
+        watch
     }
 
     fn tell_rest(&self, tell: &mut dyn FnMut(bool)) -> bool {
@@ -31,6 +35,10 @@ impl ReadReadiness for RecvStream {
             state.is_ready()
         };
         tell(is_ready);
-        !is_ready && !state.waits_for_keys()
+        let watch = !is_ready && !state.waits_for_keys();
+        let replies = state.take_replies();
+        drop(state);
+        self.reply(&replies);
+        watch
     }
 }

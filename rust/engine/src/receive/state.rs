@@ -9,6 +9,7 @@ use super::kept::{Kept, KeptQueue};
 use super::open::{Was, open_record};
 use super::output::Output;
 use super::partial::{Framed, frame};
+use super::peer_control::{Heard, PeerControl, Reply};
 use super::read_keys::ReadKeys;
 use super::scratch::Scratch;
 use crate::counters;
@@ -54,6 +55,8 @@ enum Progress {
 /// See the head of this file.
 pub(super) struct State {
     pub(super) keys: Option<ReadKeys>,
+    /// None: whatever is no data is the program's.
+    control: Option<Box<PeerControl>>,
     /// What was taken and not opened: the beginning of a record; whole ones behind a record that stopped a reader.
     ciphertext: Vec<u8>,
     pub(super) kept: KeptQueue,
@@ -61,6 +64,8 @@ pub(super) struct State {
     is_paused: bool,
     /// Nothing more comes.
     is_ended: bool,
+    /// The peer has said close_notify.
+    is_closed: bool,
     /// SO_RCVLOWAT in plaintext.
     pub(super) low_water: usize,
     /// The socket gave less than was asked of it: what comes next has to arrive first.
@@ -71,10 +76,12 @@ impl State {
     pub(super) fn new() -> Self {
         Self {
             keys: None,
+            control: None,
             ciphertext: Vec::new(),
             kept: KeptQueue::default(),
             is_paused: false,
             is_ended: false,
+            is_closed: false,
             low_water: 1,
             has_drained: false,
         }
@@ -83,6 +90,42 @@ impl State {
     /// Bytes kept between calls, but for records that are no data.
     pub(super) fn kept_size(&self) -> usize {
         self.ciphertext.capacity() + self.kept.data_at_hand().0
+    }
+
+    /// What the peer says about the connection is acted upon here from now on. `ahead`: bytes that were taken off the
+    /// socket before.
+    pub(super) fn control(&mut self, control: PeerControl, ahead: Vec<u8>) {
+        self.control = Some(Box::new(control));
+        self.ciphertext = ahead;
+    }
+
+    /// What is to be said now, by whoever lets the state go.
+    pub(super) fn take_replies(&mut self) -> Vec<Reply> {
+        let control = self.control.as_mut();
+        control.map_or_else(Vec::new, |control| control.take_replies())
+    }
+
+    /// Messages for the library that made the handshake.
+    pub(super) fn take_messages(&mut self) -> Vec<Vec<u8>> {
+        let control = self.control.as_mut();
+        control.map_or_else(Vec::new, |control| control.take_messages())
+    }
+
+    pub(super) fn has_messages(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| control.has_messages())
+    }
+
+    /// The peer was asked for a certificate.
+    pub(super) fn certificate_requested(&mut self) {
+        if let Some(control) = &mut self.control {
+            control.certificate_requested();
+        }
+    }
+
+    /// Data that can be taken without the socket.
+    pub(super) fn data_at_hand(&self) -> usize {
+        self.kept.data_at_hand().0
     }
 
     /// The keys have changed: reading goes on.
@@ -126,6 +169,9 @@ impl State {
             if self.is_at_stop() {
                 return self.stop(!output.filled().is_empty());
             }
+            if self.has_messages() {
+                return stop_for_messages(!output.filled().is_empty());
+            }
             match self.advance(transport, Some(output))? {
                 Progress::Opened { drained } => has_drained = drained,
                 Progress::Taken => {}
@@ -157,6 +203,9 @@ impl State {
                 self.kept.deliver(output);
                 return self.stop(false);
             }
+            if self.has_messages() {
+                return stop_for_messages(false);
+            }
             match self.advance(transport, None)? {
                 Progress::Opened { .. } | Progress::Taken => {}
                 Progress::Dry if at_hand >= target && at_hand > 0 => {
@@ -177,6 +226,26 @@ impl State {
                 Some(Kept::Error(_)) => return self.stop(false),
                 None if self.is_at_stop() => return self.stop(false),
                 None => {}
+            }
+            if self.advance(transport, None)? == Progress::Dry {
+                return Ok(Step::Wait);
+            }
+        }
+        Ok(Step::Again)
+    }
+
+    /// Opens records until the peer has said close_notify.
+    pub(super) fn await_close(&mut self, transport: &TcpTransport) -> Result<Step> {
+        for _ in 0..BURSTS_PER_STEP {
+            match self.kept.front() {
+                Some(Kept::Record(_)) => return Err(Error::DataBeforeCloseNotify),
+                Some(Kept::Error(_)) => return self.stop(false),
+                None if self.is_closed => return Ok(Step::Done),
+                None if self.is_ended => return Err(Error::NoCloseNotify),
+                None => {}
+            }
+            if self.has_messages() {
+                return stop_for_messages(false);
             }
             if self.advance(transport, None)? == Progress::Dry {
                 return Ok(Step::Wait);
@@ -263,32 +332,25 @@ impl State {
         }
         let _working = Working::new();
         let before = self.ciphertext.len();
-        let mut drained = false;
-        let (mut scratch, end) = match frame(suite, &self.ciphertext) {
+        let room = output.as_ref().map_or(0, |output| output.room());
+        let (mut scratch, end, asked) = match frame(suite, &self.ciphertext) {
             Framed::Incomplete { missing } => {
                 // Not more than there is room for, so that a partial record is all that is left over.
-                let room = output
-                    .as_ref()
-                    .map_or(0, |output| output.room())
-                    .min(BURST_SIZE);
                 let overhead = suite.header_size() + suite.max_trailer_size();
-                let ahead = (room + overhead).saturating_sub(before);
-                let size = before + missing.max(ahead);
-                let mut scratch = Scratch::take(size);
+                let ahead = (room.min(BURST_SIZE) + overhead).saturating_sub(before);
+                let asked = before + missing.max(ahead);
+                let mut scratch = Scratch::take(asked);
                 scratch[..before].copy_from_slice(&self.ciphertext);
-                match self.receive(transport, &mut scratch[before..size])? {
+                match self.receive(transport, &mut scratch[before..asked])? {
                     Some(0) => return Ok(Progress::Opened { drained: true }),
                     None => return Ok(Progress::Dry),
-                    Some(count) => {
-                        drained = before + count < size;
-                        (scratch, before + count)
-                    }
+                    Some(count) => (scratch, before + count, asked),
                 }
             }
             _ => {
                 let mut scratch = Scratch::take(before);
                 scratch[..before].copy_from_slice(&self.ciphertext);
-                (scratch, before)
+                (scratch, before, before)
             }
         };
         let mut at = 0;
@@ -298,20 +360,32 @@ impl State {
             }
             match self.open_next(transport, &mut scratch[at..end], output.as_deref_mut()) {
                 None => break,
-                Some((size, Was::Delivered)) => at += size,
+                Some((size, Was::Delivered | Was::Heard(Heard::Nothing))) => at += size,
                 Some((size, _)) => {
                     at += size;
                     break;
                 }
             }
         }
+        let has_failed = self.is_ended && !self.is_closed;
+        let taken = if self.control.is_none() || at == 0 || has_failed {
+            end
+        } else {
+            at.max(before)
+        };
+        if self.control.is_some() && end > before {
+            take_off(transport, &mut scratch[..taken - before])?;
+            self.has_drained = end < asked && taken == end;
+        }
         self.ciphertext = if self.is_ended {
             Vec::new()
         } else {
-            scratch[at..end].to_vec()
+            scratch[at..taken].to_vec()
         };
         Ok(if at > 0 || self.is_ended {
-            Progress::Opened { drained }
+            Progress::Opened {
+                drained: self.has_drained,
+            }
         } else {
             Progress::Taken
         })
@@ -332,21 +406,48 @@ impl State {
                 let record = &mut bytes[..size];
                 (
                     size,
-                    open_record(keys, header, record, output, &mut self.kept),
+                    open_record(
+                        keys,
+                        header,
+                        record,
+                        output,
+                        &mut self.kept,
+                        self.control.as_deref_mut(),
+                    ),
                 )
             }
-            Framed::Unopenable { size, error } => {
-                keys.sequence = keys.sequence.saturating_add(1);
-                self.kept.push(Kept::Error(error));
-                (size, Was::Lost)
-            }
-            Framed::Invalid(error) => {
-                self.kept.push(Kept::Error(error));
-                (bytes.len(), Was::Last)
-            }
+            Framed::Unopenable { size, error } => match &mut self.control {
+                Some(control) => {
+                    control.refuse_framing(&error, &mut self.kept);
+                    (size, Was::Heard(Heard::Failure))
+                }
+                None => {
+                    keys.sequence = keys.sequence.saturating_add(1);
+                    self.kept.push(Kept::Error(error));
+                    (size, Was::Lost)
+                }
+            },
+            Framed::Invalid(error) => match &mut self.control {
+                Some(control) => {
+                    control.refuse_framing(&error, &mut self.kept);
+                    (bytes.len(), Was::Heard(Heard::Failure))
+                }
+                None => {
+                    self.kept.push(Kept::Error(error));
+                    (bytes.len(), Was::Last)
+                }
+            },
         };
         match was {
-            Was::Delivered | Was::Kept => {}
+            Was::Delivered | Was::Kept | Was::Heard(Heard::Nothing | Heard::Message) => {}
+            Was::Heard(Heard::Close) => {
+                self.is_ended = true;
+                self.is_closed = true;
+            }
+            Was::Heard(Heard::Failure) => {
+                counters::CORRUPTED_RECORDS.add(1);
+                self.is_ended = true;
+            }
             Was::KeyUpdate => self.is_paused = true,
             Was::Lost => counters::FAILED_CRYPTO.add(1),
             Was::Last => {
@@ -369,7 +470,8 @@ impl State {
         let mut ciphertext = core::mem::take(&mut self.ciphertext);
         let before = ciphertext.len();
         ciphertext.resize(before + missing, 0);
-        let received = self.receive_behind(transport, before, &mut ciphertext[before..]);
+        let flags = SocketFlags::empty();
+        let received = self.receive_behind(transport, before, &mut ciphertext[before..], flags);
         ciphertext.truncate(before + received.as_ref().map_or(0, |count| count.unwrap_or(0)));
         if !self.is_ended {
             self.ciphertext = ciphertext;
@@ -385,8 +487,13 @@ impl State {
     }
 
     fn receive(&mut self, transport: &TcpTransport, out: &mut [u8]) -> Result<Option<usize>> {
+        // What follows a close_notify is somebody else's: bytes are taken when it is known what they were.
+        let flags = match self.control {
+            Some(_) => SocketFlags::PEEK,
+            None => SocketFlags::empty(),
+        };
         let before = self.ciphertext.len();
-        let received = self.receive_behind(transport, before, out)?;
+        let received = self.receive_behind(transport, before, out, flags)?;
         if self.is_ended {
             self.ciphertext = Vec::new();
         }
@@ -400,14 +507,17 @@ impl State {
         transport: &TcpTransport,
         before: usize,
         out: &mut [u8],
+        flags: SocketFlags,
     ) -> Result<Option<usize>> {
         loop {
-            let received = sys::receive(transport.socket(), out, SocketFlags::empty());
+            let received = sys::receive(transport.socket(), out, flags);
             self.has_drained = matches!(received, Ok(count @ 1..) if count < out.len());
             return match received {
                 Ok(0) => {
                     self.is_ended = true;
-                    if before > 0 {
+                    if self.control.is_some() {
+                        self.kept.push(Kept::Error(Error::NoCloseNotify));
+                    } else if before > 0 {
                         self.kept.push(Kept::Error(Error::Truncated));
                     }
                     Ok(Some(0))
@@ -423,6 +533,31 @@ impl State {
                     Ok(Some(0))
                 }
             };
+        }
+    }
+}
+
+/// A call that has data returns that first.
+fn stop_for_messages(has_data: bool) -> Result<Step> {
+    if has_data {
+        Ok(Step::Done)
+    } else {
+        Err(Error::MessageWaits)
+    }
+}
+
+/// Takes bytes off the socket that were looked at before.
+fn take_off(transport: &TcpTransport, scrap: &mut [u8]) -> Result<()> {
+    if scrap.is_empty() {
+        return Ok(());
+    }
+    loop {
+        // TCP copies nothing with this flag (tcp(7)).
+        match sys::receive(transport.socket(), scrap, SocketFlags::TRUNC) {
+            Ok(count) if count == scrap.len() => return Ok(()),
+            Ok(_) => return Err(Error::Internal("bytes that were looked at are gone")),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(failed(errno)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, DerefMut};
 use std::os::fd::AsFd;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use ktls_record::Version;
 use rustix::io::Errno;
@@ -10,6 +10,7 @@ use rustix::net::RecvFlags as SocketFlags;
 
 use super::kept::Kept;
 use super::output::Output;
+use super::peer_control::{PeerControl, Reply};
 use super::read_keys::{NewReadKeys, ReadKeys};
 use super::state::{State, Step, failed};
 use super::turn::Turn;
@@ -17,6 +18,7 @@ use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::fork_lock::{self, ForkGuard};
 use crate::pool::lock;
+use crate::replies::Replies;
 use crate::transport::TcpTransport;
 use crate::{counters, sys};
 
@@ -55,6 +57,7 @@ pub struct RecvStream {
     transport: TcpTransport,
     turn: Turn,
     state: Mutex<State>,
+    replies: OnceLock<Box<dyn Replies>>,
 }
 
 impl RecvStream {
@@ -65,6 +68,7 @@ impl RecvStream {
             transport,
             turn: Turn::default(),
             state: Mutex::new(State::new()),
+            replies: OnceLock::new(),
         }
     }
 
@@ -79,6 +83,64 @@ impl RecvStream {
         }
         state.keys = Some(ReadKeys::first(new));
         Ok(())
+    }
+
+    /// The same, and acts upon what the peer says about the connection: alerts, KeyUpdates, messages. `ahead`: what was
+    /// taken off the socket before.
+    ///
+    /// # Errors
+    /// As [`RecvStream::install`].
+    pub fn take_over(
+        &self,
+        new: NewReadKeys,
+        control: PeerControl,
+        replies: Box<dyn Replies>,
+        ahead: Vec<u8>,
+    ) -> Result<()> {
+        let mut state = self.enter()?;
+        if state.keys.is_some() {
+            return Err(Error::ReadKeyInstalled);
+        }
+        let _ = self.replies.set(replies);
+        state.keys = Some(ReadKeys::first(new));
+        state.control(control, ahead);
+        Ok(())
+    }
+
+    /// Waits for the close_notify of the peer. What follows it stays on the socket.
+    ///
+    /// # Errors
+    /// [`Error::DataBeforeCloseNotify`], and the data is still to be received; [`Error::NoCloseNotify`]; as
+    /// [`RecvStream::recv_into`].
+    pub fn await_close(&self, deadline: &mut Deadline<'_>) -> Result<()> {
+        self.run(deadline, &mut |state| state.await_close(&self.transport))
+    }
+
+    /// Handshake messages for the library that made the handshake, oldest first.
+    ///
+    /// # Errors
+    /// EPERM.
+    pub fn take_messages(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(self.enter()?.take_messages())
+    }
+
+    /// Whether there are any.
+    pub fn has_messages(&self) -> bool {
+        self.enter().is_ok_and(|state| state.has_messages())
+    }
+
+    /// The peer, a client, was asked for a certificate: one answer is expected.
+    ///
+    /// # Errors
+    /// EPERM.
+    pub fn expect_certificate(&self) -> Result<()> {
+        self.enter()?.certificate_requested();
+        Ok(())
+    }
+
+    /// Bytes of data that a call returns without looking at the socket.
+    pub fn pending(&self) -> usize {
+        self.enter().map_or(0, |state| state.data_at_hand())
     }
 
     /// Opens every record that was not opened yet with other keys.
@@ -287,15 +349,17 @@ impl RecvStream {
         let mut waits = 0;
         loop {
             self.transport.check_open()?;
-            let taken = {
+            let (taken, replies) = {
                 let mut state = self.enter()?;
-                if deadline.is_blocking() && state.is_dry() {
-                    Step::Wait
+                let taken = if deadline.is_blocking() && state.is_dry() {
+                    Ok(Step::Wait)
                 } else {
-                    step(&mut state)?
-                }
+                    step(&mut state)
+                };
+                (taken, state.take_replies())
             };
-            match taken {
+            self.reply(&replies);
+            match taken? {
                 Step::Done => return Ok(()),
                 Step::Wait | Step::Again if !deadline.is_blocking() => {
                     return Err(Error::NothingReceived);
@@ -313,6 +377,15 @@ impl RecvStream {
                         Err(errno) => return Err(failed(errno)),
                     }
                 }
+            }
+        }
+    }
+
+    /// Says what is due, outside the state.
+    pub(super) fn reply(&self, due: &[Reply]) {
+        if let Some(replies) = self.replies.get() {
+            for reply in due {
+                reply.send(&**replies);
             }
         }
     }

@@ -1,16 +1,20 @@
 //! What the TLS library says beside the program's data: its own records before the keys are ours, alerts and handshake
 //! messages after that. Nothing of it waits for space, since the peer may wait for it; and close_notify ends the data.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+
+use ktls_record::{alert, content_type};
 
 use super::SendStream;
 use super::append::{AppendRequest, SpaceLimit};
 use super::async_queue::{FrameReason, Waiting};
 use super::data::{Data, WriteFlags};
+use super::entered::Entered;
 use super::run::Payload;
 use super::state::State;
 use crate::deadline::Deadline;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::replies::Replies;
 
 /// Whether data may follow a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +38,35 @@ impl SendStream {
     ) -> Result<()> {
         let mut state = self.enter()?;
         state.life.check_message()?;
+        self.frame_message(state, content_type, payload, after)
+    }
+
+    /// Says that no data follows, unless that was said.
+    ///
+    /// # Errors
+    /// As [`SendStream::send_message`].
+    pub fn send_close_notify(self: &Arc<Self>) -> Result<()> {
+        let mut state = self.enter()?;
+        match state.life.check() {
+            Err(Error::DataEnded) => return Ok(()),
+            checked => checked?,
+        }
+        let close_notify = vec![alert::WARNING, alert::CLOSE_NOTIFY];
+        self.frame_message(
+            state,
+            content_type::ALERT,
+            close_notify,
+            AfterMessage::Nothing,
+        )
+    }
+
+    fn frame_message(
+        self: &Arc<Self>,
+        mut state: Entered<'_>,
+        content_type: u8,
+        payload: Vec<u8>,
+        after: AfterMessage,
+    ) -> Result<()> {
         self.frame_waiting(&mut state, FrameReason::KeysChange);
         state.buffer.close_open_record();
         let flags = WriteFlags {
@@ -104,5 +137,35 @@ impl SendStream {
         let waited = self.drive_until(has_space, State::check, deadline);
         self.settle();
         waited
+    }
+}
+
+/// A stream that has ended says nothing, and its cause is left to the next write.
+impl Replies for Weak<SendStream> {
+    fn update_key(&self) {
+        if let Some(stream) = self.upgrade() {
+            let _ = stream.answer_key_update();
+        }
+    }
+
+    fn send_alert(&self, level: u8, description: u8) {
+        if let Some(stream) = self.upgrade() {
+            let _ = stream.answer_with_alert(level, description);
+        }
+    }
+}
+
+impl SendStream {
+    fn answer_with_alert(self: &Arc<Self>, level: u8, description: u8) -> Result<()> {
+        let state = self.enter()?;
+        if !state.life.is_open() {
+            return Ok(());
+        }
+        let after = if level == alert::FATAL {
+            AfterMessage::Nothing
+        } else {
+            AfterMessage::Data
+        };
+        self.frame_message(state, content_type::ALERT, vec![level, description], after)
     }
 }

@@ -71,6 +71,20 @@ impl SendStream {
         Ok(())
     }
 
+    /// Answers a KeyUpdate of the peer, unless an answer is still on its way, or nothing can be said any more.
+    pub(super) fn answer_key_update(self: &Arc<Self>) -> Result<()> {
+        let mut state = self.enter()?;
+        let is_owed = state.buffer.wire_sent() < state.answer_end;
+        if is_owed || !state.life.is_open() {
+            return Ok(());
+        }
+        self.frame_waiting(&mut state, FrameReason::KeysChange);
+        self.renew(&mut state, KeyUpdate::NotRequested)?;
+        state.answer_end = state.buffer.wire_framed();
+        self.flush_inline(state);
+        Ok(())
+    }
+
     /// Cuts what is framed from now on into records of at most so many payload bytes.
     ///
     /// # Errors

@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) corked: usize,
     /// What selectors wait on, once they asked for it.
     pub(super) poll_fd: Option<Arc<PollFd>>,
+    /// Where on the wire the last answer to a KeyUpdate ends.
+    pub(super) answer_end: u64,
     /// Callers asleep until something changes.
     pub(super) waiting: usize,
 }
@@ -45,6 +47,7 @@ impl State {
             writer: None,
             corked: 0,
             poll_fd: None,
+            answer_end: 0,
             waiting: 0,
         }
     }

@@ -65,14 +65,15 @@ impl OpenSSLSide {
         }
     }
 
-    /// Opens the probe that OpenSSL wrote, and goes on with the keys that it was written with.
+    /// Opens the probe that OpenSSL wrote, and goes on with the keys that it was written with. Returns those that the
+    /// peer may write with.
     pub(super) fn prove(
         &self,
         py: Python<'_>,
         engine: &Arc<Engine>,
         candidates: handover::Candidates,
         params: &RecordParams,
-    ) -> PyResult<()> {
+    ) -> PyResult<Vec<handover::DirectionKeys>> {
         let is_tls13 = candidates.suite.version() == ktls_record::Version::Tls13;
         let verified = candidates
             .verify_probe(&self.read_outgoing(py)?)
@@ -84,7 +85,7 @@ impl OpenSSLSide {
         release(&mut state);
         state.output = Output::Translated(verified.openssl);
         state.is_tls13 = is_tls13;
-        Ok(())
+        Ok(verified.read)
     }
 
     pub(super) fn write_chunk(

@@ -52,6 +52,11 @@ impl Inbox {
         self.needed.load(Ordering::Relaxed)
     }
 
+    /// What was taken off the socket and not given out.
+    pub(crate) fn take(&self) -> Vec<u8> {
+        core::mem::take(&mut self.lock().bytes)
+    }
+
     /// A whole record; what is left of one at the end of the stream; then nothing.
     pub(crate) fn next_record(
         &self,

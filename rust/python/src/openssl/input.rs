@@ -6,10 +6,11 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::OpenSSLSide;
 use super::inbox::split;
 use super::output::{Output, note_random};
-use super::{OpenSSLSide, SSLWantReadError};
 use crate::call::{Timeout, run};
+use crate::ssl_errors::{SSLWantReadError, want_read};
 
 impl OpenSSLSide {
     pub(super) fn needs_input(&self, py: Python<'_>) -> PyResult<bool> {
@@ -82,7 +83,7 @@ impl OpenSSLSide {
 /// The errors of a socket as those of `ssl`, with the name of what the program called.
 pub(super) fn of_operation(py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
     if error.is_instance_of::<PyBlockingIOError>(py) {
-        return SSLWantReadError::new_err((2, "The operation did not complete (read)"));
+        return want_read();
     }
     let is_own_time = error.is_instance_of::<PyTimeoutError>(py)
         && error

@@ -1,7 +1,7 @@
 //! `ktls._core.OpenSSLSide`: OpenSSL between two memory BIOs, and the socket around it.
 //!
 //! OpenSSL makes the handshake, which the tap watches, and keeps both directions where the keys cannot be taken over;
-//! after the switch it still reads. Each step (records off the socket, into OpenSSL, what it wrote into the send
+//! after the switch it still reads where the read keys cannot be, and elsewhere sees what only it understands. Each step (records off the socket, into OpenSSL, what it wrote into the send
 //! stream) is made inside one call, so that a signal handler that raises finds nothing half done. A record that OpenSSL
 //! writes after the switch never reaches the wire: it is opened, and said again under the keys of the stream.
 
@@ -9,12 +9,14 @@ mod calls;
 mod inbox;
 mod input;
 mod output;
+mod reading;
 mod turn;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ktls_engine::{Data, SendStream as Engine};
+use ktls_record::control::Side;
 use ktls_record::handover::{self, HandshakeTap, Role};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -24,21 +26,21 @@ use self::calls::install;
 use self::inbox::Inbox;
 use self::input::of_operation;
 use self::output::{Output, State, release};
+pub(crate) use self::reading::Reading;
 use self::turn::{Held, Turn};
 use crate::async_write::AsyncWrite;
 use crate::buffer::Input;
 use crate::call::{Timeout, run};
-use crate::errors::{HandoverDeclined, HandoverError};
+use crate::errors::{HandoverDeclined, HandoverError, os_error};
 use crate::handover::Handover;
 use crate::key_log::KeyLog;
 use crate::python_call::call_method;
 use crate::record_params::RecordParams;
 use crate::send_stream::{self, SendStream};
+use crate::ssl_errors::SSLWantReadError;
 
 /// Bytes of one write of OpenSSL: a record.
 const WRITE_LEN: usize = 16384;
-
-pyo3::import_exception!(ssl, SSLWantReadError);
 
 /// See the head of this file.
 #[pyclass(frozen, weakref, module = "ktls._core")]
@@ -48,6 +50,7 @@ pub(crate) struct OpenSSLSide {
     incoming: Py<PyAny>,
     outgoing: Py<PyAny>,
     send: Py<SendStream>,
+    side: Side,
     /// Who is inside OpenSSL.
     inside: Turn,
     /// Who takes records off the socket.
@@ -69,16 +72,17 @@ impl OpenSSLSide {
         server_side: bool,
     ) -> PyResult<Self> {
         let transport = send.get().stream()?.transport;
-        let role = if server_side {
-            Role::Server
+        let (role, side) = if server_side {
+            (Role::Server, Side::Server)
         } else {
-            Role::Client
+            (Role::Client, Side::Client)
         };
         Ok(Self {
             ssl,
             incoming,
             outgoing,
             send,
+            side,
             inside: Turn::new(transport.clone()),
             reading: Turn::new(transport),
             inbox: Inbox::default(),
@@ -87,6 +91,7 @@ impl OpenSSLSide {
                 output: Output::Tapped(Box::new(HandshakeTap::new(role))),
                 logs: Vec::new(),
                 randoms: Vec::new(),
+                read: None,
                 is_probing: false,
                 is_tls13: false,
             }),
@@ -170,23 +175,26 @@ impl OpenSSLSide {
             .map_err(|declined| HandoverDeclined::new_err(declined.to_string()))
     }
 
-    /// From here on the stream seals what the program sends. False: that was so before. An error of the installation
-    /// changes nothing; HandoverError, when the keys are not OpenSSL's, resets the connection.
+    /// From here on the stream seals what the program sends, and `reading` is how what is received is opened; None:
+    /// OpenSSL goes on with that. False: that was so before. An error of the installation changes nothing;
+    /// HandoverError, when the keys are not OpenSSL's, resets the connection.
+    #[pyo3(signature = (handover, params, session, reading=None))]
     fn switch(
-        &self,
-        py: Python<'_>,
+        slf: &Bound<'_, Self>,
         handover: &Handover,
         params: &RecordParams,
         session: Py<PyAny>,
+        reading: Option<&Reading>,
     ) -> PyResult<bool> {
-        let _inside = self.take_inside(py, Timeout::within(None))?;
-        match self.lock().output {
+        let (this, py) = (slf.get(), slf.py());
+        let _inside = this.take_inside(py, Timeout::within(None))?;
+        match this.lock().output {
             Output::Tapped(_) => {}
             Output::Passed => return Err(not_followed()),
             Output::Translated(_) => return Ok(false),
         }
         let mut raised = Ok(());
-        self.send.get().install_session(py, session, |engine| {
+        this.send.get().install_session(py, session, |engine| {
             let candidates = handover.take()?;
             let first = candidates
                 .write
@@ -195,11 +203,13 @@ impl OpenSSLSide {
             install(py, &engine, params, first)?;
             // From the probe on OpenSSL is one record ahead of the wire: a failure is final. What a signal handler
             // raises meanwhile is raised at the end.
-            self.lock().is_probing = true;
+            this.lock().is_probing = true;
             let zero = (PyBytes::new(py, &[0]),);
-            raised = call_method(self.ssl.bind(py), intern!(py, "write"), zero).map(drop);
-            let switched = self.prove(py, &engine, candidates, params);
-            self.lock().is_probing = false;
+            raised = call_method(this.ssl.bind(py), intern!(py, "write"), zero).map(drop);
+            let switched = this
+                .prove(py, &engine, candidates, params)
+                .and_then(|read| this.take_over_reading(slf, read, reading));
+            this.lock().is_probing = false;
             if switched.is_err() {
                 py.detach(|| engine.abort());
             }
@@ -319,6 +329,10 @@ impl OpenSSLSide {
     /// Asks the client for a certificate; the request leaves at once.
     fn verify_client_post_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
         let timeout = Timeout::within(None);
+        let receiver = self.send.get().stream()?.receiver;
+        receiver
+            .expect_certificate()
+            .map_err(|error| os_error(&error))?;
         let request = |ssl: &Bound<'py, PyAny>| {
             call_method(
                 ssl,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ktls_engine::{AfterMessage, Error, KeyUpdate, SendStream as Engine};
-use ktls_record::handover::{HandshakeTap, Message, OpensslWriteState};
+use ktls_record::handover::{HandshakeTap, Message, OpensslReadState, OpensslWriteState};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -28,6 +28,8 @@ pub(super) struct State {
     /// Where the secrets of this handshake are logged, and under which randoms.
     pub(super) logs: Vec<Py<KeyLog>>,
     pub(super) randoms: Vec<[u8; 32]>,
+    /// How messages are sealed for OpenSSL, where it is kept for them.
+    pub(super) read: Option<OpensslReadState>,
     /// OpenSSL writes the probe, which must not leave.
     pub(super) is_probing: bool,
     pub(super) is_tls13: bool,

@@ -16,6 +16,7 @@ mod declined;
 mod message;
 mod opener;
 mod openssl;
+mod openssl_read;
 mod suites;
 mod tap;
 
@@ -26,6 +27,7 @@ use zeroize::Zeroizing;
 pub use self::candidates::{Candidates, ProbeFailed, Verified, find, read_keys_of};
 pub use self::declined::Declined;
 pub use self::openssl::{Message, OpensslWriteState, TranslateError};
+pub use self::openssl_read::OpensslReadState;
 pub use self::tap::HandshakeTap;
 use crate::keys::Keys;
 
