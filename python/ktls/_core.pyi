@@ -412,6 +412,8 @@ class OpenSSLSide:
     def do_handshake(self) -> None: ...
     def decline(self) -> None:
         """Leave the connection to OpenSSL, unless another thread has switched it over."""
+    def let_go(self) -> None:
+        """Make an end with OpenSSL; whatever it writes from now on is dropped."""
     def find(self, cipher_name: str | None) -> Handover | None:
         """The keys of the finished handshake; None: another thread has switched over.
 

@@ -19,10 +19,7 @@ from ktls.per_process import PerProcess
 
 from .keylog import Log, process_log, user_log
 
-__all__ = ["Prepared", "follow", "prepare", "prepared"]
-
-_SNICallback = Callable[[ssl.SSLObject, str, ssl.SSLContext], None]
-
+__all__ = ["Prepared", "follow", "prepare", "prepared", "unfollow"]
 
 @dataclass(slots=True)
 class Prepared:
@@ -78,17 +75,23 @@ def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
     return state
 
 
-def follow(ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
-    """Let this handshake read the log of any context that an SNI callback puts in place."""
-    _followed[ssl_object] = weakref.ref(side)
+def follow(owner: Any, side: OpenSSLSide) -> None:
+    """Let this handshake read the log of any context that an SNI callback puts in place.
+
+    `owner` is whom the callback is given.
+    """
+    _followed[owner] = side
+
+
+def unfollow(owner: Any) -> None:
+    """The handshake has ended."""
+    _followed.pop(owner, None)
 
 
 # A signal handler may come back here in the middle.
 _lock = PerProcess(threading.RLock)
 _states: weakref.WeakKeyDictionary[ssl.SSLContext, Prepared] = weakref.WeakKeyDictionary()
-_followed: weakref.WeakKeyDictionary[ssl.SSLObject, weakref.ref[OpenSSLSide]] = (
-    weakref.WeakKeyDictionary()
-)
+_followed: weakref.WeakKeyDictionary[Any, OpenSSLSide] = weakref.WeakKeyDictionary()
 
 _NO_RENEGOTIATION: Final = ssl.OP_NO_RENEGOTIATION
 
@@ -149,11 +152,11 @@ class _SNIHook:
     def __init__(self, callback: Callable[..., Any]) -> None:
         self.callback = callback
 
-    def __call__(self, ssl_object: ssl.SSLObject, name: str, context: ssl.SSLContext) -> Any:
-        answer = self.callback(ssl_object, name, context)
-        current = ssl_object.context
-        followed = _followed.get(ssl_object)
-        if current is not context and followed is not None and (side := followed()) is not None:
+    def __call__(self, owner: Any, name: str, context: ssl.SSLContext) -> Any:
+        answer = self.callback(owner, name, context)
+        current = owner.context
+        side = _followed.get(owner)
+        if current is not context and side is not None:
             prepare(current)
             if (log := _states[current].log) is not None:
                 side.follow(log.reader)

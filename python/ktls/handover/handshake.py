@@ -6,7 +6,7 @@ and the reason where it is no.
 
 import errno
 import ssl
-from typing import Final
+from typing import Any, Final
 
 from ktls._core import Handover, OpenSSLSide, Reading
 from ktls.constants import Mode
@@ -14,7 +14,7 @@ from ktls.errors import HandoverDeclined, HandoverError
 from ktls.socket import Socket
 from ktls.sysctl import PREFIX, sysctl
 
-from .context import follow, prepared
+from .context import follow, prepared, unfollow
 
 __all__ = ["Handshake"]
 
@@ -110,13 +110,14 @@ class Handshake:
             raise
         except OSError:
             side.release_logs()
+            unfollow(_owner(ssl_object))
             raise
 
     def _begin(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
         state = prepared(ssl_object.context, self._server_side)
         if state.log is not None:
             side.follow(state.log.reader)
-            follow(ssl_object, side)
+            follow(_owner(ssl_object), side)
         self._refusal = state.refusal
 
     def _settle(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
@@ -126,6 +127,7 @@ class Handshake:
             except HandoverDeclined as reason:
                 self._why = self._rx_why = str(reason)
                 side.decline()
+        unfollow(_owner(ssl_object))
         self.settled = True
 
     def _take_over(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
@@ -177,6 +179,11 @@ class Handshake:
         """Whether tickets still come that only OpenSSL understands."""
         wanted = not ssl_object.context.options & ssl.OP_NO_TICKET
         return wanted and not self._server_side and ssl_object.version() == "TLSv1.3"
+
+
+def _owner(ssl_object: ssl.SSLObject) -> Any:
+    """Whom callbacks of the context are given."""
+    return ssl_object._sslobj.owner  # type: ignore[attr-defined]  # the stub leaves it out
 
 
 def _has_post_handshake_auth(ssl_object: ssl.SSLObject) -> bool:

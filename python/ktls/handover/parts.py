@@ -25,6 +25,7 @@ class Parts:
         sock: socket.socket,
         context: ssl.SSLContext,
         *,
+        owner: object,
         server_side: bool,
         server_hostname: str | None,
         session: ssl.SSLSession | None,
@@ -44,6 +45,8 @@ class Parts:
         self.receiver = self.socket._receiver
         # The object of the C module: nothing can come into the middle of its calls.
         inner = ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
+        # Whom callbacks of the context are given.
+        inner.owner = owner
         side = OpenSSLSide(inner, incoming, outgoing, self.stream, server_side=server_side)
         self.side: OpenSSLSide | None = side
         self.handshake = Handshake(self.socket, ssl_object, side, server_side=server_side)
@@ -52,7 +55,9 @@ class Parts:
         """Do what is left of the handshake; then let OpenSSL go where nobody needs it."""
         self.handshake.run()
         if self.handshake.is_done_with_openssl and isinstance(self.answers, ssl.SSLObject):
-            self.answers = Kept(self.answers)
+            kept = Kept(self.answers)
+            self.openssl().let_go()
+            self.answers = kept
             self.handshake.forget_openssl()
             self.side = None
 
@@ -104,11 +109,24 @@ def check_arguments(
 
 
 def has_peer(sock: socket.socket) -> bool:
-    """Whether the socket is connected."""
+    """Whether the socket is connected.  OSError for one whose connection has failed already."""
     try:
         sock.getpeername()
     except OSError as error:
         if error.errno != errno.ENOTCONN:
             raise
+        _require_no_failure(sock)
         return False
     return True
+
+
+def _require_no_failure(sock: socket.socket) -> None:
+    """As `SSLContext.wrap_socket`: a connection that was reset is not one that is to be made."""
+    try:
+        unread = sock.recv(1, socket.MSG_DONTWAIT)
+    except OSError as error:
+        if error.errno not in (errno.ENOTCONN, errno.EINVAL):
+            raise
+        return
+    if unread:
+        raise ssl.SSLError(0, "Closed before TLS handshake with data in recv buffer.")

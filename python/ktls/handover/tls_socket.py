@@ -134,7 +134,8 @@ class TLSSocket(Agreed, SocketFace):
 
     @context.setter
     def context(self, context: ssl.SSLContext) -> None:
-        prepared(context, self.server_side)
+        if self._parts is None or self._parts.handshake.settled:
+            prepared(context, self.server_side)
         self._context = context
         if self._answers is not None:
             self._answers.context = context
@@ -144,8 +145,7 @@ class TLSSocket(Agreed, SocketFace):
         """As `SSLSocket.session`; may be set before the handshake of a client."""
         if self._parts is None:
             return self._session
-        if self._opening is not None:
-            self._opening.hear()
+        self._parts.receiver.hear()
         return self._parts.answers.session
 
     @session.setter
@@ -472,7 +472,8 @@ class TLSSocket(Agreed, SocketFace):
         """A descriptor for select, poll and epoll only, -1 when closed; `connect` changes it."""
         if self._parts is not None:
             descriptor = self._parts.socket.fileno()
-            if self._opening is None and self._parts.openssl().has_more():
+            side = self._parts.side
+            if self._opening is None and side is not None and side.has_more():
                 self._parts.stream.set_readable(True)
             return descriptor
         return -1 if self._plain is None else self._plain.fileno()
@@ -516,6 +517,7 @@ class TLSSocket(Agreed, SocketFace):
         return Parts(
             sock,
             self._context,
+            owner=self,
             server_side=self.server_side,
             server_hostname=self.server_hostname,
             session=self._session,

@@ -117,7 +117,10 @@ impl SendStream {
                 counters::ACTIVE.sub(1);
             }
             state.buffer.clear();
-            self.transport.abort();
+            // What the peer said before the transport ended can still be received; a reset would drop it.
+            if !matches!(error, Error::Connection { .. }) {
+                self.transport.abort();
+            }
             if let Some(poll_fd) = &state.poll_fd {
                 poll_fd.set_writable(true);
                 poll_fd.fail();

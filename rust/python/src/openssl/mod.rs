@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ktls_engine::{Data, SendStream as Engine};
 use ktls_record::control::Side;
 use ktls_record::handover::{self, HandshakeTap, Role};
+use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -128,6 +129,21 @@ impl OpenSSLSide {
         }
     }
 
+    /// Makes an end with OpenSSL, which nobody needs any more. It believes that it has said close_notify, since it takes
+    /// the session of a connection that ends without one for spoiled.
+    fn let_go(&self, py: Python<'_>) -> PyResult<()> {
+        let _inside = self.take_inside(py, Timeout::within(None))?;
+        self.release_logs();
+        self.lock().output = Output::Dropped;
+        // It waits for the peer's, or a signal handler raised: the record is made before.
+        let shut_down = call_method(self.ssl.bind(py), intern!(py, "shutdown"), PyTuple::empty(py));
+        self.read_outgoing(py)?;
+        match shut_down {
+            Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     fn do_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
         let timeout = self.send.get().timeout(0);
         let has_shaken_hands = || self.has_shaken_hands.load(Ordering::Acquire);
@@ -160,7 +176,7 @@ impl OpenSSLSide {
         let tap = match &state.output {
             Output::Tapped(tap) => tap,
             Output::Passed => return Err(not_followed()),
-            Output::Translated(_) => return Ok(None),
+            Output::Translated(_) | Output::Dropped => return Ok(None),
         };
         let mut secrets = Vec::new();
         if let Some(random) = tap.client_random() {
@@ -191,7 +207,7 @@ impl OpenSSLSide {
         match this.lock().output {
             Output::Tapped(_) => {}
             Output::Passed => return Err(not_followed()),
-            Output::Translated(_) => return Ok(false),
+            Output::Translated(_) | Output::Dropped => return Ok(false),
         }
         let mut raised = Ok(());
         this.send.get().install_session(py, session, |engine| {

@@ -21,6 +21,8 @@ pub(super) enum Output {
     Tapped(Box<HandshakeTap>),
     /// They are opened, and what they say is said again.
     Translated(OpensslWriteState),
+    /// OpenSSL was let go: they are dropped.
+    Dropped,
 }
 
 pub(super) struct State {
@@ -60,6 +62,7 @@ impl OpenSSLSide {
             let mut state = self.lock();
             let state = &mut *state;
             match &mut state.output {
+                Output::Dropped => return Ok(()),
                 Output::Passed => Says::Records(records),
                 Output::Tapped(tap) => {
                     for record in split(&records) {
