@@ -72,6 +72,11 @@ class Handshake:
         return "" if self._rx_slot.session is not None else self._rx_why
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether it has begun and not ended: then a callback of the context runs, perhaps."""
+        return self._refusal is not None and not self.settled
+
+    @property
     def is_done_with_openssl(self) -> bool:
         """Whether nobody needs OpenSSL any more."""
         ssl_object = self._ssl_object

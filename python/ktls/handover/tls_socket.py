@@ -134,7 +134,8 @@ class TLSSocket(Agreed, SocketFace):
 
     @context.setter
     def context(self, context: ssl.SSLContext) -> None:
-        if self._parts is None or self._parts.handshake.settled:
+        # One that an SNI callback puts in place is prepared when that returns.
+        if self._parts is None or not self._parts.handshake.is_under_way:
             prepared(context, self.server_side)
         self._context = context
         if self._answers is not None:
