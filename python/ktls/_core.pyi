@@ -23,8 +23,8 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
     "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
-    "SendStream", "counters", "fork_count", "providers", "set_tunable", "start_workers", "stop_completions",
-    "stop_workers", "wait_completions", "workers_started",
+    "SendStream", "counters", "fork_count", "providers", "set_tunable", "start_workers",
+    "stop_completions", "stop_workers", "wait_completions", "workers_started",
 ]
 
 BUILD_PROFILE: Final[str]

@@ -29,6 +29,7 @@ class Upload:
 
 def require_rx_mode(tls: ktls.TLSSocket) -> None:
     assert tls.mode is ktls.Mode.SW, tls.why
+    assert tls.rx_mode is ktls.Mode.SW, tls.rx_why
 
 
 # -- ways to read: `size` bytes, or all up to the end if that is None ------------------------------

@@ -21,6 +21,7 @@ from .keylog import Log, process_log, user_log
 
 __all__ = ["Prepared", "follow", "prepare", "prepared", "unfollow"]
 
+
 @dataclass(slots=True)
 class Prepared:
     """What was done to a context."""

@@ -37,15 +37,18 @@ class Kept:
         self.server_side = ssl_object.server_side
         self._session = ssl_object.session
         self.session_reused = ssl_object.session_reused
-        self._cipher = _one(ssl_object.cipher())
-        self._version = _one(ssl_object.version())
-        self._alpn = _one(ssl_object.selected_alpn_protocol())
+        self._cipher: tuple[str, str, int] | None = _one(ssl_object.cipher())
+        self._version: str | None = _one(ssl_object.version())
+        self._alpn: str | None = _one(ssl_object.selected_alpn_protocol())
         shared = ssl_object.shared_ciphers()
-        self._shared_ciphers = None if shared is None else _one(tuple(shared))
+        self._shared_ciphers: tuple[tuple[str, str, int], ...] | None = (
+            None if shared is None else _one(tuple(shared))
+        )
         self._tls_unique = ssl_object.get_channel_binding()
         self._certificate_der = ssl_object.getpeercert(True)
         self._certificate: Any = None
-        self._verified_chain = self._unverified_chain = ()
+        self._verified_chain: tuple[bytes, ...] = ()
+        self._unverified_chain: tuple[bytes, ...] = ()
         if self._certificate_der is not None:
             self._certificate = ssl_object.getpeercert()
             self._verified_chain = tuple(chain_der(inner.get_verified_chain()))

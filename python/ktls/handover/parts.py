@@ -3,14 +3,17 @@
 import errno
 import socket
 import ssl
+from typing import TYPE_CHECKING
 
 from ktls._core import OpenSSLSide
 from ktls.socket import Socket
 from ktls.tcp import require_tcp
 
-from .agreed import Answers
 from .handshake import Handshake
 from .kept import Kept
+
+if TYPE_CHECKING:
+    from .agreed import Answers
 
 __all__ = ["Parts", "check_arguments", "has_peer"]
 

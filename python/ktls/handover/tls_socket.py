@@ -42,10 +42,10 @@ class TLSSocket(Agreed, SocketFace):
     """Used like `ssl.SSLSocket`; made by `ktls.wrap_socket`, and by `accept` of a listening one.
 
     `mode` says who seals (`Mode.SW`: this library, `Mode.NONE`: OpenSSL) and `why` gives the reason
-    in words when it is OpenSSL; `rx_mode` and `rx_why` say the same of what is received. One thread may receive while others send. Unlike in an SSLSocket
-    `fileno` is only good for select, poll and epoll, and the plain socket comes back from `unwrap`
-    alone. On a non-blocking socket a call that cannot go on raises SSLWantReadError or
-    SSLWantWriteError; the latter is also a BlockingIOError.
+    in words when it is OpenSSL; `rx_mode` and `rx_why` say the same of what is received. One thread
+    may receive while others send. Unlike in an SSLSocket `fileno` is only good for select, poll and
+    epoll, and the plain socket comes back from `unwrap` alone. On a non-blocking socket a call that
+    cannot go on raises SSLWantReadError or SSLWantWriteError; the latter is also a BlockingIOError.
     """
 
     def __init__(
