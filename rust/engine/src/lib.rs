@@ -35,9 +35,7 @@ pub use error::{Error, Result};
 pub use fork_lock::{fork_count, watch_forks};
 pub use poll_fd::ReadReadiness;
 pub use pool::{Completion, Outcome, Pool, Unsent};
-pub use receive::{
-    Message, NewReadKeys, PeerControl, RecvFlags, RecvStream, ready_records_size, receive,
-};
+pub use receive::{Message, NewReadKeys, PeerControl, RecvFlags, RecvStream, receive};
 pub use replies::Replies;
 pub use send::{
     AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes,

@@ -1,13 +1,11 @@
 //! What OpenSSL is given to read: whole records off the socket.
 
-use ktls_engine::Deadline;
 use pyo3::exceptions::{PyBlockingIOError, PyTimeoutError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::OpenSSLSide;
-use super::inbox::split;
 use super::output::{Output, note_random};
 use crate::call::{Timeout, run};
 use crate::ssl_errors::{SSLWantReadError, want_read};
@@ -40,22 +38,6 @@ impl OpenSSLSide {
             }
         }
         self.feed(py, timeout, &record)
-    }
-
-    /// The same with all data records that lie ready; true: there were several.
-    pub(super) fn feed_records(
-        &self,
-        py: Python<'_>,
-        timeout: Timeout,
-        operation: &str,
-    ) -> PyResult<bool> {
-        let transport = self.send.get().stream()?.transport;
-        let taken = run(py, timeout, |deadline: &mut Deadline<'_>| {
-            self.inbox.ready_records(&transport, deadline)
-        });
-        let records = taken.map_err(|error| self.of_reading(py, error, operation))?;
-        self.feed(py, timeout, &records)?;
-        Ok(split(&records).nth(1).is_some())
     }
 
     pub(super) fn feed(&self, py: Python<'_>, timeout: Timeout, records: &[u8]) -> PyResult<()> {

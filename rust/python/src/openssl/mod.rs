@@ -136,7 +136,11 @@ impl OpenSSLSide {
         self.release_logs();
         self.lock().output = Output::Dropped;
         // It waits for the peer's, or a signal handler raised: the record is made before.
-        let shut_down = call_method(self.ssl.bind(py), intern!(py, "shutdown"), PyTuple::empty(py));
+        let shut_down = call_method(
+            self.ssl.bind(py),
+            intern!(py, "shutdown"),
+            PyTuple::empty(py),
+        );
         self.read_outgoing(py)?;
         match shut_down {
             Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
@@ -245,16 +249,15 @@ impl OpenSSLSide {
         let timeout = self.send.get().timeout(0);
         let _reading = self.take_reading(py, timeout, "read")?;
         loop {
-            let mut several = false;
             if self.needs_input(py)? {
-                several = self.feed_records(py, timeout, "read")?;
+                self.feed_record(py, timeout, "read")?;
             }
             self.inbox.forget_need();
             let read = |ssl: &Bound<'py, PyAny>| match buffer {
                 None => call_method(ssl, intern!(py, "read"), (size,)),
                 Some(buffer) => call_method(ssl, intern!(py, "read"), (size, buffer)),
             };
-            let got = self.call_then(py, timeout, read, |got| several || got.is_err());
+            let got = self.call_then(py, timeout, read, PyResult::is_err);
             match got {
                 Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
                     // There was a record, and it held no data.
