@@ -142,7 +142,11 @@ impl SendStream {
         match self.try_append_whole(&mut state, data, flags) {
             Ok(true) => {}
             Ok(false) => return None,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                // It may have closed a record, which somebody has to send.
+                self.flush_inline(state);
+                return Some(Err(error));
+            }
         }
         self.flush_inline(state);
         Some(self.check_stopped().map_or(Ok(()), Err))
