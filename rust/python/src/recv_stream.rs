@@ -111,7 +111,7 @@ impl RecvStream {
     fn recv<'py>(&self, py: Python<'py>, size: isize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
-        let received = self.receive(py, flags, |stream, flags, deadline| {
+        let received = self.receive(py, "recv", flags, |stream, flags, deadline| {
             stream.receiver.recv(size, flags, deadline)
         })?;
         Ok(PyBytes::new(py, &received))
@@ -135,7 +135,7 @@ impl RecvStream {
         }
         let whole = buffer.as_mut_slice();
         let out = if size == 0 { whole } else { &mut whole[..size] };
-        self.receive(py, flags, |stream, flags, deadline| {
+        self.receive(py, "recv_into", flags, |stream, flags, deadline| {
             stream.receiver.recv_into(out, flags, deadline)
         })
     }
@@ -187,7 +187,7 @@ impl RecvStream {
         flags: u32,
         takes_type: bool,
     ) -> PyResult<(Vec<u8>, Option<Message>)> {
-        self.receive(py, flags, |stream, flags, deadline| {
+        self.receive(py, "recvmsg", flags, |stream, flags, deadline| {
             let receiver = &stream.receiver;
             receiver.recv_message(size, takes_type, flags, deadline)
         })
@@ -197,6 +197,7 @@ impl RecvStream {
     fn receive<T: Send>(
         &self,
         py: Python<'_>,
+        name: &'static str,
         flags: u32,
         call: impl FnOnce(&Stream, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
@@ -211,7 +212,7 @@ impl RecvStream {
                 ),
             )));
         }
-        let timeout = self.send.get().timeout(flags);
+        let timeout = self.send.get().timeout(name, flags);
         let flags = RecvFlags {
             peek: flags & MSG_PEEK != 0,
             wait_all: flags & MSG_WAITALL != 0,

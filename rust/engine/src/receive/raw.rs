@@ -77,18 +77,11 @@ fn when_readable(
                 match sys::wait_readable(socket.socket().as_fd(), Some(nap)) {
                     Ok(true) => {}
                     Ok(false) | Err(Errno::INTR) => deadline.check_signals()?,
-                    Err(errno) => return Err(failed(errno)),
+                    Err(errno) => return Err(socket.reading_failed(errno)),
                 }
             }
-            Err(errno) => return Err(failed(errno)),
+            Err(errno) => return Err(socket.reading_failed(errno)),
         }
-    }
-}
-
-fn failed(errno: Errno) -> Error {
-    Error::Connection {
-        errno,
-        during: "reading failed",
     }
 }
 

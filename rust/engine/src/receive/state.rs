@@ -416,21 +416,14 @@ impl State {
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Ok(None),
                 // It may be connected later.
-                Err(Errno::NOTCONN) if before == 0 => Err(failed(Errno::NOTCONN)),
+                Err(Errno::NOTCONN) if before == 0 => Err(transport.reading_failed(Errno::NOTCONN)),
                 Err(errno) => {
                     self.is_ended = true;
-                    self.kept.push(Kept::Error(failed(errno)));
+                    self.kept.push(Kept::Error(transport.reading_failed(errno)));
                     Ok(Some(0))
                 }
             };
         }
-    }
-}
-
-pub(super) fn failed(errno: Errno) -> Error {
-    Error::Connection {
-        errno,
-        during: "reading failed",
     }
 }
 

@@ -11,7 +11,7 @@ use rustix::net::RecvFlags as SocketFlags;
 use super::kept::Kept;
 use super::output::Output;
 use super::read_keys::{NewReadKeys, ReadKeys};
-use super::state::{State, Step, failed};
+use super::state::{State, Step};
 use super::turn::Turn;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -269,7 +269,7 @@ impl RecvStream {
             Err(Errno::AGAIN) => Ok(Step::Wait),
             // What came before is returned first; the socket says it again.
             Err(_) if !output.filled().is_empty() => Ok(Step::Done),
-            Err(errno) => Err(failed(errno)),
+            Err(errno) => Err(self.transport.reading_failed(errno)),
         }
     }
 
@@ -310,7 +310,7 @@ impl RecvStream {
                     match sys::wait_readable(self.transport.socket().as_fd(), Some(nap)) {
                         Ok(true) if waits % WAITS_PER_LOOK != 0 => {}
                         Ok(_) | Err(Errno::INTR) => deadline.check_signals()?,
-                        Err(errno) => return Err(failed(errno)),
+                        Err(errno) => return Err(self.transport.reading_failed(errno)),
                     }
                 }
             }

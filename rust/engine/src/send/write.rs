@@ -96,9 +96,11 @@ impl SendStream {
         {
             return done;
         }
-        let (accepted, ended) = self.send_long(data, flags, deadline)?;
+        let (accepted, ended) = self
+            .send_long(data, flags, deadline)
+            .map_err(|error| error.after(0))?;
         match ended {
-            Some(error) => Err(error),
+            Some(error) => Err(error.after(accepted as u64)),
             None if accepted < len => Err(Error::WouldBlock),
             None => Ok(()),
         }
