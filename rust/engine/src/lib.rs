@@ -31,7 +31,7 @@ mod tunables;
 
 pub use counters::snapshot as counters;
 pub use deadline::Deadline;
-pub use error::{Error, Result};
+pub use error::{Error, Result, words};
 pub use fork_lock::{fork_count, watch_forks};
 pub use poll_fd::ReadReadiness;
 pub use pool::{Completion, Outcome, Pool, Unsent};

@@ -131,8 +131,8 @@ impl RecvStream {
         let Stream { engine, .. } = self.stream()?;
         py.detach(|| engine.send_close_notify())
             .map_err(|error| os_error(&error))?;
-        let timeout = self.send.get().timeout(0);
-        self.call(py, timeout, "shutdown", |stream, deadline| {
+        let timeout = self.send.get().timeout("shutdown", 0);
+        self.call(py, timeout, |stream, deadline| {
             stream.receiver.await_close(deadline)
         })
     }
@@ -149,7 +149,7 @@ impl RecvStream {
     fn recv<'py>(&self, py: Python<'py>, size: isize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
-        let received = self.receive(py, flags, |stream, flags, deadline| {
+        let received = self.receive(py, "recv", flags, |stream, flags, deadline| {
             stream.receiver.recv(size, flags, deadline)
         })?;
         Ok(PyBytes::new(py, &received))
@@ -173,7 +173,7 @@ impl RecvStream {
         }
         let whole = buffer.as_mut_slice();
         let out = if size == 0 { whole } else { &mut whole[..size] };
-        self.receive(py, flags, |stream, flags, deadline| {
+        self.receive(py, "recv_into", flags, |stream, flags, deadline| {
             stream.receiver.recv_into(out, flags, deadline)
         })
     }
@@ -225,7 +225,7 @@ impl RecvStream {
         flags: u32,
         takes_type: bool,
     ) -> PyResult<(Vec<u8>, Option<Message>)> {
-        self.receive(py, flags, |stream, flags, deadline| {
+        self.receive(py, "recvmsg", flags, |stream, flags, deadline| {
             let receiver = &stream.receiver;
             receiver.recv_message(size, takes_type, flags, deadline)
         })
@@ -235,6 +235,7 @@ impl RecvStream {
     fn receive<T: Send>(
         &self,
         py: Python<'_>,
+        name: &'static str,
         flags: u32,
         mut call: impl FnMut(&Stream, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
@@ -248,13 +249,15 @@ impl RecvStream {
                 ),
             )));
         }
-        let timeout = self.send.get().timeout(flags);
+        // As `ssl` calls it.
+        let name = self.taken_over.get().map_or(name, |_| "read");
+        let timeout = self.send.get().timeout(name, flags);
         let flags = RecvFlags {
             peek: flags & MSG_PEEK != 0,
             wait_all: flags & MSG_WAITALL != 0,
             raw: flags & !(MSG_PEEK | MSG_WAITALL),
         };
-        self.call(py, timeout, "read", |stream, deadline| {
+        self.call(py, timeout, |stream, deadline| {
             let result = call(stream, flags, deadline);
             stream.engine.note_read();
             result
@@ -266,7 +269,6 @@ impl RecvStream {
         &self,
         py: Python<'_>,
         timeout: Timeout,
-        operation: &str,
         mut call: impl FnMut(&Stream, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         let stream = self.stream()?;
@@ -275,7 +277,7 @@ impl RecvStream {
             match (outcome.raised, outcome.result, self.taken_over.get()) {
                 (Some(raised), ..) => return Err(raised),
                 (None, Err(Error::MessageWaits), Some(Some(openssl))) => openssl.get().hear(py)?,
-                (None, Err(error), Some(_)) => return Err(ssl_error(&error, operation)),
+                (None, Err(error), Some(_)) => return Err(ssl_error(&error)),
                 (None, result, _) => return result.map_err(|error| os_error(&error)),
             }
         }

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use rustix::io::Errno;
 use rustix::net::RecvFlags;
 
-use super::state::failed;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::sys;
@@ -34,10 +33,10 @@ pub fn receive(
                 match sys::wait_readable(socket.as_fd(), Some(nap)) {
                     Ok(true) => {}
                     Ok(false) | Err(Errno::INTR) => deadline.check_signals()?,
-                    Err(errno) => return Err(failed(errno)),
+                    Err(errno) => return Err(transport.reading_failed(errno)),
                 }
             }
-            Err(errno) => return Err(failed(errno)),
+            Err(errno) => return Err(transport.reading_failed(errno)),
         }
     }
 }

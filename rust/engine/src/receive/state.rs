@@ -526,10 +526,10 @@ impl State {
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Ok(None),
                 // It may be connected later.
-                Err(Errno::NOTCONN) if before == 0 => Err(failed(Errno::NOTCONN)),
+                Err(Errno::NOTCONN) if before == 0 => Err(transport.reading_failed(Errno::NOTCONN)),
                 Err(errno) => {
                     self.is_ended = true;
-                    self.kept.push(Kept::Error(failed(errno)));
+                    self.kept.push(Kept::Error(transport.reading_failed(errno)));
                     Ok(Some(0))
                 }
             };
@@ -557,15 +557,8 @@ fn take_off(transport: &TcpTransport, scrap: &mut [u8]) -> Result<()> {
             Ok(count) if count == scrap.len() => return Ok(()),
             Ok(_) => return Err(Error::Internal("bytes that were looked at are gone")),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed(errno)),
+            Err(errno) => return Err(transport.reading_failed(errno)),
         }
-    }
-}
-
-pub(super) fn failed(errno: Errno) -> Error {
-    Error::Connection {
-        errno,
-        during: "reading failed",
     }
 }
 

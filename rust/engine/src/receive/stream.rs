@@ -12,7 +12,7 @@ use super::kept::Kept;
 use super::output::Output;
 use super::peer_control::{PeerControl, Reply};
 use super::read_keys::{NewReadKeys, ReadKeys};
-use super::state::{State, Step, failed};
+use super::state::{State, Step};
 use super::turn::Turn;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -331,7 +331,7 @@ impl RecvStream {
             Err(Errno::AGAIN) => Ok(Step::Wait),
             // What came before is returned first; the socket says it again.
             Err(_) if !output.filled().is_empty() => Ok(Step::Done),
-            Err(errno) => Err(failed(errno)),
+            Err(errno) => Err(self.transport.reading_failed(errno)),
         }
     }
 
@@ -374,7 +374,7 @@ impl RecvStream {
                     match sys::wait_readable(self.transport.socket().as_fd(), Some(nap)) {
                         Ok(true) if waits % WAITS_PER_LOOK != 0 => {}
                         Ok(_) | Err(Errno::INTR) => deadline.check_signals()?,
-                        Err(errno) => return Err(failed(errno)),
+                        Err(errno) => return Err(self.transport.reading_failed(errno)),
                     }
                 }
             }
