@@ -219,6 +219,9 @@ impl RecvStream {
         };
         run(py, timeout, |deadline| {
             let result = call(&stream, flags, deadline);
+            if result.is_ok() {
+                stream.engine.note_received();
+            }
             stream.engine.note_read();
             result
         })

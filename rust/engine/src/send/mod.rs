@@ -185,6 +185,11 @@ impl SendStream {
         }
     }
 
+    /// The program has received something: what it writes next is an answer, which its own call sends.
+    pub fn note_received(&self) {
+        self.burst.note_received();
+    }
+
     /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.
     pub fn set_readable(&self, more: bool) {
         if !self.is_polled.load(Ordering::Acquire) {
