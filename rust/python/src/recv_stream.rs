@@ -2,12 +2,12 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use ktls_engine::{Deadline, Error, Message, RecvFlags};
+use ktls_engine::{Deadline, Error, Message, RecvFlags, RecvStream as Receiver};
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::buffer::Writable;
+use crate::buffer::{Writable, new_bytes};
 use crate::call::run;
 use crate::errors::os_error;
 use crate::record_params::{DirectionKeys, read_keys};
@@ -21,6 +21,9 @@ const MSG_NOSIGNAL: u32 = 0x4000;
 const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 
 const EOPNOTSUPP: i32 = 95;
+
+/// Up to this size the result is made before anything is received; more, for what may be little, costs more than a copy.
+const IN_PLACE_MAX: usize = 4096;
 
 /// Type, version (major, minor) and plaintext length of a record.
 type RecordInfo = (u8, u8, u8, usize);
@@ -111,8 +114,15 @@ impl RecvStream {
     fn recv<'py>(&self, py: Python<'py>, size: isize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
-        let received = self.receive(py, flags, |stream, flags, deadline| {
-            stream.receiver.recv(size, flags, deadline)
+        if (1..=IN_PLACE_MAX).contains(&size) {
+            return new_bytes(py, size, |room| {
+                self.receive(py, flags, |receiver, flags, deadline| {
+                    receiver.recv_into(room, flags, deadline)
+                })
+            });
+        }
+        let received = self.receive(py, flags, |receiver, flags, deadline| {
+            receiver.recv(size, flags, deadline)
         })?;
         Ok(PyBytes::new(py, &received))
     }
@@ -135,8 +145,8 @@ impl RecvStream {
         }
         let whole = buffer.as_mut_slice();
         let out = if size == 0 { whole } else { &mut whole[..size] };
-        self.receive(py, flags, |stream, flags, deadline| {
-            stream.receiver.recv_into(out, flags, deadline)
+        self.receive(py, flags, |receiver, flags, deadline| {
+            receiver.recv_into(out, flags, deadline)
         })
     }
 
@@ -187,8 +197,7 @@ impl RecvStream {
         flags: u32,
         takes_type: bool,
     ) -> PyResult<(Vec<u8>, Option<Message>)> {
-        self.receive(py, flags, |stream, flags, deadline| {
-            let receiver = &stream.receiver;
+        self.receive(py, flags, |receiver, flags, deadline| {
             receiver.recv_message(size, takes_type, flags, deadline)
         })
     }
@@ -198,10 +207,10 @@ impl RecvStream {
         &self,
         py: Python<'_>,
         flags: u32,
-        call: impl FnOnce(&Stream, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
+        call: impl FnOnce(&Receiver, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         const OURS: u32 = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC;
-        let stream = self.stream()?;
+        let (engine, receiver) = self.send.get().halves()?;
         if flags & !OURS != 0 && self.lock_session().is_some() {
             return Err(PyOSError::new_err((
                 EOPNOTSUPP,
@@ -218,11 +227,11 @@ impl RecvStream {
             raw: flags & !(MSG_PEEK | MSG_WAITALL),
         };
         run(py, timeout, |deadline| {
-            let result = call(&stream, flags, deadline);
+            let result = call(&receiver, flags, deadline);
             if result.is_ok() {
-                stream.engine.note_received();
+                engine.note_received();
             }
-            stream.engine.note_read();
+            engine.note_read();
             result
         })
     }
