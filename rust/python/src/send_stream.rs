@@ -503,6 +503,15 @@ impl SendStream {
         stream.clone().ok_or_else(|| os_error(&Error::Closed))
     }
 
+    /// The engine's two halves.
+    pub(crate) fn halves(&self) -> PyResult<(Arc<Engine>, Arc<Receiver>)> {
+        let stream = self.stream.read().unwrap_or_else(PoisonError::into_inner);
+        match &*stream {
+            Some(stream) => Ok((Arc::clone(&stream.engine), Arc::clone(&stream.receiver))),
+            None => Err(os_error(&Error::Closed)),
+        }
+    }
+
     fn engine(&self) -> PyResult<Arc<Engine>> {
         let stream = self.stream.read().unwrap_or_else(PoisonError::into_inner);
         match &*stream {

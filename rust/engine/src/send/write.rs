@@ -20,6 +20,9 @@ impl SendStream {
     /// or something is wrong.
     pub fn try_send(self: &Arc<Self>, data: &Data<'_>, flags: WriteFlags) -> Option<usize> {
         self.burst.begin();
+        if !self.burst.in_burst() && !self.scheduled.load(Ordering::Acquire) {
+            return None;
+        }
         // A forking thread holds the lock alone, and may need the interpreter to let go.
         let fork = crate::fork_lock::try_shared()?;
         self.owner_is_inside(&fork)?;
