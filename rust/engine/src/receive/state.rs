@@ -144,6 +144,12 @@ impl State {
             && self.guess.waits_first()
     }
 
+    /// Notes what a read without keys came to. Whether the socket is empty after it is not known: the guess says.
+    pub(super) fn note_raw_read(&mut self, received: core::result::Result<usize, Errno>) {
+        self.has_drained = matches!(received, Ok(1..));
+        self.guess.note_read(received != Err(Errno::AGAIN));
+    }
+
     /// Whether data waits for other keys, and all before it was read.
     pub(super) fn waits_for_keys(&self) -> bool {
         self.is_paused && self.kept.is_empty()
