@@ -236,12 +236,18 @@ class SendStream:
         `atomic`: all or nothing, in records of its own; EMSGSIZE for what can never fit.
         """
     def send_counted(self, data: ReadableBuffer, accepted: list[int]) -> int:
-        """As `send`; the count is appended to `accepted` also when a signal handler raises."""
-    def sendfile(self, fd: int, offset: int, count: int, file: Any = None) -> int:
+        """As `send`; the count is appended to `accepted` also when a signal handler raises.
+
+        A time-out says how many that are.
+        """
+    def sendfile(
+        self, fd: int, offset: int, count: int, file: Any = None, before: int = 0
+    ) -> int:
         """Accept `count` bytes of a regular file from `offset`, less at its end or with a time-out.
 
         `file.seek` is then called with the position behind what was accepted, also when a signal
         handler raises. A file that shrinks before it was read resets the connection (EIO).
+        `before`: bytes that a time-out says were accepted before these.
         """
     def async_write(self, data: ReadableBuffer, future: object) -> AsyncWrite | None:
         """Accept all without waiting; later writes come after it.
@@ -435,8 +441,11 @@ class OpenSSLSide:
     def read(self, size: int, buffer: None = None) -> bytes: ...
     @overload
     def read(self, size: int, buffer: WriteableBuffer) -> int: ...
-    def write(self, data: ReadableBuffer, *, all: bool) -> int:
-        """Seal by OpenSSL, one record or `all`; returns how many bytes were accepted."""
+    def write(self, data: ReadableBuffer, *, all: bool, before: int | None = None) -> int:
+        """Seal by OpenSSL, one record or `all`; returns how many bytes were accepted.
+
+        `before`: as for `SendStream.sendfile`.
+        """
     def async_write(self, data: ReadableBuffer, future: object) -> AsyncWrite | None:
         """As `SendStream.async_write`, sealed by OpenSSL now; it cannot be cancelled."""
     def unwrap(self) -> None:

@@ -227,7 +227,8 @@ class TLSSocket(Agreed, SocketFace):
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
         """As `ktls.Socket.send`: returns how many bytes were accepted."""
         try:
-            if self._sealing is None and self._openssl_seals():
+            sealing = self._sealing or self._sealer()
+            if sealing is None:
                 _no_flags(flags, "send")
                 return self._openssl().write(data, all=False)
             if flags or type(data) is not bytes or not data:
@@ -235,20 +236,21 @@ class TLSSocket(Agreed, SocketFace):
                     # As in ssl: the stream would make a record of it.
                     return 0
                 return self._connection().socket.send(data, flags)
-            return cast("SendStream", self._sealing).send(data)
+            return sealing.send(data)
         except BlockingIOError:
             raise WantWriteError from None
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """As `ktls.Socket.sendall`."""
         try:
-            if self._sealing is None and self._openssl_seals():
+            sealing = self._sealing or self._sealer()
+            if sealing is None:
                 _no_flags(flags, "sendall")
                 self._openssl().write(data, all=True)
             elif flags or type(data) is not bytes or not data:
                 self._connection().socket.sendall(data, flags)
             else:
-                cast("SendStream", self._sealing).sendall(data)
+                sealing.sendall(data)
         except BlockingIOError:
             raise WantWriteError from None
 
@@ -267,7 +269,7 @@ class TLSSocket(Agreed, SocketFace):
         EOPNOTSUPP for a control message while OpenSSL writes.
         """
         parts, controls = list(buffers), list(ancdata)
-        if not self._openssl_seals():
+        if self._sealer() is not None:
             try:
                 return self._connection().socket.sendmsg(parts, controls, flags)
             except BlockingIOError:
@@ -320,9 +322,10 @@ class TLSSocket(Agreed, SocketFace):
         """As in SSLSocket; the request leaves at once."""
         self._ready().verify_client_post_handshake()
 
-    def _openssl_seals(self) -> bool:
+    def _sealer(self) -> "SendStream | None":
+        """Return what seals after the handshake; None: OpenSSL."""
         self._ready()
-        return self._sealing is None
+        return self._sealing
 
     # -- receiving ---------------------------------------------------------------------------------
 

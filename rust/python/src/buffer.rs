@@ -104,6 +104,33 @@ pub(crate) fn fill<R>(
     write(out)
 }
 
+/// A `bytes` object of what `fill` writes to the start of `size` zeros; it says how many. `size` is not 0. Where all of it
+/// is filled, nothing is copied.
+pub(crate) fn new_bytes<'py>(
+    py: Python<'py>,
+    size: usize,
+    fill: impl FnOnce(&mut [u8]) -> PyResult<usize>,
+) -> PyResult<Bound<'py, PyBytes>> {
+    let too_large = |_| PyMemoryError::new_err(format!("no memory for {size} bytes"));
+    let len = ffi::Py_ssize_t::try_from(size).map_err(too_large)?;
+    // SAFETY: the interpreter is held; without a text nothing is read.
+    let made = unsafe { ffi::PyBytes_FromStringAndSize(std::ptr::null(), len) };
+    // SAFETY: that was null with an exception set, or a new reference.
+    let object = unsafe { Bound::from_owned_ptr_or_err(py, made) }?;
+    // SAFETY: it is a `bytes` object.
+    let start = unsafe { ffi::PyBytes_AsString(object.as_ptr()) }.cast::<u8>();
+    // SAFETY: an object of more than 0 bytes that was made without a text is nobody else's yet, and has `size` bytes there.
+    unsafe { start.write_bytes(0, size) };
+    // SAFETY: the same bytes, which now hold something. Nobody else comes to the object before this function returns, also
+    // while `fill` lets the interpreter go: the collector does not know `bytes`.
+    let filled = fill(unsafe { std::slice::from_raw_parts_mut(start, size) })?;
+    let whole = object.cast_into::<PyBytes>()?;
+    Ok(match whole.as_bytes().get(..filled) {
+        Some(part) if filled < size => PyBytes::new(py, part),
+        _ => whole,
+    })
+}
+
 /// A writable C-contiguous buffer of Python, which stays where it is and as long as it is until this is dropped.
 pub(crate) struct Writable<'py>(View<'py>);
 

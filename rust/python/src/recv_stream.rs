@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use ktls_engine::{Deadline, Error, Message, PeerControl, RecvFlags};
+use ktls_engine::{
+    Deadline, Error, Message, PeerControl, RecvFlags, RecvStream as Receiver, SendStream as Engine,
+};
 use ktls_record::handover;
 use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use crate::buffer::Writable;
+use crate::buffer::{Writable, new_bytes};
 use crate::call::{Timeout, attempt};
 use crate::errors::os_error;
 use crate::openssl::OpenSSLSide;
@@ -24,6 +26,9 @@ const MSG_NOSIGNAL: u32 = 0x4000;
 const MSG_CMSG_CLOEXEC: u32 = 0x4000_0000;
 
 const EOPNOTSUPP: i32 = 95;
+
+/// Up to this size the result is made before anything is received; more, for what may be little, costs more than a copy.
+const IN_PLACE_MAX: usize = 4096;
 
 /// Type, version (major, minor) and plaintext length of a record.
 type RecordInfo = (u8, u8, u8, usize);
@@ -131,9 +136,9 @@ impl RecvStream {
         let Stream { engine, .. } = self.stream()?;
         py.detach(|| engine.send_close_notify())
             .map_err(|error| os_error(&error))?;
-        let timeout = self.send.get().timeout(0);
-        self.call(py, timeout, "shutdown", |stream, deadline| {
-            stream.receiver.await_close(deadline)
+        let timeout = self.send.get().timeout("shutdown", 0);
+        self.call(py, timeout, |_, receiver, deadline| {
+            receiver.await_close(deadline)
         })
     }
 
@@ -149,8 +154,15 @@ impl RecvStream {
     fn recv<'py>(&self, py: Python<'py>, size: isize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
-        let received = self.receive(py, flags, |stream, flags, deadline| {
-            stream.receiver.recv(size, flags, deadline)
+        if (1..=IN_PLACE_MAX).contains(&size) {
+            return new_bytes(py, size, |room| {
+                self.receive(py, "recv", flags, |receiver, flags, deadline| {
+                    receiver.recv_into(room, flags, deadline)
+                })
+            });
+        }
+        let received = self.receive(py, "recv", flags, |receiver, flags, deadline| {
+            receiver.recv(size, flags, deadline)
         })?;
         Ok(PyBytes::new(py, &received))
     }
@@ -173,8 +185,8 @@ impl RecvStream {
         }
         let whole = buffer.as_mut_slice();
         let out = if size == 0 { whole } else { &mut whole[..size] };
-        self.receive(py, flags, |stream, flags, deadline| {
-            stream.receiver.recv_into(out, flags, deadline)
+        self.receive(py, "recv_into", flags, |receiver, flags, deadline| {
+            receiver.recv_into(out, flags, deadline)
         })
     }
 
@@ -225,8 +237,7 @@ impl RecvStream {
         flags: u32,
         takes_type: bool,
     ) -> PyResult<(Vec<u8>, Option<Message>)> {
-        self.receive(py, flags, |stream, flags, deadline| {
-            let receiver = &stream.receiver;
+        self.receive(py, "recvmsg", flags, |receiver, flags, deadline| {
             receiver.recv_message(size, takes_type, flags, deadline)
         })
     }
@@ -235,8 +246,9 @@ impl RecvStream {
     fn receive<T: Send>(
         &self,
         py: Python<'_>,
+        name: &'static str,
         flags: u32,
-        mut call: impl FnMut(&Stream, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
+        mut call: impl FnMut(&Receiver, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         const OURS: u32 = MSG_PEEK | MSG_WAITALL | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_CMSG_CLOEXEC;
         if flags & !OURS != 0 && self.lock_session().is_some() {
@@ -248,15 +260,20 @@ impl RecvStream {
                 ),
             )));
         }
-        let timeout = self.send.get().timeout(flags);
+        // As `ssl` calls it.
+        let name = self.taken_over.get().map_or(name, |_| "read");
+        let timeout = self.send.get().timeout(name, flags);
         let flags = RecvFlags {
             peek: flags & MSG_PEEK != 0,
             wait_all: flags & MSG_WAITALL != 0,
             raw: flags & !(MSG_PEEK | MSG_WAITALL),
         };
-        self.call(py, timeout, "read", |stream, deadline| {
-            let result = call(stream, flags, deadline);
-            stream.engine.note_read();
+        self.call(py, timeout, |engine, receiver, deadline| {
+            let result = call(receiver, flags, deadline);
+            if result.is_ok() {
+                engine.note_received();
+            }
+            engine.note_read();
             result
         })
     }
@@ -266,16 +283,15 @@ impl RecvStream {
         &self,
         py: Python<'_>,
         timeout: Timeout,
-        operation: &str,
-        mut call: impl FnMut(&Stream, &mut Deadline<'_>) -> Result<T, Error> + Send,
+        mut call: impl FnMut(&Engine, &Receiver, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
-        let stream = self.stream()?;
+        let (engine, receiver) = self.send.get().halves()?;
         loop {
-            let outcome = attempt(py, timeout, |deadline| call(&stream, deadline));
+            let outcome = attempt(py, timeout, |deadline| call(&engine, &receiver, deadline));
             match (outcome.raised, outcome.result, self.taken_over.get()) {
                 (Some(raised), ..) => return Err(raised),
                 (None, Err(Error::MessageWaits), Some(Some(openssl))) => openssl.get().hear(py)?,
-                (None, Err(error), Some(_)) => return Err(ssl_error(&error, operation)),
+                (None, Err(error), Some(_)) => return Err(ssl_error(&error)),
                 (None, result, _) => return result.map_err(|error| os_error(&error)),
             }
         }

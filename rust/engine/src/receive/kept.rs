@@ -109,6 +109,9 @@ impl KeptQueue {
 
     /// Moves data to the output, up to its end or the next thing that is no data.
     pub(super) fn deliver(&mut self, output: &mut Output<'_>) {
+        if self.0.is_empty() {
+            return;
+        }
         while let Some(Kept::Record(record)) = self.0.front_mut()
             && record.is_data()
         {

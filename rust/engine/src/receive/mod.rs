@@ -13,6 +13,7 @@
 //!
 //! It knows nothing of the send half. `raw.rs` reads for a TLS library that opens records itself.
 
+mod guess;
 mod kept;
 mod open;
 mod output;
@@ -27,6 +28,6 @@ mod stream;
 mod turn;
 
 pub use self::peer_control::PeerControl;
-pub use self::raw::{ready_records_size, receive};
+pub use self::raw::receive;
 pub use self::read_keys::NewReadKeys;
 pub use self::stream::{Message, RecvFlags, RecvStream};

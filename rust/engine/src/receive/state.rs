@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags as SocketFlags;
 use zeroize::Zeroize;
 
+use super::guess::Guess;
 use super::kept::{Kept, KeptQueue};
 use super::open::{Was, open_record};
 use super::output::Output;
@@ -70,6 +71,7 @@ pub(super) struct State {
     pub(super) low_water: usize,
     /// The socket gave less than was asked of it: what comes next has to arrive first.
     has_drained: bool,
+    guess: Guess,
 }
 
 impl State {
@@ -84,6 +86,7 @@ impl State {
             is_closed: false,
             low_water: 1,
             has_drained: false,
+            guess: Guess::default(),
         }
     }
 
@@ -135,7 +138,16 @@ impl State {
 
     /// Whether a reader that may wait does best to wait first: nothing is here, and the socket was empty.
     pub(super) fn is_dry(&mut self) -> bool {
-        core::mem::take(&mut self.has_drained) && !self.is_at_stop() && !self.has_whole_record()
+        core::mem::take(&mut self.has_drained)
+            && !self.is_at_stop()
+            && !self.has_whole_record()
+            && self.guess.waits_first()
+    }
+
+    /// Notes what a read without keys came to. Whether the socket is empty after it is not known: the guess says.
+    pub(super) fn note_raw_read(&mut self, received: core::result::Result<usize, Errno>) {
+        self.has_drained = matches!(received, Ok(1..));
+        self.guess.note_read(received != Err(Errno::AGAIN));
     }
 
     /// Whether data waits for other keys, and all before it was read.
@@ -335,9 +347,13 @@ impl State {
         let room = output.as_ref().map_or(0, |output| output.room());
         let (mut scratch, end, asked) = match frame(suite, &self.ciphertext) {
             Framed::Incomplete { missing } => {
-                // Not more than there is room for, so that a partial record is all that is left over.
+                // Not more than there is room for, so that a partial record is all that is left over. One byte more says
+                // whether the socket is empty after a record that fills the room.
                 let overhead = suite.header_size() + suite.max_trailer_size();
-                let ahead = (room.min(BURST_SIZE) + overhead).saturating_sub(before);
+                let ahead = match room.min(BURST_SIZE) {
+                    0 => 0,
+                    room => (room + overhead + 1).saturating_sub(before),
+                };
                 let asked = before + missing.max(ahead);
                 let mut scratch = Scratch::take(asked);
                 scratch[..before].copy_from_slice(&self.ciphertext);
@@ -512,6 +528,7 @@ impl State {
         loop {
             let received = sys::receive(transport.socket(), out, flags);
             self.has_drained = matches!(received, Ok(count @ 1..) if count < out.len());
+            self.guess.note_read(received != Err(Errno::AGAIN));
             return match received {
                 Ok(0) => {
                     self.is_ended = true;
@@ -526,10 +543,10 @@ impl State {
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Ok(None),
                 // It may be connected later.
-                Err(Errno::NOTCONN) if before == 0 => Err(failed(Errno::NOTCONN)),
+                Err(Errno::NOTCONN) if before == 0 => Err(transport.reading_failed(Errno::NOTCONN)),
                 Err(errno) => {
                     self.is_ended = true;
-                    self.kept.push(Kept::Error(failed(errno)));
+                    self.kept.push(Kept::Error(transport.reading_failed(errno)));
                     Ok(Some(0))
                 }
             };
@@ -557,15 +574,8 @@ fn take_off(transport: &TcpTransport, scrap: &mut [u8]) -> Result<()> {
             Ok(count) if count == scrap.len() => return Ok(()),
             Ok(_) => return Err(Error::Internal("bytes that were looked at are gone")),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed(errno)),
+            Err(errno) => return Err(transport.reading_failed(errno)),
         }
-    }
-}
-
-pub(super) fn failed(errno: Errno) -> Error {
-    Error::Connection {
-        errno,
-        during: "reading failed",
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whose turn it is to wait for the socket. It is held across waits, and seen by the holder's own signal handlers, which
 //! go in. Nothing that a handler could need is held with it.
 
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
 use crate::deadline::Deadline;
@@ -12,8 +12,15 @@ use crate::transport::TcpTransport;
 /// See the head of this file.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
-    holder: Mutex<Option<ThreadId>>,
+    place: Mutex<Place>,
     given_back: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Place {
+    holder: Option<ThreadId>,
+    /// Threads asleep until it is given back: telling nobody is a system call all the same.
+    waiting: usize,
 }
 
 /// The right to wait; given back when it is dropped.
@@ -37,10 +44,10 @@ impl Turn {
         let this_thread = std::thread::current().id();
         loop {
             transport.check_open()?;
-            let mut holder = self.holder();
-            let is_nested = *holder == Some(this_thread);
-            if holder.is_none() || is_nested {
-                *holder = Some(this_thread);
+            let mut place = self.place();
+            let is_nested = place.holder == Some(this_thread);
+            if place.holder.is_none() || is_nested {
+                place.holder = Some(this_thread);
                 return Ok(Held {
                     turn: self,
                     transport,
@@ -48,18 +55,24 @@ impl Turn {
                 });
             }
             let nap = deadline.nap()?;
-            drop(self.given_back.wait_timeout(holder, nap));
+            place.waiting += 1;
+            let (mut place, _) = self
+                .given_back
+                .wait_timeout(place, nap)
+                .unwrap_or_else(PoisonError::into_inner);
+            place.waiting -= 1;
+            drop(place);
             deadline.check_signals()?;
         }
     }
 
     /// Whether somebody waits for the socket, and will see what comes.
     pub(super) fn is_taken(&self) -> bool {
-        self.holder().is_some()
+        self.place().holder.is_some()
     }
 
-    fn holder(&self) -> MutexGuard<'_, Option<ThreadId>> {
-        lock(&self.holder)
+    fn place(&self) -> MutexGuard<'_, Place> {
+        lock(&self.place)
     }
 }
 
@@ -67,8 +80,73 @@ impl Drop for Held<'_> {
     fn drop(&mut self) {
         // In a forked child the lock may be a vanished thread's.
         if !self.is_nested && self.transport.check_process().is_ok() {
-            *self.turn.holder() = None;
-            self.turn.given_back.notify_one();
+            let mut place = self.turn.place();
+            place.holder = None;
+            let is_awaited = place.waiting > 0;
+            drop(place);
+            if is_awaited {
+                self.turn.given_back.notify_one();
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::{TcpTransport, Turn};
+    use crate::deadline::{Deadline, LOOK_AGAIN};
+
+    fn transport() -> TcpTransport {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let socket = TcpStream::connect(server.local_addr().expect("bound")).expect("listening");
+        TcpTransport::new(OwnedFd::from(socket)).expect("TCP")
+    }
+
+    /// A busy machine may disturb a round; a turn that nobody is told of spoils each.
+    #[test]
+    fn who_waits_is_told() {
+        let transport = transport();
+        let turn = Turn::default();
+        let take = || {
+            let mut never = || false;
+            turn.take(&transport, &mut Deadline::until(None, &mut never))
+                .expect("open")
+        };
+        let round = || {
+            let held = take();
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
+                    let begin = Instant::now();
+                    drop(take());
+                    begin.elapsed()
+                });
+                while turn.place().waiting == 0 {
+                    thread::yield_now();
+                }
+                drop(held);
+                waiting.join().expect("no panic") < LOOK_AGAIN
+            })
+        };
+        assert!((0..8).any(|_| round()));
+        assert_eq!(turn.place().waiting, 0);
+        assert!(!turn.is_taken());
+    }
+
+    #[test]
+    fn a_handler_goes_into_the_turn_of_its_thread() {
+        let transport = transport();
+        let turn = Turn::default();
+        let mut never = || false;
+        let mut deadline = Deadline::nonblocking(&mut never);
+        let held = turn.take(&transport, &mut deadline).expect("free");
+        drop(turn.take(&transport, &mut deadline).expect("its own"));
+        assert!(turn.is_taken(), "the handler gives nothing back");
+        drop(held);
+        assert!(!turn.is_taken());
     }
 }

@@ -112,6 +112,9 @@ impl SendStream {
     /// Ends the connection: nothing held can be sent any more.
     pub(super) fn fail(&self, state: &mut State, error: Error) {
         if state.life.fail(error.clone()) {
+            if matches!(error, Error::Aborted) {
+                self.transport.note_abort();
+            }
             self.fail_async_writes(state, &error);
             if state.buffer.write_state.is_some() {
                 counters::ACTIVE.sub(1);

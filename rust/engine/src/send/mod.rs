@@ -69,6 +69,8 @@ pub struct SendStream {
     scheduled: AtomicBool,
     burst: BurstDetector,
     readiness: OnceLock<Weak<dyn ReadReadiness>>,
+    /// There is a poll descriptor to be told of reads; never unset.
+    is_polled: AtomicBool,
 }
 
 impl SendStream {
@@ -85,6 +87,7 @@ impl SendStream {
             scheduled: AtomicBool::new(false),
             burst: BurstDetector::default(),
             readiness: OnceLock::new(),
+            is_polled: AtomicBool::new(false),
         });
         stream.pool.register(&stream.as_task());
         stream
@@ -157,6 +160,8 @@ impl SendStream {
         self.pool.watch_readable(&self.as_task(), &made)?;
         let descriptor = made.raw_fd();
         state.poll_fd = Some(made);
+        // Before the look of `note_read`: a reader that does not see it has read before that.
+        self.is_polled.store(true, Ordering::Release);
         drop(state);
         self.note_read();
         Ok(descriptor)
@@ -169,6 +174,9 @@ impl SendStream {
 
     /// The connection was read by whoever says when it is readable: the poll descriptor starts anew.
     pub fn note_read(&self) {
+        if !self.is_polled.load(Ordering::Acquire) {
+            return;
+        }
         let Ok(state) = self.enter() else { return };
         let poll_fd = state.poll_fd.clone();
         drop(state);
@@ -177,8 +185,16 @@ impl SendStream {
         }
     }
 
+    /// The program has received something: what it writes next is an answer, which its own call sends.
+    pub fn note_received(&self) {
+        self.burst.note_received();
+    }
+
     /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.
     pub fn set_readable(&self, more: bool) {
+        if !self.is_polled.load(Ordering::Acquire) {
+            return;
+        }
         let Ok(state) = self.enter() else { return };
         if let Some(poll_fd) = &state.poll_fd {
             poll_fd.set_readable(more);

@@ -20,6 +20,9 @@ impl SendStream {
     /// or something is wrong.
     pub fn try_send(self: &Arc<Self>, data: &Data<'_>, flags: WriteFlags) -> Option<usize> {
         self.burst.begin();
+        if !self.burst.in_burst() && !self.scheduled.load(Ordering::Acquire) {
+            return None;
+        }
         // A forking thread holds the lock alone, and may need the interpreter to let go.
         let fork = crate::fork_lock::try_shared()?;
         self.owner_is_inside(&fork)?;
@@ -96,9 +99,11 @@ impl SendStream {
         {
             return done;
         }
-        let (accepted, ended) = self.send_long(data, flags, deadline)?;
+        let (accepted, ended) = self
+            .send_long(data, flags, deadline)
+            .map_err(|error| error.after(0))?;
         match ended {
-            Some(error) => Err(error),
+            Some(error) => Err(error.after(accepted as u64)),
             None if accepted < len => Err(Error::WouldBlock),
             None => Ok(()),
         }
@@ -142,7 +147,11 @@ impl SendStream {
         match self.try_append_whole(&mut state, data, flags) {
             Ok(true) => {}
             Ok(false) => return None,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                // It may have closed a record, which somebody has to send.
+                self.flush_inline(state);
+                return Some(Err(error));
+            }
         }
         self.flush_inline(state);
         Some(self.check_stopped().map_or(Ok(()), Err))

@@ -10,12 +10,20 @@ use ktls_engine::{Error, TcpTransport};
 use pyo3::prelude::*;
 
 use crate::call::{Timeout, run};
+use crate::errors::os_error;
 
 /// See the head of this file.
 pub(crate) struct Turn {
     transport: TcpTransport,
-    holder: Mutex<Option<ThreadId>>,
+    place: Mutex<Place>,
     given_back: Condvar,
+}
+
+#[derive(Default)]
+struct Place {
+    holder: Option<ThreadId>,
+    /// Threads asleep until it is given back: telling nobody is a system call all the same.
+    waiting: usize,
 }
 
 /// The right to go on; given back when it is dropped.
@@ -29,7 +37,7 @@ impl Turn {
     pub(crate) fn new(transport: TcpTransport) -> Self {
         Self {
             transport,
-            holder: Mutex::new(None),
+            place: Mutex::default(),
             given_back: Condvar::new(),
         }
     }
@@ -47,47 +55,71 @@ impl Turn {
         is_needless: impl Fn() -> bool + Send + Sync,
     ) -> PyResult<Held<'_>> {
         let me = std::thread::current().id();
-        run(py, timeout, |deadline| {
-            loop {
-                self.transport.check_process()?;
-                let mut holder = self.holder();
-                match *holder {
-                    _ if is_needless() => {
-                        // Whoever else waits may have been passed over.
-                        self.given_back.notify_one();
-                        return Ok(false);
-                    }
-                    None => {
-                        *holder = Some(me);
-                        return Ok(true);
-                    }
-                    Some(other) if other == me => return Ok(false),
-                    Some(_) if !deadline.is_blocking() => return Err(Error::WouldBlock),
-                    Some(_) => {
-                        let nap = deadline.nap()?;
-                        drop(self.given_back.wait_timeout(holder, nap));
-                        deadline.check_signals()?;
-                    }
-                }
+        let look = |place: &mut Place| match place.holder {
+            _ if is_needless() => {
+                // Whoever else waits may have been passed over.
+                self.given_back.notify_one();
+                Some(false)
             }
-        })
-        .map(|is_holder| Held {
+            None => {
+                place.holder = Some(me);
+                Some(true)
+            }
+            Some(other) => (other == me).then_some(false),
+        };
+        self.check_process().map_err(|error| os_error(&error))?;
+        // With the interpreter held: whoever has the place locked waits for nothing.
+        let at_once = look(&mut self.place());
+        let is_holder = match at_once {
+            Some(is_holder) => is_holder,
+            None => run(py, timeout, |deadline| {
+                loop {
+                    self.check_process()?;
+                    let mut place = self.place();
+                    if let Some(is_holder) = look(&mut place) {
+                        return Ok(is_holder);
+                    }
+                    if !deadline.is_blocking() {
+                        return Err(Error::WouldBlock);
+                    }
+                    let nap = deadline.nap()?;
+                    place.waiting += 1;
+                    let (mut place, _) = self
+                        .given_back
+                        .wait_timeout(place, nap)
+                        .unwrap_or_else(PoisonError::into_inner);
+                    place.waiting -= 1;
+                    drop(place);
+                    deadline.check_signals()?;
+                }
+            })?,
+        };
+        Ok(Held {
             turn: self,
             is_holder,
         })
     }
 
-    fn holder(&self) -> MutexGuard<'_, Option<ThreadId>> {
-        self.holder.lock().unwrap_or_else(PoisonError::into_inner)
+    fn check_process(&self) -> Result<(), Error> {
+        self.transport.check_process()
+    }
+
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         // In a forked child the lock may be a vanished thread's.
-        if self.is_holder && self.turn.transport.check_process().is_ok() {
-            *self.turn.holder() = None;
-            self.turn.given_back.notify_one();
+        if self.is_holder && self.turn.check_process().is_ok() {
+            let mut place = self.turn.place();
+            place.holder = None;
+            let is_awaited = place.waiting > 0;
+            drop(place);
+            if is_awaited {
+                self.turn.given_back.notify_one();
+            }
         }
     }
 }
