@@ -141,6 +141,7 @@ impl State {
         core::mem::take(&mut self.has_drained)
             && !self.is_at_stop()
             && !self.has_whole_record()
+            && !self.has_messages()
             && self.guess.waits_first()
     }
 
@@ -274,6 +275,7 @@ impl State {
         }
         stops
             || self.is_ended
+            || self.has_messages()
             || at_hand >= self.low_water
             || self.kept.has_empty_data()
             || self.low_water <= 1 && !self.is_paused && self.has_whole_record()
