@@ -399,6 +399,24 @@ fn nobody_sends_for_ever_what_is_no_data() {
 }
 
 #[test]
+fn answers_to_requests_of_ours_are_no_flood() {
+    let mut link = link();
+    for number in 0..100 {
+        link.stream.expect_key_update().unwrap();
+        link.send(HANDSHAKE, &UPDATE);
+        link.change_key(&keys_after(&SECRET, number + 1));
+        link.arrived(1);
+        assert!(link.is_dry());
+    }
+    // Those that nobody has asked for are still counted.
+    let update = |link: &mut Link, number| {
+        link.send(HANDSHAKE, &UPDATE);
+        link.change_key(&keys_after(&SECRET, 100 + number + 1));
+    };
+    assert_eq!(flood(link, update), 32);
+}
+
+#[test]
 fn data_starts_the_counts_again() {
     let mut link = link();
     for round in 0..5 {

@@ -119,6 +119,13 @@ impl State {
         control.is_some_and(|control| control.has_messages())
     }
 
+    /// The peer was asked for a KeyUpdate.
+    pub(super) fn key_update_requested(&mut self) {
+        if let Some(control) = &mut self.control {
+            control.key_update_requested();
+        }
+    }
+
     /// The peer was asked for a certificate.
     pub(super) fn certificate_requested(&mut self) {
         if let Some(control) = &mut self.control {
