@@ -10,7 +10,7 @@ import ssl
 import sys
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from ktls import futures, sendfile
 from ktls.byte_view import byte_view
@@ -339,7 +339,8 @@ class TLSSocket(Agreed, SocketFace):
                     raise
                 return b""
         _no_flags(flags, "recv")
-        return cast("bytes", self.read(buflen))
+        data: bytes = self.read(buflen)
+        return data
 
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
@@ -350,7 +351,9 @@ class TLSSocket(Agreed, SocketFace):
         """
         _no_flags(flags, "recv_into")
         size = len(byte_view(buffer))
-        return cast("int", self.read(min(nbytes, size) if nbytes else size, buffer))
+        # Nothing is called with the result: a signal handler may raise at the entry of a function.
+        count: int = self.read(min(nbytes, size) if nbytes else size, buffer)
+        return count
 
     def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
         """As `SSLSocket.read`: bytes, or with a buffer their number."""

@@ -2,113 +2,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+mod common;
+
 use std::io::Write;
-use std::net::{TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use ktls_engine::{Deadline, Error, NewReadKeys, RecvFlags, RecvStream, TcpTransport};
-use ktls_record::{Algorithm, Frame, Keys, Mac, MacOrder, Seal, Suite, Version, provider};
+use ktls_engine::{Deadline, Error, NewReadKeys};
 
-const DATA: u8 = 23;
-const NOW: RecvFlags = RecvFlags {
-    peek: false,
-    wait_all: false,
-    raw: 0,
-};
-const PEEK: RecvFlags = RecvFlags { peek: true, ..NOW };
-const ALL: RecvFlags = RecvFlags {
-    wait_all: true,
-    ..NOW
-};
-
-fn gcm() -> Keys {
-    let suite = Suite::new(Version::Tls13, Algorithm::Aes128Gcm).unwrap();
-    Keys::new(suite, &[3; 16], &[5; 12]).unwrap()
-}
-
-fn cbc() -> Keys {
-    let suite = Suite::cbc(
-        Version::Tls12,
-        Algorithm::Aes128Cbc,
-        Mac::HmacSha256,
-        MacOrder::MacThenEncrypt,
-    );
-    Keys::with_mac(suite.unwrap(), &[3; 16], &[], &[7; 32]).unwrap()
-}
-
-/// Two ends: a stream that opens, and a plain socket that sends what `seal` makes.
-struct Link {
-    stream: Arc<RecvStream>,
-    peer: TcpStream,
-    seal: Box<dyn Seal>,
-    sequence: u64,
-}
-
-impl Link {
-    fn new(keys: &Keys) -> Self {
-        let link = Self::without_keys(keys);
-        let opener = NewReadKeys::new(keys, 0, "ring").unwrap();
-        link.stream.install(opener).unwrap();
-        link
-    }
-
-    fn without_keys(keys: &Keys) -> Self {
-        let server = TcpListener::bind("127.0.0.1:0").unwrap();
-        let peer = TcpStream::connect(server.local_addr().unwrap()).unwrap();
-        peer.set_nodelay(true).unwrap();
-        let (near, _) = server.accept().unwrap();
-        let transport = TcpTransport::new(OwnedFd::from(near)).unwrap();
-        Self {
-            stream: Arc::new(RecvStream::new(transport)),
-            peer,
-            seal: provider::sealer("ring", keys, 0).unwrap(),
-            sequence: 0,
-        }
-    }
-
-    fn seal(&mut self, content_type: u8, payload: &[u8]) -> Vec<u8> {
-        let frame = Frame {
-            content_type,
-            sequence: self.sequence,
-            payload_len: payload.len(),
-            padding_len: 0,
-        };
-        self.sequence += 1;
-        let mut record = vec![0; frame.record_size(self.seal.suite())];
-        self.seal.seal_from(frame, payload, &mut record).unwrap();
-        record
-    }
-
-    fn send(&mut self, content_type: u8, payload: &[u8]) {
-        let record = self.seal(content_type, payload);
-        self.peer.write_all(&record).unwrap();
-    }
-
-    fn recv(&self, max: usize, flags: RecvFlags) -> Result<Vec<u8>, Error> {
-        let mut patience = || false;
-        let mut deadline = Deadline::within(Some(Duration::from_secs(20)), &mut patience);
-        self.stream.recv(max, flags, &mut deadline)
-    }
-
-    fn recv_into(&self, buffer: &mut [u8]) -> Result<usize, Error> {
-        let mut patience = || false;
-        let mut deadline = Deadline::within(Some(Duration::from_secs(20)), &mut patience);
-        self.stream.recv_into(buffer, NOW, &mut deadline)
-    }
-
-    fn try_recv(&self) -> Result<Vec<u8>, Error> {
-        let mut never = || false;
-        let mut deadline = Deadline::nonblocking(&mut never);
-        self.stream.recv(100, NOW, &mut deadline)
-    }
-
-    fn is_dry(&self) -> bool {
-        matches!(self.try_recv(), Err(Error::NothingReceived))
-    }
-}
+use self::common::link::{ALL, DATA, Link, NOW, PEEK, cbc, gcm};
 
 #[test]
 fn one_byte_at_a_time() {

@@ -155,15 +155,12 @@ impl RecvStream {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
         if (1..=IN_PLACE_MAX).contains(&size) {
-            return new_bytes(py, size, |room| {
-                self.receive(py, "recv", flags, |receiver, flags, deadline| {
-                    receiver.recv_into(room, flags, deadline)
-                })
-            });
+            return new_bytes(py, size, |room| self.receive_into(py, "recv", flags, room));
         }
         let received = self.receive(py, "recv", flags, |receiver, flags, deadline| {
             receiver.recv(size, flags, deadline)
         })?;
+        self.check_signals(py, flags, &received)?;
         Ok(PyBytes::new(py, &received))
     }
 
@@ -185,9 +182,7 @@ impl RecvStream {
         }
         let whole = buffer.as_mut_slice();
         let out = if size == 0 { whole } else { &mut whole[..size] };
-        self.receive(py, "recv_into", flags, |receiver, flags, deadline| {
-            receiver.recv_into(out, flags, deadline)
-        })
+        self.receive_into(py, "recv_into", flags, out)
     }
 
     /// Bytes of one record; what it is, when they are its first; whether they are its last. Raw bytes without keys.
@@ -239,6 +234,37 @@ impl RecvStream {
     ) -> PyResult<(Vec<u8>, Option<Message>)> {
         self.receive(py, "recvmsg", flags, |receiver, flags, deadline| {
             receiver.recv_message(size, takes_type, flags, deadline)
+        })
+    }
+
+    fn receive_into(
+        &self,
+        py: Python<'_>,
+        name: &'static str,
+        flags: u32,
+        room: &mut [u8],
+    ) -> PyResult<usize> {
+        let count = self.receive(py, name, flags, |receiver, flags, deadline| {
+            receiver.recv_into(room, flags, deadline)
+        })?;
+        self.check_signals(py, flags, &room[..count])?;
+        Ok(count)
+    }
+
+    /// Runs signal handlers before data is returned rather than after: what one raises there costs the program the
+    /// result of the call, while here the data can be put back.
+    fn check_signals(&self, py: Python<'_>, flags: u32, received: &[u8]) -> PyResult<()> {
+        if received.is_empty() || flags & MSG_PEEK != 0 || self.lock_session().is_none() {
+            return Ok(());
+        }
+        py.check_signals().inspect_err(|_| {
+            if let Ok((engine, receiver)) = self.send.get().halves() {
+                py.detach(|| {
+                    // In a forked child nothing comes again.
+                    let _ = receiver.put_back(received);
+                    engine.note_read();
+                });
+            }
         })
     }
 

@@ -147,9 +147,15 @@ impl SendStream {
         } else {
             KeyUpdate::NotRequested
         };
-        let engine = self.engine()?;
-        py.detach(|| engine.update_key(announced))
-            .map_err(|error| os_error(&error))
+        let (engine, receiver) = self.halves()?;
+        py.detach(|| {
+            if request {
+                // Before: another thread may read the answer at once.
+                receiver.expect_key_update()?;
+            }
+            engine.update_key(announced)
+        })
+        .map_err(|error| os_error(&error))
     }
 
     fn set_max_frame_len(

@@ -75,6 +75,10 @@ impl PeerControl {
         core::mem::take(&mut self.messages).into()
     }
 
+    pub(super) fn key_update_requested(&mut self) {
+        self.machine.key_update_requested();
+    }
+
     pub(super) fn certificate_requested(&mut self) {
         self.machine.certificate_requested();
     }

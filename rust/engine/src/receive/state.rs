@@ -119,6 +119,13 @@ impl State {
         control.is_some_and(|control| control.has_messages())
     }
 
+    /// The peer was asked for a KeyUpdate.
+    pub(super) fn key_update_requested(&mut self) {
+        if let Some(control) = &mut self.control {
+            control.key_update_requested();
+        }
+    }
+
     /// The peer was asked for a certificate.
     pub(super) fn certificate_requested(&mut self) {
         if let Some(control) = &mut self.control {
@@ -141,6 +148,7 @@ impl State {
         core::mem::take(&mut self.has_drained)
             && !self.is_at_stop()
             && !self.has_whole_record()
+            && !self.has_messages()
             && self.guess.waits_first()
     }
 
@@ -274,6 +282,7 @@ impl State {
         }
         stops
             || self.is_ended
+            || self.has_messages()
             || at_hand >= self.low_water
             || self.kept.has_empty_data()
             || self.low_water <= 1 && !self.is_paused && self.has_whole_record()

@@ -131,12 +131,30 @@ impl RecvStream {
         self.enter().is_ok_and(|state| state.has_messages())
     }
 
+    /// The peer is about to be asked for a KeyUpdate: its answer is none of those that it may send only so often.
+    ///
+    /// # Errors
+    /// EPERM.
+    pub fn expect_key_update(&self) -> Result<()> {
+        self.enter()?.key_update_requested();
+        Ok(())
+    }
+
     /// The peer, a client, was asked for a certificate: one answer is expected.
     ///
     /// # Errors
     /// EPERM.
     pub fn expect_certificate(&self) -> Result<()> {
         self.enter()?.certificate_requested();
+        Ok(())
+    }
+
+    /// Takes data back that a call has received and could not return: it comes again. For a stream with keys.
+    ///
+    /// # Errors
+    /// EPERM.
+    pub fn put_back(&self, data: &[u8]) -> Result<()> {
+        self.enter()?.kept.put_back(data);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
+pub(crate) mod link;
 pub(crate) mod seal;
 pub(crate) mod wire;
 

@@ -1,5 +1,6 @@
-//! What a connection has received and not given to OpenSSL: at most a partial record. Finds out where records end, so
-//! that what follows a close_notify, perhaps another protocol's, stays in the kernel.
+//! What a connection has received and not given to OpenSSL: at most a partial record, unless OpenSSL could not be given
+//! what was taken. Finds out where records end, so that what follows a close_notify, perhaps another protocol's, stays
+//! in the kernel.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,6 +56,11 @@ impl Inbox {
     /// What was taken off the socket and not given out.
     pub(crate) fn take(&self) -> Vec<u8> {
         core::mem::take(&mut self.lock().bytes)
+    }
+
+    /// Takes records back that were given out last.
+    pub(crate) fn put_back(&self, records: &[u8]) {
+        self.lock().bytes.splice(..0, records.iter().copied());
     }
 
     /// A whole record; what is left of one at the end of the stream; then nothing.

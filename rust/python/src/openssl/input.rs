@@ -7,6 +7,7 @@ use pyo3::types::PyBytes;
 
 use super::OpenSSLSide;
 use super::output::{Output, note_random};
+use super::turn::Held;
 use crate::call::{Timeout, run};
 use crate::ssl_errors::{SSLWantReadError, want_read};
 
@@ -22,6 +23,8 @@ impl OpenSSLSide {
             self.inbox.next_record(&transport, deadline)
         });
         let record = taken.map_err(|error| self.of_reading(py, error))?;
+        // Before the record counts as seen.
+        let _inside = self.take_inside_for(py, timeout, &record)?;
         {
             let mut state = self.lock();
             let state = &mut *state;
@@ -36,7 +39,7 @@ impl OpenSSLSide {
     }
 
     pub(super) fn feed(&self, py: Python<'_>, timeout: Timeout, records: &[u8]) -> PyResult<()> {
-        let _inside = self.take_inside(py, timeout)?;
+        let _inside = self.take_inside_for(py, timeout, records)?;
         let incoming = self.incoming.bind(py);
         if records.is_empty() {
             incoming.call_method0(intern!(py, "write_eof"))?;
@@ -44,6 +47,21 @@ impl OpenSSLSide {
             incoming.call_method1(intern!(py, "write"), (PyBytes::new(py, records),))?;
         }
         Ok(())
+    }
+
+    /// Waits until OpenSSL can be given these records, which come again when that is not to be: a signal handler may
+    /// raise and the time may pass while another thread writes.
+    fn take_inside_for(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        records: &[u8],
+    ) -> PyResult<Held<'_>> {
+        let inside = self.take_inside(py, timeout);
+        if inside.is_err() {
+            self.inbox.put_back(records);
+        }
+        inside
     }
 
     pub(super) fn of_reading(&self, py: Python<'_>, error: PyErr) -> PyErr {

@@ -113,6 +113,8 @@ pub struct Control {
     /// A KeyUpdate that was asked for has not been written yet.
     answer_due: bool,
     requests: CertificateRequests,
+    /// KeyUpdates that this side has asked for and that have not come.
+    key_updates_asked: u32,
 }
 
 impl Control {
@@ -126,6 +128,7 @@ impl Control {
             partial: Partial::default(),
             answer_due: false,
             requests: CertificateRequests::default(),
+            key_updates_asked: 0,
         }
     }
 
@@ -180,6 +183,12 @@ impl Control {
     /// another; those that came before share this one (RFC 8446 §4.6.3).
     pub fn key_update_sent(&mut self) {
         self.answer_due = false;
+    }
+
+    /// This side has asked for a KeyUpdate (RFC 8446 §4.6.3). The answer is no flood: a peer that only receives sends
+    /// nothing else.
+    pub fn key_update_requested(&mut self) {
+        self.key_updates_asked = self.key_updates_asked.saturating_add(1);
     }
 
     /// This server has asked for a certificate (RFC 8446 §4.6.2) and expects one answer more.
@@ -285,7 +294,11 @@ impl Control {
             Some(1) => true,
             _ => return Err(KEY_UPDATE_VALUE),
         };
-        self.floods.key_update()?;
+        if !asks && self.key_updates_asked > 0 {
+            self.key_updates_asked -= 1;
+        } else {
+            self.floods.key_update()?;
+        }
         if !ends_record {
             return Err(KEY_CHANGE);
         }

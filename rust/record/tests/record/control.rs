@@ -233,6 +233,21 @@ fn a_batch_of_requests_has_one_answer() {
 }
 
 #[test]
+fn a_key_update_that_was_asked_for_is_no_flood() {
+    let mut control = control(Version::Tls13, Side::Server);
+    let silent = Ok(vec![Action::NextReadKeys]);
+    for _ in 0..100 {
+        control.key_update_requested();
+        assert_eq!(take(&mut control, HANDSHAKE, &key_update(0)), silent);
+    }
+    for _ in 0..32 {
+        assert_eq!(take(&mut control, HANDSHAKE, &key_update(0)), silent);
+    }
+    let refused = take(&mut control, HANDSHAKE, &key_update(0));
+    assert_eq!(refused, Err(alert::UNEXPECTED_MESSAGE));
+}
+
+#[test]
 fn key_updates_that_are_none() {
     for (payload, expected) in [
         (key_update(2), alert::ILLEGAL_PARAMETER),
