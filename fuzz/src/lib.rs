@@ -10,6 +10,7 @@ pub mod hello;
 pub mod hello_fields;
 pub mod key_log;
 pub mod key_schedule;
+pub mod peer;
 pub mod records;
 pub mod stream;
 pub mod suites;

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use ktls_fuzz::{control, handover, hello, hello_fields, key_log, key_schedule, records, stream};
+use ktls_fuzz::{
+    control, handover, hello, hello_fields, key_log, key_schedule, peer, records, stream,
+};
 
 fn run(name: &str, check: fn(&[u8])) {
     let seeds = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -49,5 +51,6 @@ targets! {
     seal_record = records::seal_record;
     key_schedule = key_schedule::key_schedule;
     control = control::control;
+    peer = peer::peer;
     stream = stream::stream;
 }
