@@ -7,6 +7,7 @@ starts with the first write and ends with the interpreter, after what was accept
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import errno
 import os
@@ -111,7 +112,7 @@ def write(writer: Writer, data: ReadableBuffer) -> Future[int]:
     Errors are those of a send that was not accepted.
     """
     future = WriteFuture(len(byte_view(data)))
-    _thread().start()
+    _completions().start()
     unended = writer.async_write(data, future)
     if unended is None:
         future.end(future.count)
@@ -121,37 +122,42 @@ def write(writer: Writer, data: ReadableBuffer) -> Future[int]:
 
 
 class _Thread:
-    """The thread that ends futures, and whether it may still be started."""
+    """The thread that ends futures, and whether it may still be started.
+
+    It is started in one step of C, and takes its place by itself: a signal handler that raises in
+    the middle of `threading.Thread.start` would leave a thread that dies, or one that is not known.
+    """
 
     def __init__(self) -> None:
-        # A signal handler may come back here in the middle.
-        self._lock = threading.RLock()
-        self._thread: threading.Thread | None = None
+        # Taken by the thread, once; another that was started beside it ends.
+        self._place = threading.Lock()
+        self._has_ended = threading.Event()
         self._stopped = False
 
     def start(self) -> None:
         """Start the thread unless it runs.  RuntimeError at the end of the interpreter."""
         if self._stopped:
             raise RuntimeError("cannot write asynchronously while the interpreter shuts down")
-        if self._thread is not None:
-            return
-        with self._lock:
-            if self._thread is None:
-                thread = threading.Thread(target=_run, name="KTLS-aio", daemon=True)
-                thread.start()
-                # Not before: one that could not be started is tried again.
-                self._thread = thread
+        if not self._place.locked():
+            _thread.start_new_thread(self._main, ())
 
     def stop(self) -> None:
         """Send what was accepted, end the futures, then the thread."""
         self._stopped = True
-        thread = self._thread
-        if thread is not None:
+        if self._place.locked():
             try:
                 workers.drain()
             finally:
                 _core.stop_completions()
-                thread.join()
+                self._has_ended.wait()
+
+    def _main(self) -> None:
+        if self._place.acquire(blocking=False):
+            try:
+                threading.current_thread().name = "KTLS-aio"
+                _run()
+            finally:
+                self._has_ended.set()
 
 
 def _run() -> None:
@@ -172,5 +178,5 @@ def _end(future: WriteFuture, outcome: object) -> None:
         sys.excepthook(*sys.exc_info())
 
 
-_thread = PerProcess(_Thread)
-atexit.register(lambda: _thread().stop())
+_completions = PerProcess(_Thread)
+atexit.register(lambda: _completions().stop())

@@ -16,7 +16,8 @@ LAYERS = [
     {"_core", "constants", "errors", "byte_view", "addressing", "tcp"},
     {"per_process"},
     {"sysctl", "params", "sendfile"},
-    {"policy", "backends"},
+    {"backends"},
+    {"policy"},
     {"workers", "next_keys"},
     {"futures"},
     {"session", "rx_session"},
@@ -40,7 +41,7 @@ ENGINE_USES = {
     "send": SHARED | {"ledger", "replies", "tunables"},
     "receive": SHARED | {"replies"},
     "pool": {"counters", "error", "poll_fd", "sys", "tunables"},
-    "transport": {"fork_lock", "sys"},
+    "transport": {"error", "fork_lock", "sys"},
 }
 
 

@@ -70,7 +70,7 @@ def test_one_thread_ends_all_futures(make_link: MakeLink) -> None:
                 futures[-1].add_done_callback(
                     lambda _: threads.append(threading.current_thread().name)
                 )
-    assert names() == [NAME]
+    until(lambda: names() == [NAME])
     readings = [Reading(link) for link in links]
     concurrent.futures.wait(futures, 30)
     for reading in readings:
@@ -118,7 +118,7 @@ def run(code: str) -> subprocess.CompletedProcess[str]:
 def test_no_thread_before_the_first_write() -> None:
     done = run(
         """
-        import socket, threading, ktls
+        import socket, threading, time, ktls
         near, far = socket.socketpair()
         with socket.create_server(("127.0.0.1", 0)) as server:
             sock = ktls.Socket(socket.create_connection(server.getsockname()))
@@ -127,8 +127,9 @@ def test_no_thread_before_the_first_write() -> None:
             sock.sendall(b"x")
             assert [thread.name for thread in threading.enumerate()] == before
             assert sock.aio_write(b"x").result(20) == 1
-            after = [thread.name for thread in threading.enumerate()]
-            print(sorted(set(after) - set(before)))
+            while len(after := {thread.name for thread in threading.enumerate()}) == len(before):
+                time.sleep(0.01)
+            print(sorted(after - set(before)))
             sock.close()
         near.close()
         far.close()

@@ -204,6 +204,20 @@ impl Error {
         }
     }
 
+    /// Whether the transport has ended by itself: what the peer said before can still be received, and a reset would
+    /// drop that.
+    #[must_use]
+    pub(crate) fn has_ended_transport(&self) -> bool {
+        const ENDS: [Errno; 5] = [
+            Errno::PIPE,
+            Errno::CONNRESET,
+            Errno::TIMEDOUT,
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+        ];
+        matches!(self, Self::Connection { errno, .. } if ENDS.contains(errno))
+    }
+
     /// Whether this error only says "not now".
     #[must_use]
     pub fn is_would_block(&self) -> bool {

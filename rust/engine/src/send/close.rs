@@ -120,8 +120,7 @@ impl SendStream {
                 counters::ACTIVE.sub(1);
             }
             state.buffer.clear();
-            // What the peer said before the transport ended can still be received; a reset would drop it.
-            if !matches!(error, Error::Connection { .. }) {
+            if !error.has_ended_transport() {
                 self.transport.abort();
             }
             if let Some(poll_fd) = &state.poll_fd {
