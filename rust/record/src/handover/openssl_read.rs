@@ -83,7 +83,7 @@ mod tests {
             secret: None,
         };
         let mut state = OpensslReadState::new(&direction)?;
-        let message: Vec<u8> = (0..20000).map(|i| i as u8).collect();
+        let message: Vec<u8> = (0..20000u32).map(|i| i.to_le_bytes()[0]).collect();
         let opener = provider::opener("ring", &keys)?;
         let mut sequence = 7;
         for _ in 0..2 {
