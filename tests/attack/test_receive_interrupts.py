@@ -67,3 +67,14 @@ def test_fewer_results_are_lost_than_by_ssl() -> None:
     ours = storm("SW", "recv", "1.3", "SW", SIGNALS // 3, "always")
     stock = storm("STOCK", "recv", "1.3", "STOCK", SIGNALS // 3, "always")
     assert ours["losses"] < stock["losses"]
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_unwrap_can_be_interrupted_anywhere(version: str) -> None:
+    """Data that is still to come is read, and what follows the close_notify is the plain socket's.
+
+    With Mode.NONE the C module of `ssl` drops data that comes while it waits for the close_notify.
+    """
+    done = run_program("unwrap_storm", "SW", version, SIGNALS, timeout=380)
+    assert json.loads(done.require_success())["raised"] >= SIGNALS

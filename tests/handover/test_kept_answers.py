@@ -54,6 +54,7 @@ def answers(sock: Any) -> dict[str, Any]:
     for name, call in {
         "unknown binding": lambda: sock.get_channel_binding("tls-unknown"),
         "late session": lambda: setattr(sock, "session", sock.session),
+        "no session": lambda: setattr(sock, "session", b"no session"),
         "post-handshake": sock.verify_client_post_handshake,
     }.items():
         try:

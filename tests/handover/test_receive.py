@@ -10,7 +10,7 @@ import pytest
 
 import ktls
 from handover.openssl import OpenSSLClient
-from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive
+from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
 from ktls import Mode
 
 PLAIN = b"250 and now in clear\r\n"
@@ -250,8 +250,7 @@ def test_what_came_is_read_after_a_send_that_failed(contexts, server_side: bool)
         own.sendall(b"unread")
         other.close()
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            for _ in range(1000):
-                own.sendall(b"x" * 10_000)
+            own.sendall(bytes(50_000_000))
         assert receive(own, 10) == b"the answer"
 
 
@@ -265,3 +264,27 @@ def test_a_client_of_openssl_that_renegotiates_is_told_no(make_context) -> None:
         with pytest.raises(ssl.SSLError):
             receive(own, 1000)
         client.read_until(b"no renegotiation")
+
+
+def test_a_peer_that_only_receives_may_answer_any_number_of_requests(make_context) -> None:
+    """Its answers are all that it sends, and no flood."""
+    server = make_context(True, version="1.3", prepared=True)
+    server.num_tickets = 0
+    client = make_context(False, version="1.3", prepared=True)
+    near, far = tcp_pair()
+    with ThreadPoolExecutor(1) as pool:
+        peer = pool.submit(ktls.wrap_socket, far, client, server_hostname="localhost")
+        own = ktls.wrap_socket(near, ktls.prepare(server), server_side=True)
+        other = peer.result(TIMEOUT)
+    with own, other:
+        own.setblocking(False)
+        for _ in range(50):
+            own.key_update(request=True)
+            own.sendall(b"x")
+            assert receive(other, 1) == b"x"
+            read_becomes_ready(own)
+            with pytest.raises(ssl.SSLWantReadError):
+                own.recv(10)
+        other.sendall(b"y")
+        read_becomes_ready(own)
+        assert own.recv(10) == b"y"

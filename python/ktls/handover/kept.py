@@ -61,6 +61,10 @@ class Kept:
 
     @session.setter
     def session(self, session: ssl.SSLSession) -> None:
+        if not isinstance(session, ssl.SSLSession):
+            raise TypeError("Value is not a SSLSession.")
+        if self.server_side:
+            raise ValueError("Cannot set session for server-side SSLSocket.")
         raise ValueError("Cannot set session after handshake.")
 
     def getpeercert(self, binary_form: bool = False) -> Any:
@@ -99,7 +103,7 @@ class Kept:
     def get_channel_binding(self, cb_type: str = "tls-unique") -> bytes | None:
         """As `SSLObject.get_channel_binding`."""
         if cb_type not in ssl.CHANNEL_BINDING_TYPES:
-            raise ValueError(f"{cb_type} channel binding type not implemented")
+            raise ValueError(f"{cb_type!r} channel binding type not implemented")
         return self._tls_unique
 
     def verify_client_post_handshake(self) -> NoReturn:
