@@ -31,11 +31,6 @@ class Contender:
     provider: str = ""
     sysctls: Mapping[str, int | str] = field(default_factory=dict)
 
-    @property
-    def tls(self) -> bool:
-        """Whether the other end has to make a handshake."""
-        return self.kind != "plain"
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -45,6 +40,7 @@ class Endpoint:
     sendall: Callable[[bytes], object]
     sendfile: Callable[[BinaryIO, int], object]
     recv: Callable[[int], bytes]
+    recv_into: Callable[[memoryview], int]
     finish: Callable[[], object]
     """Wait until everything is with TCP, then end the stream."""
     close: Callable[[], object]
@@ -126,6 +122,7 @@ def _stock_endpoint(sock: socket) -> Endpoint:
         sendall=sock.sendall,
         sendfile=lambda file, count: sock.sendfile(file, 0, count),
         recv=sock.recv,
+        recv_into=sock.recv_into,
         finish=lambda: sock.shutdown(SHUT_WR),
         close=sock.close,
     )
@@ -133,8 +130,8 @@ def _stock_endpoint(sock: socket) -> Endpoint:
 
 def _ktls_endpoint(sock: socket, context: ssl.SSLContext) -> Endpoint:
     ours = wrap_socket(sock, context, server_side=True)
-    if ours.mode is not Mode.SW:
-        raise RuntimeError(f"the connection was not taken over: {ours.why}")
+    if ours.mode is not Mode.SW or ours.rx_mode is not Mode.SW:
+        raise RuntimeError(f"the connection was not taken over: {ours.why or ours.rx_why}")
 
     def finish() -> None:
         ours.flush()
@@ -145,6 +142,7 @@ def _ktls_endpoint(sock: socket, context: ssl.SSLContext) -> Endpoint:
         sendall=ours.sendall,
         sendfile=lambda file, count: ours.sendfile(file, 0, count),
         recv=ours.recv,
+        recv_into=ours.recv_into,
         finish=finish,
         close=ours.close,
     )
@@ -188,6 +186,7 @@ def _pyopenssl_endpoint(sock: socket, context: Any) -> Endpoint:
         sendall=connection.sendall,
         sendfile=sendfile,
         recv=connection.recv,
+        recv_into=connection.recv_into,
         finish=lambda: connection.sock_shutdown(SHUT_WR),
         close=close,
     )
