@@ -125,9 +125,9 @@ class RecordParams:
 
 @final
 class Opener:
-    """Opens records one after another, without I/O."""
+    """Opens records one after another, without I/O; by ring where no provider is named."""
 
-    def __new__(cls, keys: Keys, sequence: int = 0) -> Opener: ...
+    def __new__(cls, keys: Keys, sequence: int = 0, provider: str | None = None) -> Opener: ...
     def open(self, record: ReadableBuffer) -> tuple[int, bytes]:
         """Content type (in TLS 1.3 the inner one) and payload of one whole record.
 
