@@ -522,6 +522,11 @@ impl SendStream {
             .take()
     }
 
+    /// Whether a call may wait.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.timeout.load(Ordering::Relaxed) != 0
+    }
+
     pub(crate) fn timeout(&self, flags: u32) -> Timeout {
         match self.timeout.load(Ordering::Relaxed) {
             _ if flags & MSG_DONTWAIT != 0 => Timeout::NONBLOCKING,

@@ -136,7 +136,11 @@ impl OpenSSLSide {
         self.release_logs();
         self.lock().output = Output::Dropped;
         // It waits for the peer's, or a signal handler raised: the record is made before.
-        let shut_down = call_method(self.ssl.bind(py), intern!(py, "shutdown"), PyTuple::empty(py));
+        let shut_down = call_method(
+            self.ssl.bind(py),
+            intern!(py, "shutdown"),
+            PyTuple::empty(py),
+        );
         self.read_outgoing(py)?;
         match shut_down {
             Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
