@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.contenders import Contender
+from harness.contenders import AS_IT_COMES, Contender
 from harness.work import Echo, Idle, Receives, Relays, Sealing, SendFile, Sends, Work
 
 Form = Literal["short", "full"]
@@ -34,7 +34,7 @@ def cases(form: Form, file: Path, default_backend: str) -> list[Case]:
     seconds = 1.0 if full else 0.3
 
     def connected(contender: Contender) -> bool:
-        return contender.kind not in ("api", "crate")
+        return contender.kind not in ("api", "crate") and contender.name != AS_IT_COMES
 
     def few(contender: Contender) -> bool:
         # Both ways of ktls with its first backend, the other backends in the pool only.
@@ -42,10 +42,10 @@ def cases(form: Form, file: Path, default_backend: str) -> list[Case]:
         return connected(contender) and not (inline and contender.provider != default_backend)
 
     def receivers(contender: Contender) -> bool:
-        return contender.kind == "plain" or stock_and_default(contender)
+        return contender.kind in ("plain", "ssl") or contender.name == AS_IT_COMES
 
     def stock_and_default(contender: Contender) -> bool:
-        return contender.kind == "ssl" or contender.name == f"ktls pool {default_backend}"
+        return contender.kind == "ssl" or contender.name == AS_IT_COMES
 
     def sealers(contender: Contender) -> bool:
         return contender.kind in ("api", "crate")

@@ -16,6 +16,9 @@ from ktls.handover import prepare, wrap_socket
 
 Kind = Literal["plain", "ssl", "pyopenssl", "ktls", "api", "crate"]
 
+AS_IT_COMES = "ktls"
+"""The contender whose backends are what this machine makes of them, one for each direction."""
+
 NEVER = 2**63 - 1
 """Larger than any backlog: the pool is never asked to help a blocking caller."""
 
@@ -47,13 +50,17 @@ class Endpoint:
 
 
 def contenders() -> list[Contender]:
-    """All of them; those of ktls once for each backend that works here, the default one first."""
+    """All of them; those of ktls once as it comes, and for each backend that works here.
+
+    The default one first.
+    """
     backends = [backend.name for backend in ktls.backends.available()]
     found = [
         Contender("plain", "plain"),
         Contender("ssl", "ssl"),
         Contender("pyOpenSSL", "pyopenssl"),
     ]
+    found.append(Contender(AS_IT_COMES, "ktls"))
     for backend in backends:
         fixed = {"kern.ipc.tls.backend": backend}
         found += [

@@ -22,10 +22,12 @@ from harness.work import (
     Sample,
     Sends,
     Work,
+    connection_count,
     shortened,
 )
 
 WARM_UP_S = 0.05
+_HANDSHAKE_S = 0.05
 
 
 @dataclass(slots=True)
@@ -115,7 +117,9 @@ class Runner:
             arguments = (setting.authority, setting.congestion)
             self._receiver = Child("receiver", receiver.main, *arguments)
         self._receiver.tell(Order(first[1], contender.kind, work))
-        answers = hear([sending, self._receiver], setting.timeout)
+        # Ten thousand handshakes are more than any other run has.
+        limit = setting.timeout + _HANDSHAKE_S * connection_count(work)
+        answers = hear([sending, self._receiver], limit)
         if isinstance(answers[0], Failure):
             return answers[0]
         sent, received = answers

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from harness.contenders import AS_IT_COMES
 from harness.figures import Results, ratio, summary
 
 
@@ -24,13 +25,14 @@ class Target:
 
 
 def targets(results: Results, backend: str) -> list[Target]:
-    """All of them, for ktls as it comes (the pool, its first `backend`)."""
+    """All of them, for ktls as it comes; where backends are compared, the pool with the first."""
     return list(_targets(results, f"ktls pool {backend}", backend))
 
 
 def _targets(results: Results, ours: str, backend: str) -> Iterator[Target]:
     def times(case: str, other: str, figure: str = "gb_s") -> float | None:
-        return ratio(results, case, figure, ours, other)
+        name = AS_IT_COMES if AS_IT_COMES in results.get(case, {}) else ours
+        return ratio(results, case, figure, name, other)
 
     def at_least(title: str, case: str, limit: float, other: str = "ssl") -> Target:
         return Target(title, times(case, other), limit, at_least=True)
@@ -63,9 +65,9 @@ def _targets(results: Results, ours: str, backend: str) -> Iterator[Target]:
         at_least=True,
     )
     yield at_most("memory of an idle connection, times ssl", "idle", "connection_bytes", 0.5)
-    memory = summary(results, "idle", ours, "connection_bytes")
+    memory = summary(results, "idle", AS_IT_COMES, "connection_bytes")
     kib = None if memory is None else memory.median / 1024
     yield Target("memory of an idle connection, KiB", kib, 7.0, at_least=False)
-    held = summary(results, "idle", ours, "connection_fds")
+    held = summary(results, "idle", AS_IT_COMES, "connection_fds")
     descriptors = None if held is None else held.median
     yield Target("descriptors of an idle connection", descriptors, 2.0, at_least=False)

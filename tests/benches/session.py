@@ -23,6 +23,6 @@ def session() -> dict[str, dict[str, Result]]:
         },
         "idle": {
             "ssl": Result([{"connection_bytes": 20480.0, "connection_fds": 1.0}]),
-            "ktls pool ring": Result([{"connection_bytes": 5120.0, "connection_fds": 1.0}]),
+            "ktls": Result([{"connection_bytes": 5120.0, "connection_fds": 1.0}]),
         },
     }

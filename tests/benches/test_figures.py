@@ -47,7 +47,7 @@ def test_targets_compare_within_the_session() -> None:
 
 def test_a_target_that_is_missed_says_so() -> None:
     results = session()
-    results["idle"]["ktls pool ring"].samples[0]["connection_bytes"] = 40960.0
+    results["idle"]["ktls"].samples[0]["connection_bytes"] = 40960.0
     results["send-1048576"]["ssl"].samples[:] = [{"gb_s": 4.0}]
     found = {target.title: target for target in targets(results, "ring")}
     assert found["sendall of 1 MiB, times ssl"].held is False
