@@ -4,12 +4,12 @@
 use super::output::Output;
 use super::state::Step;
 use super::stream::RecvStream;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fork_lock;
 
 impl RecvStream {
     /// As [`RecvStream::recv_into`] for what lies ready. None: the ordinary call has to be made, which waits first where
-    /// this one found nothing. `may_wait`: it will.
+    /// this one found nothing. `may_wait`: it will; otherwise finding nothing is the same error.
     pub fn recv_into_at_once(&self, buffer: &mut [u8], may_wait: bool) -> Option<Result<usize>> {
         let mut output = Output::Borrowed { buffer, filled: 0 };
         let received = self.take_at_once(&mut output, may_wait)?;
@@ -48,6 +48,7 @@ impl RecvStream {
         let outcome = match step {
             Ok(Step::Done) => Some(Ok(())),
             Ok(Step::Again | Step::Wait) if !filled.is_empty() => Some(Ok(())),
+            Ok(Step::Again | Step::Wait) if !may_wait => Some(Err(Error::NothingReceived)),
             Ok(Step::Again) => None,
             Ok(Step::Wait) => {
                 state.wait_next();
