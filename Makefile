@@ -43,7 +43,7 @@ help:
 	@echo "make fuzz    fuzz everything that reads bytes from outside for SECONDS ($(SECONDS)); FUZZ=name: one target"
 	@echo "make model   any calls in any order against a model, for SECONDS ($(SECONDS))"
 	@echo "make bench   measure whole connections side by side, about four minutes; bench-full: all of it"
-	@echo "make instructions   compare the send path's instruction counts with the baseline"
+	@echo "make instructions   compare the instruction counts of sending and receiving with the baseline"
 	@echo "make clean   remove .venv, dist, target and the caches"
 
 serve: $(VENV)/installed

@@ -1,4 +1,4 @@
-"""Instructions of the send path, counted under callgrind and compared with ``instructions.json``.
+"""Instructions of sending and receiving, counted under callgrind, against ``instructions.json``.
 
 Seconds on a shared machine are noise; the same source and compiler run the same instructions every
 time, in any directory and on any x86-64 CPU with AVX2: valgrind shows programs one CPU, with AES-NI
@@ -29,7 +29,16 @@ TOLERANCE_PERCENT = 3
 ENVIRONMENT = {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-AVX_Fast_Unaligned_Load,-ERMS"}
 COLLECTED = "instructions::counted"
 PROVIDERS = ("ring", "aws-lc")
-OPERATIONS = ("seal {}", "send {} 64", "send {} 1024", "send {} 16384", "send {} 262144")
+OPERATIONS = (
+    "seal {}",
+    "send {} 64",
+    "send {} 1024",
+    "send {} 16384",
+    "send {} 262144",
+    "recv {} 64",
+    "recv {} 1024",
+    "recv {} 16384",
+)
 
 
 def operations() -> list[str]:

@@ -29,7 +29,6 @@ __all__ = [
 
 BUILD_PROFILE: Final[str]
 """``"release"`` or ``"debug"``; a debug build must not be measured."""
-
 MSG_MORE: Final[int]
 
 def providers() -> list[str]:
@@ -41,42 +40,29 @@ def providers() -> list[str]:
 class Keys:
     """The keying material of one direction: suite, key, implicit IV, MAC key. Zeroized on free.
 
-    `tls_vminor` is 1 to 4 for TLS 1.0 to 1.3; `cipher_algorithm` and `auth_algorithm` are the
-    ``CRYPTO_*`` numbers of FreeBSD. ValueError names what is outside the suite table.
+    Numbers are FreeBSD's ``CRYPTO_*``; ValueError names what is outside the suite table.
     """
 
+    tls_vminor: Final[int]  # 1 to 4 for TLS 1.0 to 1.3
+    cipher_algorithm: Final[int]
+    auth_algorithm: Final[int]
+    encrypt_then_mac: Final[bool]
+    key_len: Final[int]
+    header_size: Final[int]  # bytes before the payload: 5 and the explicit nonce or IV
+    trailer_size: Final[int]  # and after it at the most: inner type, tag, MAC and padding
     def __new__(
         cls, tls_vminor: int, cipher_algorithm: int, cipher_key: ReadableBuffer, iv: ReadableBuffer,
         auth_algorithm: int = 0, auth_key: ReadableBuffer | None = None, *,
-        encrypt_then_mac: bool = False
-    ) -> Keys: ...
+        encrypt_then_mac: bool = False) -> Keys: ...
     def with_iv(self, iv: ReadableBuffer) -> Keys:
         """The same with another implicit IV: TLS 1.0 AES-CBC after a record sealed elsewhere."""
-    @property
-    def tls_vminor(self) -> int: ...
-    @property
-    def cipher_algorithm(self) -> int: ...
-    @property
-    def auth_algorithm(self) -> int: ...
-    @property
-    def encrypt_then_mac(self) -> bool: ...
-    @property
-    def key_len(self) -> int: ...
-    @property
-    def header_size(self) -> int:
-        """Bytes before the payload of a record: 5 and the explicit nonce or IV."""
-    @property
-    def trailer_size(self) -> int:
-        """Bytes after the payload at the most: inner type, tag, MAC and padding."""
 
 @final
 class Secret:
     """A traffic secret (RFC 8446 §7.1) or a master secret. Zeroized on free, never shown."""
 
+    label: Final[str]  # that of the key log, such as "SERVER_TRAFFIC_SECRET_0"
     def __new__(cls, label: str, value: ReadableBuffer) -> Secret: ...
-    @property
-    def label(self) -> str:
-        """The label of its line in the key log, such as ``"SERVER_TRAFFIC_SECRET_0"``."""
     def __len__(self) -> int: ...
     def keys(self, cipher_algorithm: int, key_len: int) -> Keys:
         """The keys of a traffic secret, whose length tells the hash (RFC 8446 §7.3)."""
@@ -85,8 +71,7 @@ class Secret:
     def key_block(
         self, tls_vminor: int, prf_hash: str, client_random: ReadableBuffer,
         server_random: ReadableBuffer, cipher_algorithm: int, key_len: int, auth_algorithm: int = 0,
-        *, encrypt_then_mac: bool = False
-    ) -> tuple[Keys, Keys]:
+        *, encrypt_then_mac: bool = False) -> tuple[Keys, Keys]:
         """The client's and the server's write keys of a master secret (RFC 5246 §6.3).
 
         `prf_hash` is "sha256" or "sha384"; TLS 1.0 and 1.1 ignore it.
@@ -100,48 +85,35 @@ class DirectionKeys:
     `secret`, the traffic secret of these keys, the keys after a KeyUpdate are made (TLS 1.3).
     """
 
+    sequence: Final[int]
     def __new__(
         cls, keys: Keys, sequence: int = 0, *, explicit_nonce: int | None = None,
-        secret: Secret | None = None
-    ) -> DirectionKeys: ...
-    @property
-    def sequence(self) -> int: ...
+        secret: Secret | None = None) -> DirectionKeys: ...
 
 @final
 class RecordParams:
     """How records are written, whatever their keys.
 
-    A record carries at most `max_frame_len` bytes, 1 to 16384; in TLS 1.3 zeros bring it to a
-    multiple of `block_padding`, as far as that allows. A key seals at most `record_limit` records
-    of application data; then the next is made from its secret, or writes are EKEYEXPIRED. `split`
-    says what precedes the data of each write: nothing, an empty record, or the first byte in a
-    record of its own (TLS 1.0 AES-CBC).
+    Payloads have at most `max_frame_len` bytes, 1 to 16384; in TLS 1.3 zeros bring them to a
+    multiple of `block_padding`. A key seals at most `record_limit` records of data. `split`: an
+    "empty" record, or the first byte ("split"), precedes each write (TLS 1.0 AES-CBC).
     """
 
     def __new__(
         cls, provider: str, *, max_frame_len: int = 16384, block_padding: int = 0,
-        record_limit: int | None = None, split: str = "none"
-    ) -> RecordParams: ...
+        record_limit: int | None = None, split: str = "none") -> RecordParams: ...
 
 @final
 class Opener:
     """Opens records one after another, without I/O; by ring where no provider is named."""
 
+    sequence: Final[int]
+    chained_iv: Final[bytes | None]  # the IV of the next record (TLS 1.0 AES-CBC)
+    explicit_nonce: Final[int | None]  # that of the last record opened (TLS 1.2 AES-GCM)
     def __new__(cls, keys: Keys, sequence: int = 0, provider: str | None = None) -> Opener: ...
     def open(self, record: ReadableBuffer) -> tuple[int, bytes]:
-        """Content type (in TLS 1.3 the inner one) and payload of one whole record.
-
-        ktls.errors.BadRecord, without detail when the tag does not verify; nothing is counted then.
-        """
+        """Content type (in TLS 1.3 the inner one) and payload; BadRecord, without detail."""
     def clone(self) -> Opener: ...
-    @property
-    def sequence(self) -> int: ...
-    @property
-    def chained_iv(self) -> bytes | None:
-        """The IV of the next record (TLS 1.0 AES-CBC), else None."""
-    @property
-    def explicit_nonce(self) -> int | None:
-        """The explicit nonce of the last record opened (TLS 1.2 AES-GCM), else None."""
 
 @final
 class Sealer:
@@ -150,19 +122,14 @@ class Sealer:
     `explicit_nonce` is that of the first record (TLS 1.2 AES-GCM), at random when None.
     """
 
+    sequence: Final[int]
     def __new__(
         cls, keys: Keys, sequence: int = 0, explicit_nonce: int | None = None,
-        provider: str | None = None
-    ) -> Sealer: ...
+        provider: str | None = None) -> Sealer: ...
     def seal(self, data: ReadableBuffer, content_type: int = 23) -> bytes:
         """Records of at most 16384 payload bytes each, back to back."""
     def seal_into(self, data: ReadableBuffer, out: WriteableBuffer, content_type: int = 23) -> int:
-        """The same into `out`, from its start; returns the size used.
-
-        ValueError when `out` is too small; nothing was sealed then.
-        """
-    @property
-    def sequence(self) -> int: ...
+        """The same into `out`; returns the size. ValueError, and nothing is sealed: too small."""
 
 # -- a connection ----------------------------------------------------------------------------------
 
@@ -175,10 +142,13 @@ class SendStream:
     record is never torn by another thread's. Without keys bytes go out as they are.
     """
 
+    session: Final[Any]  # what was installed with the keys; None before
+    sequence: Final[int]  # number of the next record; 0 without keys
+    pending: Final[int]  # payload bytes accepted and not yet taken by TCP; 0 when closed
+    closed: Final[bool]
+    is_unclosed: Final[bool]  # this process has still to close it
+    is_released: Final[bool]
     def __new__(cls, sock: socket.socket) -> SendStream: ...
-    @property
-    def session(self) -> Any:
-        """What was installed with the keys; None before."""
     def install(self, direction: DirectionKeys, params: RecordParams, session: object) -> None:
         """From the next byte on, write records with these keys; the session is there from then on.
 
@@ -186,38 +156,20 @@ class SendStream:
         provider does not know the suite: nothing has changed then.
         """
     def rekey(
-        self, direction: DirectionKeys, params: RecordParams, *, announce: bool = False
-    ) -> None:
+        self, direction: DirectionKeys, params: RecordParams, *, announce: bool = False) -> None:
         """What was accepted keeps its keys, what follows has these. Never waits.
 
         `announce`: a KeyUpdate comes in between, under the old keys. ENOTCONN without keys, EINVAL
         for keys that sealed here before.
         """
     def update_key(self, *, request: bool = False) -> None:
-        """The same with a KeyUpdate, which may `request` the peer's, and the next keys.
-
-        EINVAL where the traffic secret of the keys in use is not known.
-        """
+        """The same with a KeyUpdate and the next keys; EINVAL where their secret is not known."""
     def set_max_frame_len(self, max_frame_len: int, session: object) -> None:
-        """Cut what is framed from now on so, 1 to 16384, and change the session with it.
-
-        ENOTCONN without keys, EBUSY while a record is open.
-        """
-    @property
-    def sequence(self) -> int:
-        """Number of the next record; 0 without keys."""
-    @property
-    def pending(self) -> int:
-        """Payload bytes accepted and not yet taken by TCP; 0 when closed."""
-    @property
-    def closed(self) -> bool: ...
-    @property
-    def is_unclosed(self) -> bool:
-        """Whether this process has still to close it."""
+        """Change the length, 1 to 16384, and the session; EBUSY while a record is open."""
     def check_process(self) -> None:
         """Raise EPERM in a forked child, EBADF when closed."""
     def settimeout(self, timeout: float | None) -> None:
-        """For this half and those beside it. 0 does not wait: calls are BlockingIOError."""
+        """For both halves. 0 does not wait: calls are BlockingIOError."""
     def gettimeout(self) -> float | None: ...
     def send(self, data: ReadableBuffer, content_type: int = 23, flags: int = 0) -> int:
         """Accept as much as there is room for, all of it without a time-out; returns the count.
@@ -229,25 +181,20 @@ class SendStream:
         """Accept all; a part may have been accepted before an error."""
     def sendmsg(
         self, buffers: Sequence[ReadableBuffer], content_type: int = 23, flags: int = 0, *,
-        atomic: bool = False
-    ) -> int:
-        """The concatenation of `buffers` as one write.
-
-        `atomic`: all or nothing, in records of its own; EMSGSIZE for what can never fit.
-        """
+        atomic: bool = False) -> int:
+        """The concatenation as one write. `atomic`: all or nothing; EMSGSIZE: it can never fit."""
     def send_counted(self, data: ReadableBuffer, accepted: list[int]) -> int:
-        """As `send`; the count is appended to `accepted` also when a signal handler raises."""
-    def sendfile(self, fd: int, offset: int, count: int, file: Any = None) -> int:
+        """As `send`; `accepted` has the count also when a signal handler raises."""
+    def sendfile(
+        self, fd: int, offset: int, count: int, file: Any = None, before: int = 0) -> int:
         """Accept `count` bytes of a regular file from `offset`, less at its end or with a time-out.
 
         `file.seek` is then called with the position behind what was accepted, also when a signal
         handler raises. A file that shrinks before it was read resets the connection (EIO).
+        `before`: bytes that a time-out says were accepted before these.
         """
     def async_write(self, data: ReadableBuffer, future: object) -> AsyncWrite | None:
-        """Accept all without waiting; later writes come after it.
-
-        None: TCP has it already. Else `wait_completions` returns `future` when it ends.
-        """
+        """Accept all without waiting. None: TCP has it; else `wait_completions` has `future`."""
     def cork(self) -> Cork:
         """Every write of application data leaves its last record open, until the cork is pulled."""
     def fileno(self) -> int:
@@ -269,12 +216,7 @@ class SendStream:
     def abort(self) -> None:
         """Drop what is queued and reset the connection."""
     def release(self) -> socket.socket:
-        """The connection as a socket again, and close this. EBUSY unless everything was sent.
-
-        The same socket when it is called again.
-        """
-    @property
-    def is_released(self) -> bool: ...
+        """The connection as a socket again, the same each time. EBUSY unless all was sent."""
     def duplicate(self) -> socket.SocketType:
         """The socket on another descriptor, for calls that are not made here."""
 
@@ -288,27 +230,16 @@ class RecvStream:
     follows alerts, KeyUpdates and close_notify, and errors are those of ``SSLSocket.recv``.
     """
 
+    session: Final[Any]
+    sequence: Final[int | None]  # number of the next record
+    low_water: Final[int]  # SO_RCVLOWAT with keys: bytes of plaintext that a call waits for
+    pending: Final[int]  # bytes of data that a call returns without looking at the socket
     def __new__(cls, send: SendStream) -> RecvStream: ...
     def install(self, direction: DirectionKeys, provider: str, session: object) -> None:
         """Open everything that was not received yet. EALREADY with a session; it is kept here."""
     def rekey(self, direction: DirectionKeys, provider: str) -> None:
         """Open everything that was not opened yet with other keys; a KeyUpdate waits for that."""
-    @property
-    def session(self) -> Any: ...
-    @property
-    def sequence(self) -> int | None:
-        """Number of the next record."""
-    @property
-    def low_water(self) -> int:
-        """SO_RCVLOWAT with keys: bytes of plaintext that a call waits for."""
     def set_low_water(self, len: int) -> None: ...
-    @property
-    def pending(self) -> int:
-        """Bytes of data that a call returns without looking at the socket."""
-    def unwrap(self) -> None:
-        """Say close_notify, at once, and wait for the peer's. After a hand-over, as those below."""
-    def hear(self) -> None:
-        """Tell OpenSSL of messages that came for it, where it is kept for them."""
     def recv(self, size: int, flags: int = 0) -> bytes: ...
     def recv_into(self, buffer: WriteableBuffer, size: int = 0, flags: int = 0) -> int: ...
     def recvmsg(
@@ -322,6 +253,10 @@ class RecvStream:
     def recvmsg_into(
         self, buffers: Sequence[WriteableBuffer], flags: int = 0, *, takes_type: bool = False
     ) -> tuple[int, tuple[int, int, int, int] | None, bool]: ...
+    def unwrap(self) -> None:
+        """Say close_notify, at once, and wait for the peer's; after a hand-over."""
+    def hear(self) -> None:
+        """Tell OpenSSL of messages that came for it, where it is kept for them."""
 
 @final
 class Cork:
@@ -343,41 +278,29 @@ class AsyncWrite:
 class KeyLog:
     """Reads the lines of an NSS key log that something else appends to, from its present end on.
 
-    Lines of a client random that is not registered are dropped. `wipe`: what was read is
-    overwritten and its pages go back. `fd` is duplicated. EPERM in a forked child.
+    Lines of a client random that is not registered are dropped; its length is the number of those
+    that are. `wipe`: what was read is overwritten. `fd` is duplicated. EPERM in a forked child.
     """
 
+    is_inherited: Final[bool]  # this process is a fork of the one that made it
     def __new__(cls, fd: int, *, wipe: bool) -> KeyLog: ...
-    @property
-    def is_inherited(self) -> bool:
-        """Whether this process is a fork of the one that made it."""
+    def __len__(self) -> int: ...
     def register(self, client_random: ReadableBuffer) -> None:
         """Keep what is logged under these 32 bytes. Counted: two connections may carry the same."""
     def release(self, client_random: ReadableBuffer) -> None:
         """Undo one `register`; KeyError without one."""
     def secrets(self, client_random: ReadableBuffer) -> list[Secret]:
-        """Every secret logged so far under this random, oldest first; KeyError as `release`.
-
-        Whoever saw the random can have other secrets logged under it.
-        """
-    def __len__(self) -> int:
-        """Registered randoms."""
+        """Every secret logged so far under this random, oldest first, whoever had it logged."""
 
 @final
 class Handover:
     """What a finished handshake agreed on, with keys that open its records. For one `switch`."""
 
-    @property
-    def tls_vminor(self) -> int: ...
-    @property
-    def cipher_algorithm(self) -> int: ...
-    @property
-    def key_len(self) -> int: ...
-    @property
-    def auth_algorithm(self) -> int: ...
-    @property
-    def max_frame_len(self) -> int:
-        """Payload bytes that the peer takes in a record (RFC 6066 §4, RFC 8449 §4)."""
+    tls_vminor: Final[int]
+    cipher_algorithm: Final[int]
+    key_len: Final[int]
+    auth_algorithm: Final[int]
+    max_frame_len: Final[int]  # payload bytes that the peer takes (RFC 6066 §4, RFC 8449 §4)
 
 @final
 class Reading:
@@ -388,8 +311,7 @@ class Reading:
 
     def __new__(
         cls, stream: RecvStream, provider: str, session: object, *, keeps_tickets: bool,
-        post_handshake_auth: bool
-    ) -> Reading: ...
+        post_handshake_auth: bool) -> Reading: ...
 
 @final
 class OpenSSLSide:
@@ -403,17 +325,12 @@ class OpenSSLSide:
 
     def __new__(
         cls, ssl: object, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO, send: SendStream, *,
-        server_side: bool
-    ) -> OpenSSLSide: ...
+        server_side: bool) -> OpenSSLSide: ...
     def follow(self, log: KeyLog) -> None:
         """Look for the secrets of the handshake in this log, too."""
     def release_logs(self) -> None:
         """Look in no log any more, and follow the handshake no further."""
     def do_handshake(self) -> None: ...
-    def decline(self) -> None:
-        """Leave the connection to OpenSSL, unless another thread has switched it over."""
-    def let_go(self) -> None:
-        """Make an end with OpenSSL; whatever it writes from now on is dropped."""
     def find(self, cipher_name: str | None) -> Handover | None:
         """The keys of the finished handshake; None: another thread has switched over.
 
@@ -421,21 +338,22 @@ class OpenSSLSide:
         """
     def switch(
         self, handover: Handover, params: RecordParams, session: object,
-        reading: Reading | None = None
-    ) -> bool:
+        reading: Reading | None = None) -> bool:
         """Have the stream seal from here on; False when it does so already.
 
         What is received is opened as `reading` says, unless more than one key may be the peer's;
-        without it OpenSSL goes on with that.
-
-        OSError as `SendStream.install`: OpenSSL goes on. HandoverDeclined after `decline`.
+        without it OpenSSL goes on with that. OSError as `SendStream.install`: OpenSSL goes on.
         HandoverError: the keys are not OpenSSL's, and the connection was reset.
         """
+    def decline(self) -> None:
+        """Leave the connection to OpenSSL, unless another thread has switched it over."""
+    def let_go(self) -> None:
+        """Make an end with OpenSSL; whatever it writes from now on is dropped."""
     @overload
     def read(self, size: int, buffer: None = None) -> bytes: ...
     @overload
     def read(self, size: int, buffer: WriteableBuffer) -> int: ...
-    def write(self, data: ReadableBuffer, *, all: bool) -> int:
+    def write(self, data: ReadableBuffer, *, all: bool, before: int | None = None) -> int:
         """Seal by OpenSSL, one record or `all`; returns how many bytes were accepted."""
     def async_write(self, data: ReadableBuffer, future: object) -> AsyncWrite | None:
         """As `SendStream.async_write`, sealed by OpenSSL now; it cannot be cancelled."""
@@ -449,27 +367,18 @@ class OpenSSLSide:
 
 def start_workers(count: int, bind: int = 0) -> None:
     """Start the threads KTLS-0 ... once; `bind`: each on a CPU. OSError when one cannot start."""
-
 def workers_started() -> bool: ...
 def stop_workers(timeout: float) -> tuple[int, int]:
-    """Drain every stream for at most `timeout` seconds, then end the threads.
-
-    Returns the bytes that were not sent, and of how many connections.
-    """
-
+    """Drain for `timeout` seconds and end the threads: bytes not sent, of so many connections."""
 def fork_count() -> int:
     """How many forks lie between this process and the one that loaded the module."""
-
 def wait_completions() -> list[tuple[Any, int | OSError | None]]:
-    """Wait until asynchronous writes end; the futures of those that have.
+    """Wait until asynchronous writes end: their futures, with the count or the error.
 
-    With each the count, the error of the connection, or None when it was cancelled. Empty after
-    `stop_completions`, once all was told.
+    None: it was cancelled. Empty after `stop_completions`, once all was told.
     """
-
 def stop_completions() -> None: ...
 def set_tunable(name: str, value: int) -> None:
     """`name` is without ``kern.ipc.tls.``. KeyError when unknown, ValueError outside its range."""
-
 def counters() -> dict[str, int]:
     """The engine's counters and gauges now, by name without ``kern.ipc.tls.``."""

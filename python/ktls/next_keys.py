@@ -47,8 +47,8 @@ def first_keys(en: TLSEnable) -> _core.DirectionKeys:
 def next_keys(session: Suite, new: "ReadableBuffer | TLSEnable") -> _core.DirectionKeys:
     """The keys that `new` is: a traffic secret, whose records begin at 0, or all that is known.
 
-    Raises OSError: EBUSY before TLS 1.3; EINVAL for another version or cipher, a secret of the
-    wrong length.
+    Raises TypeError; OSError: EBUSY before TLS 1.3; EINVAL for another version or cipher, a secret
+    of the wrong length.
     """
     if session.tls_vminor != c.TLS_MINOR_VER_THREE:
         raise OSError(
@@ -57,7 +57,14 @@ def next_keys(session: Suite, new: "ReadableBuffer | TLSEnable") -> _core.Direct
         )
     if isinstance(new, TLSEnable):
         return _core.DirectionKeys(_keys_of_the_same_suite(new, session), new.sequence)
-    secret = _core.Secret("TRAFFIC_SECRET", new)
+    try:
+        secret = _core.Secret("TRAFFIC_SECRET", new)
+    except TypeError:
+        # Without the value: it may be a secret all the same.
+        raise TypeError(
+            "a change of keys takes the next traffic secret as bytes, or a TLSEnable, not"
+            f" {type(new).__name__}"
+        ) from None
     expected = params.traffic_secret_len(session.cipher_algorithm, session.key_len)
     if len(secret) != expected:
         raise OSError(

@@ -9,6 +9,7 @@ import errno
 import os
 from typing import Final
 
+from ktls import backends
 from ktls.constants import CRYPTO_AES_NIST_GCM_16, TLS_MINOR_VER_THREE, RecordSplit
 from ktls.sysctl import PREFIX, Node, sysctl
 
@@ -40,8 +41,9 @@ sysctl.add(
         type="string",
         flags="RW",
         default="",
-        help="Name of the backend that new sessions use; empty: the first of descending priority"
-        " that takes the suite",
+        choices=lambda: ("", *(backend.name for backend in backends.registered())),
+        help="Name of the backend that new sessions use, which must be registered; empty: the first"
+        " of descending priority that takes the suite",
     ),
     Node(
         name=PREFIX + "tls10_fragment",

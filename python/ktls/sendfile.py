@@ -29,7 +29,7 @@ class Sender(Protocol):
     def send_counted(self, data: ReadableBuffer, accepted: list[int], /) -> int:
         """As ``SendStream.send_counted``."""
 
-    def sendfile(self, fd: int, offset: int, count: int, file: Any, /) -> int:
+    def sendfile(self, fd: int, offset: int, count: int, file: Any, before: int, /) -> int:
         """As ``SendStream.sendfile``."""
 
 
@@ -71,7 +71,7 @@ def _by_engine(stream: Sender, raw: Any, offset: int, end: int) -> int:
     position = offset
     try:
         while position < end:
-            part = stream.sendfile(fd, position, end - position, file)
+            part = stream.sendfile(fd, position, end - position, file, position - offset)
             if part == 0:
                 break
             position += part
@@ -105,6 +105,8 @@ def _by_reading(stream: Sender, file: Readable, offset: int, count: int | None) 
 
 
 def _check(file: object, offset: int, count: int | None) -> None:
+    if not hasattr(file, "read") and not hasattr(file, "fileno"):
+        raise TypeError(f"{file!r} is no file; open it with open(..., 'rb') and pass that")
     mode = getattr(file, "mode", "b")
     if isinstance(file, io.TextIOBase) or (isinstance(mode, str) and "b" not in mode):
         raise ValueError("file should be opened in binary mode")

@@ -9,7 +9,7 @@ The nodes that are thresholds of this implementation, and the environment's over
 import difflib
 import errno
 import threading
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Final, Literal, NoReturn
 
@@ -27,8 +27,9 @@ class Node:
 
     ``flags`` as in sysctl(9): RW any time; RDTUN until the first worker thread runs, read-only
     afterwards; RD never.  ``low`` and ``high`` bound a number, both inclusive; a string is one of
-    ``choices`` where there are any.  ``engine`` is the name under which the value is pushed to
-    ``_core.set_tunable``; a node with ``counted`` is read from ``_core.counters``.
+    ``choices`` where there are any; a function is asked for those of the moment.  ``engine`` is the
+    name under which the value is pushed to ``_core.set_tunable``; a node with ``counted`` is read
+    from ``_core.counters``.
     """
 
     name: str
@@ -38,13 +39,17 @@ class Node:
     default: Value = 0
     low: int = 0
     high: int = 2**32 - 1
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] | Callable[[], tuple[str, ...]] = ()
     engine: str | None = None
     counted: bool = False
 
+    def known(self) -> tuple[str, ...]:
+        """The choices of this moment."""
+        return self.choices() if callable(self.choices) else self.choices
+
     def __str__(self) -> str:
         bounds = f", {self.low}..{self.high}" if self.type in ("int", "uint") else ""
-        bounds += f", one of {', '.join(self.choices)}" if self.choices else ""
+        bounds += f", one of {_listed(self.known())}" if self.choices else ""
         default = "" if self.flags == "RD" else f", default {self.default!r}{bounds}"
         return f"{self.name} ({self.type} {self.flags}{default}): {self.help}"
 
@@ -142,10 +147,10 @@ def _checked(node: Node, value: Value) -> Value:
     if node.type == "string":
         if not isinstance(value, str):
             raise TypeError(f"{node.name} takes a str, not {type(value).__name__}")
-        if node.choices and value not in node.choices:
+        if node.choices and value not in node.known():
             raise OSError(
                 errno.EINVAL,
-                f"{node.name} cannot be {value!r}; it is one of {', '.join(node.choices)}",
+                f"{node.name} cannot be {value!r}; it is one of {_listed(node.known())}",
             )
         return value
     if not isinstance(value, int):
@@ -159,6 +164,10 @@ def _checked(node: Node, value: Value) -> Value:
             errno.EINVAL, f"{node.name} cannot be {value}; it lies in {node.low}..{node.high}"
         )
     return int(value)
+
+
+def _listed(choices: tuple[str, ...]) -> str:
+    return ", ".join(choice or repr(choice) for choice in choices)
 
 
 def _parsed(node: Node, text: str) -> Value:

@@ -91,6 +91,17 @@ def test_abort_wakes_everybody(stuck: Ends) -> None:
         assert outcome(lambda: future.result(20)) == "ECONNABORTED"  # noqa: B023
 
 
+@with_kinds
+def test_abort_wakes_who_reads(kind: str) -> None:
+    with connect(kind) as ends:
+        reading = Call(ends.own.recv, 10)
+        reading.join(0.1)
+        assert reading.is_alive()
+        ends.own.abort()
+        assert name_of(reading) == "ECONNABORTED"
+        assert outcome(lambda: ends.own.recv(10)) == "ECONNABORTED"
+
+
 def test_after_abort(stuck: Ends) -> None:
     stuck.fill()
     stuck.own.abort()

@@ -5,6 +5,8 @@ after it is refused; after a call's own the connection goes on.
 """
 
 import errno
+import io
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -146,6 +148,43 @@ def test_a_calls_own_time_out(kind: str, call: str, tmp_path: Path) -> None:
         assert set(received[:-6]) <= {ord("f")}
         if call == "sendfile":
             assert len(received) - 6 == file.tell()
+
+
+@with_kinds
+@pytest.mark.parametrize("name", ["sendall", "sendfile"])
+def test_the_words_say_what_was_accepted(kind: str, name: str) -> None:
+    data = bytes(8_000_000)
+    with connect(kind, small=True) as ends:
+        ends.own.settimeout(0.2)
+        with pytest.raises(TimeoutError) as caught:
+            getattr(ends.own, name)(data if name == "sendall" else io.BytesIO(data))
+        words = rf"The {name} operation timed out; (\d+) bytes were accepted, and are not to be .*"
+        told = re.fullmatch(words, str(caught.value))
+        assert told, caught.value
+        reading = Call(ends.receive_all)
+        ends.own.close()
+        assert len(reading.result()) == int(told[1]) > 0
+
+
+@with_kinds
+def test_the_words_name_the_call(kind: str) -> None:
+    with connect(kind, small=True) as ends:
+        ends.own.settimeout(0.1)
+        with pytest.raises(TimeoutError, match=r"^The (recv|read) operation timed out$"):
+            ends.own.recv(10)
+        ends.own.aio_write(bytes(500_000))
+        with pytest.raises(TimeoutError, match=r"^The flush operation timed out$"):
+            ends.own.flush(0.1)
+        ends.own.abort()
+
+
+@with_kinds
+@pytest.mark.parametrize("value", ["a", b"1"])
+def test_a_time_that_is_no_number(kind: str, value: object) -> None:
+    with connect(kind) as ends:
+        for call in (ends.own.flush, ends.own.settimeout):
+            with pytest.raises(TypeError, match=f"timeout {value!r} is no number; it is seconds"):
+                call(value)
 
 
 @with_kinds

@@ -60,6 +60,7 @@ def test_what_cannot_be_served_is_one_line(tmp_path: Path, authority: object) ->
         ((tmp_path, "--cert", tmp_path / "none.pem"), "none.pem is not a file"),
         ((tmp_path, "--cert", file), "no certificate with a private key"),
         ((tmp_path, "--cert", authority.root), "no certificate with a private key"),
+        ((tmp_path, "--cert", authority.root), "name the file of its key with --key"),
         ((tmp_path, "--key", file), "--key needs --cert"),
         ((tmp_path, "--cert", authority.server, "--port", port), f"127.0.0.1:{port}"),
     ]

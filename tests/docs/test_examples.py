@@ -119,6 +119,8 @@ def test_server_serves(example: Example, directory: Path) -> None:
     finally:
         process.kill()
         output, _ = process.communicate(timeout=50)
+    # curl leaves without a close_notify, which is no failure.
+    assert "tls.unwrap()" not in output
     if "mode.name" in example.code:
         assert " SW " in output
 
@@ -155,4 +157,4 @@ def test_nodes_that_are_named_exist(document: Path) -> None:
 def test_example_of_the_readme_is_short() -> None:
     [example] = [each for each in examples() if each.document == "README.md"]
     lines = [line for line in example.code.splitlines() if line.strip()]
-    assert len(lines) <= 15
+    assert len(lines) <= 16

@@ -119,9 +119,19 @@ def test_one_fixed_by_hand(registered: list[Fake]) -> None:
     assert caught.value.errno == errno.EOPNOTSUPP
 
 
-def test_an_unknown_name_lists_what_there_is() -> None:
-    ktls.sysctl[BACKEND] = "isa-l"
-    with pytest.raises(OSError, match=r"'isa-l', which is not registered; available: .*ring") as e:
+def test_a_name_that_is_no_backend_is_refused(registered: list[Fake]) -> None:
+    names = "'', fast, fast-too, aws-lc, ring, slow"
+    with pytest.raises(OSError, match=f"{BACKEND} cannot be 'isa-l'; it is one of {names}$") as e:
+        ktls.sysctl[BACKEND] = "isa-l"
+    assert e.value.errno == errno.EINVAL
+    assert ktls.sysctl[BACKEND] == ""
+    assert f"one of {names}): " in ktls.sysctl.describe(BACKEND)
+
+
+def test_one_that_is_gone_lists_what_there_is(registered: list[Fake]) -> None:
+    ktls.sysctl[BACKEND] = "slow"
+    backends.deregister(registered[1])
+    with pytest.raises(OSError, match=r"'slow', which is not registered; available: .*ring") as e:
         backends.choose(4, GCM, 16)
     assert e.value.errno == errno.EOPNOTSUPP
 

@@ -180,6 +180,7 @@ def test_assignments_from_text() -> None:
         ("kern.ipc.tls.maxlen=", "'' is not a number"),
         ("kern.ipc.tls.maxlen=1", "cannot be 1; it lies in 512..16384"),
         ("kern.ipc.tls.enable=2", "cannot be 2"),
+        ("kern.ipc.tls.backend=rnig", "cannot be 'rnig'; it is one of '', .*ring"),
         ("kern.ipc.tls.stats.active=0", "read-only"),
         ("kern.ipc.tls.enabel=1", r"near it: kern\.ipc\.tls\.enable"),
     ],

@@ -108,8 +108,11 @@ def test_what_does_not_fit(make_link: Callable[..., Link], suite: Suite) -> None
     expected = 48 if suite.name.endswith("aes256-gcm") else 32
     for length in (0, 16, 80 - expected):
         fails(link, errno.EINVAL, bytes(length), f"has {length} bytes; .* has {expected}")
-    with pytest.raises(TypeError):
-        link.sock.rekey("secret")  # type: ignore[arg-type]
+    for wrong in (5, "secret"):
+        # The value is not shown: it may be a secret all the same.
+        words = f"the next traffic secret as bytes, or a TLSEnable, not {type(wrong).__name__}$"
+        with pytest.raises(TypeError, match=words):
+            link.sock.rekey(wrong)  # type: ignore[arg-type]
 
 
 @every_suite

@@ -221,6 +221,13 @@ def test_text_files(link: Link, path: Path) -> None:
     assert_text_refused(link, io.StringIO("text"))
 
 
+@pytest.mark.parametrize("wrong", ["name", 5])
+def test_no_file(link: Link, wrong: object) -> None:
+    with pytest.raises(TypeError, match=f"{wrong!r} is no file; open it with open") as caught:
+        link.sock.sendfile(wrong)  # type: ignore[arg-type]
+    assert "'rb'" in str(caught.value)
+
+
 def assert_text_refused(link: Link, file: io.TextIOBase) -> None:
     with pytest.raises(ValueError, match="binary mode"):
         link.sock.sendfile(file)  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ pub(super) struct Wire {
     fail_after: usize,
     pub(super) finished: bool,
     pub(super) aborted: bool,
+    /// It has said ECONNRESET.
+    pub(super) has_failed: bool,
 }
 
 impl Wire {
@@ -28,6 +30,7 @@ impl Wire {
             fail_after: fail_after.map_or(usize::MAX, |at| usize::try_from(at).unwrap_or(0)),
             finished: false,
             aborted: false,
+            has_failed: false,
         }
     }
 }
@@ -53,6 +56,7 @@ impl Transport for Scripted {
         let mut wire = lock(&self.wire);
         assert!(!wire.finished && !wire.aborted, "sent after the end");
         if wire.taken.len() >= wire.fail_after {
+            wire.has_failed = true;
             return Err(Errno::CONNRESET);
         }
         let count = match wire.takes.pop_front() {

@@ -21,7 +21,7 @@ def load(context: ssl.SSLContext, certificate: Path, key: Path | None) -> None:
     except (ssl.SSLError, OSError, ValueError) as error:
         raise CommandError(
             f"no certificate with a private key in {certificate}"
-            f"{'' if key is None else f' and {key}'}: {error}"
+            f"{'; name the file of its key with --key' if key is None else f' and {key}'}: {error}"
         ) from error
 
 

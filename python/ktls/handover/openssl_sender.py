@@ -29,12 +29,13 @@ class OpenSSLSender:
 
     def send_counted(self, data: "ReadableBuffer", accepted: list[int], /) -> int:
         """As `SendStream.send_counted`."""
-        accepted.append(self._side.write(data, all=False))
+        accepted.append(self._side.write(data, all=False, before=sum(accepted)))
         return accepted[-1]
 
-    def sendfile(self, fd: int, offset: int, count: int, file: Any, /) -> int:
+    def sendfile(self, fd: int, offset: int, count: int, file: Any, before: int, /) -> int:
         """As `SendStream.sendfile`."""
-        sent = self._side.write(os.pread(fd, min(count, _RECORD_LEN), offset), all=False)
+        data = os.pread(fd, min(count, _RECORD_LEN), offset)
+        sent = self._side.write(data, all=False, before=before)
         if file is not None:
             file.seek(offset + sent)
         return sent

@@ -1,18 +1,24 @@
-//! One operation of the send path, for a count of its instructions under callgrind.
+//! One operation of the send path or the receive path, for a count of its instructions under callgrind.
 //!
 //! ```sh
 //! cargo build --release -p ktls-engine --example instructions
 //! valgrind --tool=callgrind --toggle-collect=instructions::counted target/release/examples/instructions seal ring
 //! ```
 //! The operation is made twice: once to warm up, then inside [`counted`], the only function that callgrind collects.
-//! One thread, no socket, no clock that steers anything: the same build gives the same count.
+//! One thread, no clock that steers anything, and no socket but for one that has what is received: the same build gives the
+//! same count.
 
 use std::error::Error;
+use std::io::Write;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use ktls_engine::{Data, Deadline, NewWriteState, Pool, SendStream, Transport, WriteFlags};
+use ktls_engine::{
+    Data, Deadline, NewReadKeys, NewWriteState, Pool, RecvFlags, RecvStream, SendStream,
+    TcpTransport, Transport, WriteFlags,
+};
 use ktls_record::{Algorithm, Frame, Keys, MAX_FRAME_LEN, Suite, Version, provider};
 use rustix::event::EventfdFlags;
 use rustix::io::Errno;
@@ -28,7 +34,10 @@ fn main() -> Result<(), Anything> {
     match words.as_slice() {
         ["seal", provider] => seal_script(provider),
         ["send", provider, len] => send_once(provider, len.parse()?),
-        _ => Err("usage: instructions seal PROVIDER | send PROVIDER LEN".into()),
+        ["recv", provider, len] => recv_once(provider, len.parse()?),
+        _ => {
+            Err("usage: instructions seal PROVIDER | send PROVIDER LEN | recv PROVIDER LEN".into())
+        }
     }
 }
 
@@ -103,6 +112,42 @@ fn send_once(name: &str, len: usize) -> Result<(), Anything> {
         return Err("the transport saw less than was written".into());
     }
     Ok(())
+}
+
+/// One record of `len` bytes, which lies in the socket, into a buffer of that length.
+fn recv_once(name: &str, len: usize) -> Result<(), Anything> {
+    let server = TcpListener::bind("127.0.0.1:0")?;
+    let mut peer = TcpStream::connect(server.local_addr()?)?;
+    let socket = OwnedFd::from(server.accept()?.0);
+    let stream = RecvStream::new(TcpTransport::new(socket)?);
+    let keys = keys()?;
+    stream.install(NewReadKeys::new(&keys, 0, name)?)?;
+    let sealer = provider::sealer(name, &keys, 0)?;
+    let mut record = vec![0; keys.suite().record_size(len)];
+    let mut send = |sequence| -> Result<(), Anything> {
+        let frame = Frame {
+            content_type: 23,
+            sequence,
+            payload_len: len,
+            padding_len: 0,
+        };
+        sealer.seal_in_place(frame, &mut record)?;
+        Ok(peer.write_all(&record)?)
+    };
+    let mut buffer = vec![0; len];
+    let mut no_signals = || false;
+    let mut deadline = Deadline::within(None, &mut no_signals);
+    let mut receive = || {
+        let received = stream.recv_into(&mut buffer, RecvFlags::default(), &mut deadline)?;
+        if received != len {
+            return Err(format!("{received} of {len} bytes were received").into());
+        }
+        Ok(())
+    };
+    send(0)?;
+    receive()?;
+    send(1)?;
+    counted(&mut receive)
 }
 
 /// A transport that takes everything at once and counts it.

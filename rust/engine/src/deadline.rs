@@ -10,6 +10,7 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The time of one call, counted from its entry.
 pub struct Deadline<'a> {
+    call: &'static str,
     blocking: bool,
     until: Option<Instant>,
     check_signals: &'a mut dyn FnMut() -> bool,
@@ -19,6 +20,7 @@ impl<'a> Deadline<'a> {
     /// The call does not wait.
     pub fn nonblocking(check_signals: &'a mut dyn FnMut() -> bool) -> Self {
         Self {
+            call: "socket",
             blocking: false,
             until: None,
             check_signals,
@@ -29,6 +31,7 @@ impl<'a> Deadline<'a> {
     /// true ends the wait with EINTR.
     pub fn until(until: Option<Instant>, check_signals: &'a mut dyn FnMut() -> bool) -> Self {
         Self {
+            call: "socket",
             blocking: true,
             until,
             check_signals,
@@ -39,6 +42,12 @@ impl<'a> Deadline<'a> {
     pub fn within(timeout: Option<Duration>, check_signals: &'a mut dyn FnMut() -> bool) -> Self {
         let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         Self::until(until, check_signals)
+    }
+
+    /// The same with the name of the call, for [`Error::DeadlinePassed`].
+    #[must_use]
+    pub fn of(self, call: &'static str) -> Self {
+        Self { call, ..self }
     }
 
     /// Whether the call may wait.
@@ -62,7 +71,10 @@ impl<'a> Deadline<'a> {
         };
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(Error::DeadlinePassed);
+            return Err(Error::DeadlinePassed {
+                call: self.call,
+                accepted: None,
+            });
         }
         Ok(left.min(LOOK_AGAIN))
     }

@@ -16,7 +16,12 @@ pub enum Error {
     /// The call may not wait, and nothing was received.
     NothingReceived,
     /// The call's own time is over.
-    DeadlinePassed,
+    DeadlinePassed {
+        /// What was called.
+        call: &'static str,
+        /// What it had accepted by then, where the call cannot return that.
+        accepted: Option<u64>,
+    },
     /// A signal handler raised.
     Interrupted,
     /// This program has closed the socket.
@@ -149,7 +154,9 @@ impl Error {
     pub fn errno(&self) -> i32 {
         let errno = match self {
             Self::WouldBlock | Self::NothingReceived | Self::MessageWaits => Errno::WOULDBLOCK,
-            Self::DeadlinePassed | Self::LingerPassed(_) | Self::ExitPassed(_) => Errno::TIMEDOUT,
+            Self::DeadlinePassed { .. } | Self::LingerPassed(_) | Self::ExitPassed(_) => {
+                Errno::TIMEDOUT
+            }
             Self::Interrupted => Errno::INTR,
             Self::Closed => Errno::BADF,
             Self::ShutDown | Self::DataEnded | Self::Failed(_) => Errno::PIPE,
@@ -182,7 +189,33 @@ impl Error {
     /// Whether the call's own time is over.
     #[must_use]
     pub fn is_timed_out(&self) -> bool {
-        matches!(self, Self::DeadlinePassed)
+        matches!(self, Self::DeadlinePassed { .. })
+    }
+
+    /// The end of the call's own time, after so many bytes were accepted; any other error as it is.
+    #[must_use]
+    pub fn after(self, bytes: u64) -> Self {
+        match self {
+            Self::DeadlinePassed { call, .. } => Self::DeadlinePassed {
+                call,
+                accepted: Some(bytes),
+            },
+            other => other,
+        }
+    }
+
+    /// Whether the transport has ended by itself: what the peer said before can still be received, and a reset would
+    /// drop that.
+    #[must_use]
+    pub(crate) fn has_ended_transport(&self) -> bool {
+        const ENDS: [Errno; 5] = [
+            Errno::PIPE,
+            Errno::CONNRESET,
+            Errno::TIMEDOUT,
+            Errno::HOSTUNREACH,
+            Errno::NETUNREACH,
+        ];
+        matches!(self, Self::Connection { errno, .. } if ENDS.contains(errno))
     }
 
     /// Whether this error only says "not now".
@@ -202,7 +235,10 @@ impl Error {
     pub fn leaves_connection(&self) -> bool {
         matches!(
             self,
-            Self::WouldBlock | Self::NothingReceived | Self::DeadlinePassed | Self::Interrupted
+            Self::WouldBlock
+                | Self::NothingReceived
+                | Self::DeadlinePassed { .. }
+                | Self::Interrupted
         )
     }
 }
@@ -218,7 +254,13 @@ impl core::fmt::Display for Error {
             Self::NothingReceived => {
                 f.write_str("nothing was received yet; wait until the socket is readable")
             }
-            Self::DeadlinePassed => f.write_str("timed out"),
+            Self::DeadlinePassed { call, accepted } => {
+                // As `ssl` says it.
+                write!(f, "The {call} operation timed out")?;
+                accepted.map_or(Ok(()), |count| {
+                    write!(f, "; {count} bytes were accepted, and are not to be offered again")
+                })
+            }
             Self::Interrupted => f.write_str("interrupted by a signal handler"),
             Self::Closed => f.write_str("the socket is closed"),
             Self::ShutDown => {
@@ -353,6 +395,47 @@ impl core::fmt::Display for Error {
     }
 }
 
-fn words(errno: Errno) -> std::io::Error {
-    std::io::Error::from_raw_os_error(errno.raw_os_error())
+/// What the system says to an errno, without its number, which an `OSError` shows by itself.
+#[must_use]
+pub fn words(errno: Errno) -> String {
+    let number = errno.raw_os_error();
+    let mut words = std::io::Error::from_raw_os_error(number).to_string();
+    if let Some(at) = words.rfind(&format!(" (os error {number})")) {
+        words.truncate(at);
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Errno, Error};
+
+    fn deadline_passed() -> Error {
+        Error::DeadlinePassed {
+            call: "sendall",
+            accepted: None,
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_calls_time_names_the_call_and_what_it_accepted() {
+        let error = deadline_passed();
+        assert!(error.is_timed_out());
+        assert_eq!(error.to_string(), "The sendall operation timed out");
+        assert_eq!(
+            error.after(70_000).to_string(),
+            "The sendall operation timed out; 70000 bytes were accepted, and are not to be offered again"
+        );
+        assert!(matches!(Error::Closed.after(7), Error::Closed));
+    }
+
+    #[test]
+    fn the_words_of_the_system_come_without_their_number() {
+        let (errno, during) = (Errno::CONNRESET, "sending failed");
+        let error = Error::Connection { errno, during };
+        assert_eq!(
+            error.to_string(),
+            "sending failed: Connection reset by peer"
+        );
+    }
 }

@@ -31,13 +31,11 @@ mod tunables;
 
 pub use counters::snapshot as counters;
 pub use deadline::Deadline;
-pub use error::{Error, Result};
+pub use error::{Error, Result, words};
 pub use fork_lock::{fork_count, watch_forks};
 pub use poll_fd::ReadReadiness;
 pub use pool::{Completion, Outcome, Pool, Unsent};
-pub use receive::{
-    Message, NewReadKeys, PeerControl, RecvFlags, RecvStream, ready_records_size, receive,
-};
+pub use receive::{Message, NewReadKeys, PeerControl, RecvFlags, RecvStream, receive};
 pub use replies::Replies;
 pub use send::{
     AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes,

@@ -10,7 +10,8 @@ use common::wire::Wire;
 use common::{FULL, at_once, join, keys, open_from, open_with, patiently, payload, shared};
 use common::{stream, suite, whole, write_state};
 use ktls_engine::{
-    AfterMessage, Error, KeyUpdate, NewWriteState, Pool, SendStream, UpdateSecret, WriteFlags,
+    AfterMessage, Error, KeyUpdate, NewWriteState, Pool, RecordSplit, SendStream, UpdateSecret,
+    WriteFlags,
 };
 use ktls_record::{Keys, schedule};
 
@@ -189,4 +190,59 @@ fn a_renewal_never_brings_a_key_back() {
     );
     let epochs = [(secret(0).1, 0, u64::MAX)];
     assert_eq!(open_with(&wire.taken(), &epochs), [(23, b"x".to_vec())]);
+}
+
+/// The first write after the keys: there is no batch that a refused one could join.
+#[test]
+fn a_refused_write_leaves_nothing_behind() {
+    let wire = Wire::open();
+    let stream = new_stream(&wire, write_state(&keys(3)).with_record_limit(1));
+    stream.set_max_frame_len(1).unwrap();
+    let refused = at_once(|d| stream.send(&shared(&payload(3000)), whole(21), d));
+    assert!(matches!(refused, Err(Error::KeyUsedUp { .. })));
+    stream.shutdown_write().unwrap();
+    assert_eq!((wire.fins(), wire.taken_len()), (1, 0));
+}
+
+#[test]
+fn a_record_that_a_refused_write_closed_is_sent() {
+    let wire = Wire::open();
+    let stream = new_stream(&wire, write_state(&keys(3)).with_record_limit(1));
+    stream.set_max_frame_len(100).unwrap();
+    let more = WriteFlags {
+        more: true,
+        ..WriteFlags::DATA
+    };
+    at_once(|d| stream.send(&shared(b"open"), more, d)).unwrap();
+    assert_eq!(wire.taken_len(), 0);
+    let refused = stream.send_message(21, payload(200_000), AfterMessage::Data);
+    assert!(matches!(refused, Err(Error::KeyUsedUp { .. })));
+    assert_eq!(common::open(&wire.taken()), [(23, b"open".to_vec())]);
+}
+
+/// A key for so many records, which carry two bytes; each write is preceded by a record of its first byte.
+fn splitting(wire: &Wire, limit: u64) -> Arc<SendStream> {
+    let new = write_state(&keys(3))
+        .with_record_split(RecordSplit::OneByte)
+        .with_record_limit(limit);
+    let stream = new_stream(wire, new);
+    stream.set_max_frame_len(2).unwrap();
+    stream
+}
+
+#[test]
+fn a_write_that_leaves_its_record_open_takes_what_the_key_has_left() {
+    let more = WriteFlags {
+        more: true,
+        ..WriteFlags::DATA
+    };
+    // A record of the first byte, and one of the two others.
+    let wire = Wire::open();
+    let stream = splitting(&wire, 2);
+    assert_eq!(
+        at_once(|d| stream.send(&shared(b"abc"), more, d)).unwrap(),
+        3
+    );
+    patiently(|d| stream.flush(d)).unwrap();
+    assert_eq!(join(&common::open(&wire.taken())), b"abc");
 }

@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use ktls_engine::{Deadline, Error};
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::errors::os_error;
@@ -12,6 +12,8 @@ use crate::errors::os_error;
 /// The time of one call, which runs from its entry whatever the call does.
 #[derive(Clone, Copy)]
 pub(crate) struct Timeout {
+    /// What the program called.
+    call: &'static str,
     blocking: bool,
     until: Option<Instant>,
 }
@@ -19,13 +21,22 @@ pub(crate) struct Timeout {
 impl Timeout {
     /// It does not wait.
     pub(crate) const NONBLOCKING: Self = Self {
+        call: "",
         blocking: false,
         until: None,
     };
 
+    /// It never gives up.
+    pub(crate) const FOREVER: Self = Self {
+        call: "",
+        blocking: true,
+        until: None,
+    };
+
     /// It waits, for at most this long from now on; None: for ever.
-    pub(crate) fn within(duration: Option<Duration>) -> Self {
+    pub(crate) fn within(duration: Option<Duration>, call: &'static str) -> Self {
         Self {
+            call,
             blocking: true,
             until: duration.and_then(|duration| Instant::now().checked_add(duration)),
         }
@@ -39,6 +50,14 @@ pub(crate) struct Outcome<T> {
 }
 
 impl<T> Outcome<T> {
+    /// The same, for a call of which so many bytes were accepted before.
+    pub(crate) fn after(self, bytes: u64) -> Self {
+        Self {
+            result: self.result.map_err(|error| error.after(bytes)),
+            ..self
+        }
+    }
+
     /// What a signal handler raised ends the call.
     pub(crate) fn into_result(self) -> PyResult<T> {
         match self.raised {
@@ -72,7 +91,7 @@ pub(crate) fn attempt<T: Send>(
             raised.is_some()
         };
         let mut deadline = if timeout.blocking {
-            Deadline::until(timeout.until, &mut check_signals)
+            Deadline::until(timeout.until, &mut check_signals).of(timeout.call)
         } else {
             Deadline::nonblocking(&mut check_signals)
         };
@@ -81,6 +100,16 @@ pub(crate) fn attempt<T: Send>(
             .unwrap_or(Err(Error::Internal("a panic")))
     });
     Outcome { result, raised }
+}
+
+/// What a program gives as a time-out.
+pub(crate) fn timeout(seconds: &Bound<'_, PyAny>) -> PyResult<Duration> {
+    let counted = seconds.extract().map_err(|_| {
+        PyTypeError::new_err(format!(
+            "timeout {seconds:?} is no number; it is seconds, or None to wait as long as it takes"
+        ))
+    })?;
+    duration(counted)
 }
 
 /// Seconds as Python gives them; more than a clock can count is for ever.

@@ -46,7 +46,10 @@ impl KeyLog {
         let fd = ktls_engine::duplicate(fd).map_err(|errno| {
             PyOSError::new_err((
                 errno.raw_os_error(),
-                format!("the key log descriptor {fd} cannot be used: {errno}"),
+                format!(
+                    "the key log descriptor {fd} cannot be used: {}",
+                    ktls_engine::words(errno)
+                ),
             ))
         })?;
         let file = File::from(fd);

@@ -137,8 +137,8 @@ impl RecvStream {
         let Stream { engine, .. } = self.stream()?;
         py.detach(|| engine.send_close_notify())
             .map_err(|error| os_error(&error))?;
-        let timeout = self.send.get().timeout(0);
-        self.call(py, timeout, "shutdown", |_, receiver, deadline| {
+        let timeout = self.send.get().timeout("shutdown", 0);
+        self.call(py, timeout, |_, receiver, deadline| {
             receiver.await_close(deadline)
         })
     }
@@ -156,14 +156,14 @@ impl RecvStream {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
         if (1..=IN_PLACE_MAX).contains(&size) {
-            return new_bytes(py, size, |room| self.receive_into(py, room, flags));
+            return new_bytes(py, size, |room| self.receive_into(py, "recv", room, flags));
         }
         let at_once = self.receive_at_once(py, size, flags, |receiver, may_wait| {
             receiver.recv_at_once(size, may_wait)
         })?;
         let received = match at_once {
             Some(received) => received,
-            None => self.receive(py, flags, |receiver, flags, deadline| {
+            None => self.receive(py, "recv", flags, |receiver, flags, deadline| {
                 receiver.recv(size, flags, deadline)
             })?,
         };
@@ -188,7 +188,7 @@ impl RecvStream {
         }
         let whole = buffer.as_mut_slice();
         let out = if size == 0 { whole } else { &mut whole[..size] };
-        self.receive_into(py, out, flags)
+        self.receive_into(py, "recv_into", out, flags)
     }
 
     /// Bytes of one record; what it is, when they are its first; whether they are its last. Raw bytes without keys.
@@ -231,13 +231,19 @@ impl RecvStream {
 }
 
 impl RecvStream {
-    fn receive_into(&self, py: Python<'_>, out: &mut [u8], flags: u32) -> PyResult<usize> {
+    fn receive_into(
+        &self,
+        py: Python<'_>,
+        name: &'static str,
+        out: &mut [u8],
+        flags: u32,
+    ) -> PyResult<usize> {
         let at_once = self.receive_at_once(py, out.len(), flags, |receiver, may_wait| {
             receiver.recv_into_at_once(out, may_wait)
         })?;
         match at_once {
             Some(count) => Ok(count),
-            None => self.receive(py, flags, |receiver, flags, deadline| {
+            None => self.receive(py, name, flags, |receiver, flags, deadline| {
                 receiver.recv_into(out, flags, deadline)
             }),
         }
@@ -261,7 +267,7 @@ impl RecvStream {
             if engine.is_polled() {
                 py.detach(|| engine.note_read());
             }
-            if let Some(received) = self.settle(py, result, "read")? {
+            if let Some(received) = self.settle(py, result)? {
                 engine.note_received();
                 return Ok(Some(received));
             }
@@ -276,7 +282,7 @@ impl RecvStream {
         flags: u32,
         takes_type: bool,
     ) -> PyResult<(Vec<u8>, Option<Message>)> {
-        self.receive(py, flags, |receiver, flags, deadline| {
+        self.receive(py, "recvmsg", flags, |receiver, flags, deadline| {
             receiver.recv_message(size, takes_type, flags, deadline)
         })
     }
@@ -285,6 +291,7 @@ impl RecvStream {
     fn receive<T: Send>(
         &self,
         py: Python<'_>,
+        name: &'static str,
         flags: u32,
         mut call: impl FnMut(&Receiver, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
@@ -298,14 +305,16 @@ impl RecvStream {
                 ),
             )));
         }
-        let timeout = self.send.get().timeout(flags);
+        // As `ssl` calls it.
+        let name = self.taken_over.get().map_or(name, |_| "read");
+        let timeout = self.send.get().timeout(name, flags);
         let flags = RecvFlags {
             peek: flags & MSG_PEEK != 0,
             wait_all: flags & MSG_WAITALL != 0,
             raw: flags & !(MSG_PEEK | MSG_WAITALL),
         };
         let mut wanted = None;
-        let received = self.call(py, timeout, "read", |engine, receiver, deadline| {
+        let received = self.call(py, timeout, |engine, receiver, deadline| {
             let result = call(receiver, flags, deadline);
             if result.is_ok() {
                 engine.note_received();
@@ -325,7 +334,6 @@ impl RecvStream {
         &self,
         py: Python<'_>,
         timeout: Timeout,
-        operation: &str,
         mut call: impl FnMut(&Engine, &Receiver, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
         let (engine, receiver) = self.send.get().halves()?;
@@ -334,26 +342,21 @@ impl RecvStream {
             if let Some(raised) = outcome.raised {
                 return Err(raised);
             }
-            if let Some(result) = self.settle(py, outcome.result, operation)? {
+            if let Some(result) = self.settle(py, outcome.result)? {
                 return Ok(result);
             }
         }
     }
 
     /// What a call came to. None: it is to be made again, after OpenSSL was told what came for it.
-    fn settle<T>(
-        &self,
-        py: Python<'_>,
-        result: Result<T, Error>,
-        operation: &str,
-    ) -> PyResult<Option<T>> {
+    fn settle<T>(&self, py: Python<'_>, result: Result<T, Error>) -> PyResult<Option<T>> {
         match (result, self.taken_over.get()) {
             (Ok(result), _) => Ok(Some(result)),
             (Err(Error::MessageWaits), Some(Some(openssl))) => {
                 openssl.get().hear(py)?;
                 Ok(None)
             }
-            (Err(error), Some(_)) => Err(ssl_error(&error, operation)),
+            (Err(error), Some(_)) => Err(ssl_error(&error)),
             (Err(error), None) => Err(os_error(&error)),
         }
     }

@@ -3,13 +3,13 @@
 //! The engine is entered without the interpreter (`detach`), except by `try_send`, which does not wait: it would hold up
 //! every thread of the program.
 
-use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use ktls_engine::{
-    Error, KeyUpdate, RecvStream as Receiver, SendStream as Engine, TcpTransport, WriteFlags,
+    Error, KeyUpdate, RecvStream as Receiver, SendStream as Engine, TcpTransport, WriteFlags, words,
 };
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
@@ -197,10 +197,10 @@ impl SendStream {
         checked.map_err(|error| os_error(&error))
     }
 
-    fn settimeout(&self, timeout: Option<f64>) -> PyResult<()> {
+    fn settimeout(&self, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let nanoseconds = match timeout {
             None => -1,
-            Some(seconds) => i64::try_from(call::duration(seconds)?.as_nanos()).unwrap_or(i64::MAX),
+            Some(timeout) => i64::try_from(call::timeout(timeout)?.as_nanos()).unwrap_or(i64::MAX),
         };
         self.timeout.store(nanoseconds, Ordering::Relaxed);
         Ok(())
@@ -229,7 +229,7 @@ impl SendStream {
                 engine.note_write_end();
                 return Ok(count);
             }
-            let sent = run(py, self.timeout(flags), |deadline| {
+            let sent = run(py, self.timeout("send", flags), |deadline| {
                 engine.send(&data, write_flags, deadline)
             });
             engine.note_write_end();
@@ -246,7 +246,7 @@ impl SendStream {
                 engine.note_write_end();
                 return Ok(());
             }
-            let sent = run(py, self.timeout(flags), |deadline| {
+            let sent = run(py, self.timeout("sendall", flags), |deadline| {
                 engine.send_all(&data, write_flags, deadline)
             });
             engine.note_write_end();
@@ -269,7 +269,7 @@ impl SendStream {
             ..write_flags(flags)
         };
         let engine = self.engine()?;
-        let timeout = self.timeout(flags);
+        let timeout = self.timeout("sendmsg", flags);
         let mut whole = Vec::new();
         for buffer in &buffers {
             whole.extend_from_slice(Input::new(buffer)?.as_slice());
@@ -306,11 +306,13 @@ impl SendStream {
         data: &Bound<'_, PyAny>,
         accepted: &Bound<'_, PyList>,
     ) -> PyResult<usize> {
+        let before = accepted.extract::<Vec<u64>>()?.iter().sum();
         let engine = self.engine()?;
         let outcome = buffer::with_data(data, |data| {
-            attempt(py, self.timeout(0), |deadline| {
+            attempt(py, self.timeout("sendfile", 0), |deadline| {
                 engine.send(&data, WriteFlags::DATA, deadline)
             })
+            .after(before)
         })?;
         if let Ok(count) = &outcome.result {
             accepted.append(count)?;
@@ -318,7 +320,8 @@ impl SendStream {
         outcome.into_result()
     }
 
-    #[pyo3(signature = (fd, offset, count, file=None))]
+    /// `before`: bytes that earlier parts of the same call had accepted.
+    #[pyo3(signature = (fd, offset, count, file=None, before=0))]
     fn sendfile(
         &self,
         py: Python<'_>,
@@ -326,17 +329,19 @@ impl SendStream {
         offset: u64,
         count: u64,
         file: Option<&Bound<'_, PyAny>>,
+        before: u64,
     ) -> PyResult<u64> {
         let descriptor = ktls_engine::duplicate(fd).map_err(|errno| {
             PyOSError::new_err((
                 errno.raw_os_error(),
-                format!("file descriptor {fd} cannot be used: {errno}"),
+                format!("file descriptor {fd} cannot be used: {}", words(errno)),
             ))
         })?;
         let engine = self.engine()?;
-        let outcome = attempt(py, self.timeout(0), |deadline| {
+        let outcome = attempt(py, self.timeout("sendfile", 0), |deadline| {
             engine.send_file(descriptor, offset, count, deadline)
-        });
+        })
+        .after(before);
         // Here, and not in Python, where another signal could come between.
         if let (Ok(accepted), Some(file)) = (&outcome.result, file) {
             file.call_method1(intern!(py, "seek"), (offset.saturating_add(*accepted),))?;
@@ -358,8 +363,8 @@ impl SendStream {
     }
 
     #[pyo3(signature = (timeout=None))]
-    fn flush(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<()> {
-        let timeout = Timeout::within(timeout.map(call::duration).transpose()?);
+    fn flush(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
+        let timeout = Timeout::within(timeout.map(call::timeout).transpose()?, "flush");
         let engine = self.engine()?;
         run(py, timeout, |deadline| engine.flush(deadline))
     }
@@ -393,7 +398,7 @@ impl SendStream {
             engine.close()
         });
         match linger {
-            Some(linger) => run(py, Timeout::within(Some(linger)), |deadline| {
+            Some(linger) => run(py, Timeout::within(Some(linger), "close"), |deadline| {
                 engine.linger(deadline)
             }),
             None => Ok(()),
@@ -527,13 +532,15 @@ impl SendStream {
         self.timeout.load(Ordering::Relaxed) != 0
     }
 
-    pub(crate) fn timeout(&self, flags: u32) -> Timeout {
+    /// The time that `call` has from now on.
+    pub(crate) fn timeout(&self, call: &'static str, flags: u32) -> Timeout {
         match self.timeout.load(Ordering::Relaxed) {
             _ if flags & MSG_DONTWAIT != 0 => Timeout::NONBLOCKING,
             0 => Timeout::NONBLOCKING,
-            nanoseconds => {
-                Timeout::within(u64::try_from(nanoseconds).ok().map(Duration::from_nanos))
-            }
+            nanoseconds => Timeout::within(
+                u64::try_from(nanoseconds).ok().map(Duration::from_nanos),
+                call,
+            ),
         }
     }
 }
@@ -575,10 +582,11 @@ pub(crate) fn write_async(
 }
 
 fn duplicate(transport: &TcpTransport) -> PyResult<OwnedFd> {
-    let made = transport.socket().as_fd().try_clone_to_owned();
-    made.map_err(|error| {
-        let why = format!("cannot make another descriptor of the socket: {error}");
-        PyOSError::new_err((error.raw_os_error(), why))
+    ktls_engine::duplicate(transport.socket().as_raw_fd()).map_err(|errno| {
+        os_error(&Error::Resource {
+            errno,
+            wanted: "another descriptor of the socket",
+        })
     })
 }
 

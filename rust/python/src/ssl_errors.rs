@@ -4,7 +4,6 @@
 
 use ktls_engine::Error;
 use ktls_record::alert;
-use pyo3::exceptions::PyTimeoutError;
 use pyo3::prelude::*;
 
 use crate::errors::{SSLError, os_error};
@@ -17,13 +16,10 @@ const ERROR_SSL: i32 = 1;
 const ERROR_WANT_READ: i32 = 2;
 const ERROR_EOF: i32 = 8;
 
-/// The exception for a cause; `operation` is what `ssl` calls the call.
-pub(crate) fn ssl_error(error: &Error, operation: &str) -> PyErr {
+/// The exception for a cause.
+pub(crate) fn ssl_error(error: &Error) -> PyErr {
     match error {
         Error::NothingReceived | Error::WouldBlock => want_read(),
-        Error::DeadlinePassed => {
-            PyTimeoutError::new_err(format!("The {operation} operation timed out"))
-        }
         Error::NoCloseNotify => SSLEOFError::new_err((
             ERROR_EOF,
             "EOF occurred in violation of protocol: the peer ended the stream without close_notify",

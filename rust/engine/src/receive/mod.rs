@@ -29,6 +29,6 @@ mod stream;
 mod turn;
 
 pub use self::peer_control::PeerControl;
-pub use self::raw::{ready_records_size, receive};
+pub use self::raw::receive;
 pub use self::read_keys::NewReadKeys;
 pub use self::stream::{Message, RecvFlags, RecvStream};

@@ -154,6 +154,12 @@ impl State {
         self.waits_next = true;
     }
 
+    /// Notes what a read without keys came to. Whether the socket is empty after it is not known: the guess says.
+    pub(super) fn note_raw_read(&mut self, received: core::result::Result<usize, Errno>) {
+        self.has_drained = matches!(received, Ok(1..));
+        self.guess.note_read(received != Err(Errno::AGAIN));
+    }
+
     /// Whether data waits for other keys, and all before it was read.
     pub(super) fn waits_for_keys(&self) -> bool {
         self.is_paused && self.kept.is_empty()
@@ -547,10 +553,10 @@ impl State {
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => Ok(None),
                 // It may be connected later.
-                Err(Errno::NOTCONN) if before == 0 => Err(failed(Errno::NOTCONN)),
+                Err(Errno::NOTCONN) if before == 0 => Err(transport.reading_failed(Errno::NOTCONN)),
                 Err(errno) => {
                     self.is_ended = true;
-                    self.kept.push(Kept::Error(failed(errno)));
+                    self.kept.push(Kept::Error(transport.reading_failed(errno)));
                     Ok(Some(0))
                 }
             };
@@ -578,15 +584,8 @@ fn take_off(transport: &TcpTransport, scrap: &mut [u8]) -> Result<()> {
             Ok(count) if count == scrap.len() => return Ok(()),
             Ok(_) => return Err(Error::Internal("bytes that were looked at are gone")),
             Err(Errno::INTR) => {}
-            Err(errno) => return Err(failed(errno)),
+            Err(errno) => return Err(transport.reading_failed(errno)),
         }
-    }
-}
-
-pub(super) fn failed(errno: Errno) -> Error {
-    Error::Connection {
-        errno,
-        during: "reading failed",
     }
 }
 

@@ -12,7 +12,7 @@ use super::kept::Kept;
 use super::output::Output;
 use super::peer_control::{PeerControl, Reply};
 use super::read_keys::{NewReadKeys, ReadKeys};
-use super::state::{State, Step, failed};
+use super::state::{State, Step};
 use super::turn::Turn;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
@@ -113,7 +113,9 @@ impl RecvStream {
     /// [`Error::DataBeforeCloseNotify`], and the data is still to be received; [`Error::NoCloseNotify`]; as
     /// [`RecvStream::recv_into`].
     pub fn await_close(&self, deadline: &mut Deadline<'_>) -> Result<()> {
-        self.run(deadline, &mut |state| state.await_close(&self.transport))
+        self.run(RecvFlags::default(), deadline, &mut |state| {
+            state.await_close(&self.transport)
+        })
     }
 
     /// Handshake messages for the library that made the handshake, oldest first.
@@ -235,13 +237,13 @@ impl RecvStream {
     ) -> Result<(Vec<u8>, Option<Message>)> {
         let mut bytes = Vec::new();
         let mut message = None;
-        self.run(deadline, &mut |state| {
+        self.run(flags, deadline, &mut |state| {
             if state.keys.is_none() {
                 let mut output = Output::Growing {
                     bytes: &mut bytes,
                     max,
                 };
-                return self.take_raw(&mut output, flags);
+                return self.take_raw(state, &mut output, flags);
             }
             let step = state.next_record(&self.transport)?;
             if step != Step::Done {
@@ -284,10 +286,10 @@ impl RecvStream {
             return self.transport.check_open();
         }
         let mut has_keys = false;
-        let result = self.run(deadline, &mut |state| {
+        let result = self.run(flags, deadline, &mut |state| {
             has_keys = state.keys.is_some();
             if !has_keys {
-                return self.take_raw(output, flags);
+                return self.take_raw(state, output, flags);
             }
             let target = if flags.wait_all {
                 output.size()
@@ -316,7 +318,12 @@ impl RecvStream {
     }
 
     /// Takes bytes as they are.
-    fn take_raw(&self, output: &mut Output<'_>, flags: RecvFlags) -> Result<Step> {
+    fn take_raw(
+        &self,
+        state: &mut State,
+        output: &mut Output<'_>,
+        flags: RecvFlags,
+    ) -> Result<Step> {
         let mut socket_flags = SocketFlags::from_bits_retain(flags.raw);
         socket_flags.set(SocketFlags::PEEK, flags.peek);
         let room = output.room().min(RAW_BURST);
@@ -324,6 +331,9 @@ impl RecvStream {
             let received = sys::receive(self.transport.socket(), room, socket_flags);
             (received.unwrap_or(0).min(room.len()), received)
         });
+        if flags.raw == 0 && !flags.peek {
+            state.note_raw_read(received);
+        }
         match received {
             Ok(1..) if flags.wait_all && !flags.peek && output.room() > 0 => Ok(Step::Again),
             Ok(_) => Ok(Step::Done),
@@ -331,13 +341,14 @@ impl RecvStream {
             Err(Errno::AGAIN) => Ok(Step::Wait),
             // What came before is returned first; the socket says it again.
             Err(_) if !output.filled().is_empty() => Ok(Step::Done),
-            Err(errno) => Err(failed(errno)),
+            Err(errno) => Err(self.transport.reading_failed(errno)),
         }
     }
 
     /// Repeats a step until it is done; waits for the socket without any lock.
     fn run(
         &self,
+        flags: RecvFlags,
         deadline: &mut Deadline<'_>,
         step: &mut dyn FnMut(&mut State) -> Result<Step>,
     ) -> Result<()> {
@@ -351,7 +362,9 @@ impl RecvStream {
             self.transport.check_open()?;
             let (taken, replies) = {
                 let mut state = self.enter()?;
-                let taken = if deadline.is_blocking() && state.is_dry() {
+                // Other flags may ask for what no wait for data tells of (MSG_OOB, MSG_ERRQUEUE).
+                let may_wait_first = deadline.is_blocking() && flags.raw == 0;
+                let taken = if may_wait_first && state.is_dry() {
                     Ok(Step::Wait)
                 } else {
                     step(&mut state)
@@ -374,7 +387,7 @@ impl RecvStream {
                     match sys::wait_readable(self.transport.socket().as_fd(), Some(nap)) {
                         Ok(true) if waits % WAITS_PER_LOOK != 0 => {}
                         Ok(_) | Err(Errno::INTR) => deadline.check_signals()?,
-                        Err(errno) => return Err(failed(errno)),
+                        Err(errno) => return Err(self.transport.reading_failed(errno)),
                     }
                 }
             }

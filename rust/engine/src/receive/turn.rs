@@ -90,3 +90,63 @@ impl Drop for Held<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::OwnedFd;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::{TcpTransport, Turn};
+    use crate::deadline::{Deadline, LOOK_AGAIN};
+
+    fn transport() -> TcpTransport {
+        let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let socket = TcpStream::connect(server.local_addr().expect("bound")).expect("listening");
+        TcpTransport::new(OwnedFd::from(socket)).expect("TCP")
+    }
+
+    /// A busy machine may disturb a round; a turn that nobody is told of spoils each.
+    #[test]
+    fn who_waits_is_told() {
+        let transport = transport();
+        let turn = Turn::default();
+        let take = || {
+            let mut never = || false;
+            turn.take(&transport, &mut Deadline::until(None, &mut never))
+                .expect("open")
+        };
+        let round = || {
+            let held = take();
+            thread::scope(|scope| {
+                let waiting = scope.spawn(|| {
+                    let begin = Instant::now();
+                    drop(take());
+                    begin.elapsed()
+                });
+                while turn.place().waiting == 0 {
+                    thread::yield_now();
+                }
+                drop(held);
+                waiting.join().expect("no panic") < LOOK_AGAIN
+            })
+        };
+        assert!((0..8).any(|_| round()));
+        assert_eq!(turn.place().waiting, 0);
+        assert!(!turn.is_taken());
+    }
+
+    #[test]
+    fn a_handler_goes_into_the_turn_of_its_thread() {
+        let transport = transport();
+        let turn = Turn::default();
+        let mut never = || false;
+        let mut deadline = Deadline::nonblocking(&mut never);
+        let held = turn.take(&transport, &mut deadline).expect("free");
+        drop(turn.take(&transport, &mut deadline).expect("its own"));
+        assert!(turn.is_taken(), "the handler gives nothing back");
+        drop(held);
+        assert!(!turn.is_taken());
+    }
+}

@@ -102,10 +102,15 @@ impl SendStream {
                 fragmenter.wire_size(keys.key.suite(), data.len())
             }
         };
-        if state.buffer.last_ready(size, limit).is_none() {
-            if state.buffer.batches() >= tunables::pipeline_depth::get() {
-                return Ok(false);
-            }
+        let needs_batch = state.buffer.last_ready(size, limit).is_none();
+        if needs_batch && state.buffer.batches() >= tunables::pipeline_depth::get() {
+            return Ok(false);
+        }
+        // A write that is refused here leaves no empty batch behind.
+        let framing = state
+            .buffer
+            .frame(data.len() as u64, content_type, is_start)?;
+        if needs_batch {
             let buffer = self.pool.buffers.take(buffer::wire_space(limit).max(size));
             state.buffer.push_ready(SealedBatch {
                 buffer,
@@ -114,9 +119,6 @@ impl SendStream {
                 plain: 0,
             });
         }
-        let framing = state
-            .buffer
-            .frame(data.len() as u64, content_type, is_start)?;
         let Some(sealed) = state.buffer.last_ready(size, usize::MAX) else {
             return Ok(false);
         };

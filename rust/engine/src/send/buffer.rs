@@ -175,6 +175,13 @@ impl SendBuffer {
         }
     }
 
+    /// Payload bytes of the record that precedes the data of a write of so many.
+    pub(super) fn lead_len(&self, len: usize) -> usize {
+        let keys = self.write_state.as_ref();
+        keys.and_then(|keys| keys.fragmenter.lead_len(len))
+            .unwrap_or(0)
+    }
+
     /// Puts as many of the bytes as fit into the open record, after opening one where there is none; returns how
     /// many. A full record is closed.
     pub(super) fn extend_open_record(&mut self, bytes: &[u8]) -> Result<usize> {

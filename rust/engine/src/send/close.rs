@@ -112,13 +112,15 @@ impl SendStream {
     /// Ends the connection: nothing held can be sent any more.
     pub(super) fn fail(&self, state: &mut State, error: Error) {
         if state.life.fail(error.clone()) {
+            if matches!(error, Error::Aborted) {
+                self.transport.note_abort();
+            }
             self.fail_async_writes(state, &error);
             if state.buffer.write_state.is_some() {
                 counters::ACTIVE.sub(1);
             }
             state.buffer.clear();
-            // What the peer said before the transport ended can still be received; a reset would drop it.
-            if !matches!(error, Error::Connection { .. }) {
+            if !error.has_ended_transport() {
                 self.transport.abort();
             }
             if let Some(poll_fd) = &state.poll_fd {

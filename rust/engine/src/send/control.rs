@@ -74,13 +74,16 @@ impl SendStream {
             atomic: true,
             more: false,
         };
-        self.reserve_records(&mut state, payload.len(), content_type)?;
-        self.append_whole(&mut state, &Data::Shared(Arc::new(payload)), flags, false)?;
-        if after == AfterMessage::Nothing {
+        let len = payload.len();
+        let payload = Data::Shared(Arc::new(payload));
+        let said = self
+            .reserve_records(&mut state, len, content_type)
+            .and_then(|_| self.append_whole(&mut state, &payload, flags, false));
+        if said.is_ok() && after == AfterMessage::Nothing {
             state.life.end_data();
         }
         self.flush_inline(state);
-        Ok(())
+        said.map(|_| ())
     }
 
     /// Sends records that the TLS library has sealed, as they are, behind everything accepted so far. Without keys only.

@@ -53,9 +53,9 @@ impl SendStream {
         state.check()?;
         state.ledger.check(new.fingerprint)?;
         self.frame_waiting(&mut state, FrameReason::KeysChange);
-        self.change_key(&mut state, announced, new)?;
+        let changed = self.change_key(&mut state, announced, new);
         self.flush_inline(state);
-        Ok(())
+        changed
     }
 
     /// The same with the key after the one in use, made from its secret.
@@ -66,9 +66,9 @@ impl SendStream {
         let mut state = self.enter()?;
         state.check()?;
         self.frame_waiting(&mut state, FrameReason::KeysChange);
-        self.renew(&mut state, announced)?;
+        let renewed = self.renew(&mut state, announced);
         self.flush_inline(state);
-        Ok(())
+        renewed
     }
 
     /// Answers a KeyUpdate of the peer, unless an answer is still on its way, or nothing can be said any more.

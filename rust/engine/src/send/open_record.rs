@@ -60,7 +60,12 @@ impl SendStream {
             return Ok(true);
         }
         let open_len = if state.leaves_open(flags) {
-            rest.len() % state.buffer.frame_len()
+            let lead = if done == 0 {
+                state.buffer.lead_len(rest.len())
+            } else {
+                0
+            };
+            (rest.len() - lead) % state.buffer.frame_len()
         } else {
             0
         };
@@ -91,6 +96,8 @@ impl SendStream {
             if !state.leaves_open(flags) || bytes.len() >= state.buffer.frame_len() {
                 return Ok(0);
             }
+            // All of it or nothing: it is less than a frame.
+            self.reserve_records(state, bytes.len(), APPLICATION_DATA)?;
             let lead = self.append_lead(state, bytes)?;
             if lead == bytes.len() {
                 return Ok(lead);

@@ -99,9 +99,11 @@ impl SendStream {
         {
             return done;
         }
-        let (accepted, ended) = self.send_long(data, flags, deadline)?;
+        let (accepted, ended) = self
+            .send_long(data, flags, deadline)
+            .map_err(|error| error.after(0))?;
         match ended {
-            Some(error) => Err(error),
+            Some(error) => Err(error.after(accepted as u64)),
             None if accepted < len => Err(Error::WouldBlock),
             None => Ok(()),
         }
@@ -145,7 +147,11 @@ impl SendStream {
         match self.try_append_whole(&mut state, data, flags) {
             Ok(true) => {}
             Ok(false) => return None,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                // It may have closed a record, which somebody has to send.
+                self.flush_inline(state);
+                return Some(Err(error));
+            }
         }
         self.flush_inline(state);
         Some(self.check_stopped().map_or(Ok(()), Err))

@@ -32,6 +32,9 @@ pub trait Transport: Send + Sync {
     /// Whatever the transport says.
     fn shutdown_write(&self) -> Result<(), Errno>;
 
+    /// The program is about to end the connection: whoever reads is told so.
+    fn note_abort(&self) {}
+
     /// Ends the connection at once (RST).
     fn abort(&self);
 

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketAddrAny};
 
 use super::Transport;
+use crate::error::Error;
 use crate::fork_lock::{ForkGuard, OwnerProcess};
 use crate::sys;
 
@@ -21,6 +22,7 @@ pub struct TcpTransport {
     socket: Arc<OwnedFd>,
     owner: OwnerProcess,
     closed: Arc<AtomicBool>,
+    aborted: Arc<AtomicBool>,
 }
 
 impl TcpTransport {
@@ -34,6 +36,7 @@ impl TcpTransport {
                 socket: Arc::new(socket),
                 owner: OwnerProcess::current(),
                 closed: Arc::default(),
+                aborted: Arc::default(),
             })
         } else {
             Err(Errno::INVAL)
@@ -59,13 +62,25 @@ impl TcpTransport {
         self.owner.check_inside(fork)
     }
 
-    /// The same, and EBADF when the program has closed the socket while a call was waiting.
+    /// The same, and EBADF when the program has closed the socket while a call was waiting, or ECONNABORTED.
     pub(crate) fn check_open(&self) -> crate::Result<()> {
         self.owner.check()?;
         if self.closed.load(Ordering::Acquire) {
-            return Err(crate::Error::Closed);
+            return Err(Error::Closed);
+        }
+        if self.aborted.load(Ordering::Acquire) {
+            return Err(Error::Aborted);
         }
         Ok(())
+    }
+
+    /// Why reading failed: by this program, if it has reset the connection.
+    pub(crate) fn reading_failed(&self, errno: Errno) -> Error {
+        if self.aborted.load(Ordering::Acquire) {
+            return Error::Aborted;
+        }
+        let during = "reading failed";
+        Error::Connection { errno, during }
     }
 
     /// Nothing is received any more: whoever waits is told.
@@ -103,6 +118,10 @@ impl Transport for TcpTransport {
 
     fn shutdown_write(&self) -> Result<(), Errno> {
         sys::shutdown_write(&self.socket)
+    }
+
+    fn note_abort(&self) {
+        self.aborted.store(true, Ordering::Release);
     }
 
     fn abort(&self) {

@@ -82,30 +82,6 @@ impl Inbox {
         }
     }
 
-    /// All whole records of data that lie ready, in as few system calls as there are bursts; else as
-    /// [`Inbox::next_record`].
-    pub(crate) fn ready_records(
-        &self,
-        transport: &TcpTransport,
-        deadline: &mut Deadline<'_>,
-    ) -> Result<Vec<u8>, Error> {
-        let is_clean = {
-            let partial = self.lock();
-            partial.bytes.is_empty() && !partial.is_unframed
-        };
-        if is_clean {
-            let size = ktls_engine::ready_records_size(transport, deadline)?;
-            if size > 0 {
-                let mut records = vec![0; size];
-                // They lie in the kernel: taking them does not wait.
-                let count = ktls_engine::receive(transport, &mut records, 0, deadline)?;
-                records.truncate(count);
-                return Ok(records);
-            }
-        }
-        self.next_record(transport, deadline)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Partial> {
         self.partial.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,13 +1,11 @@
 //! What OpenSSL is given to read: whole records off the socket.
 
-use ktls_engine::Deadline;
-use pyo3::exceptions::{PyBlockingIOError, PyTimeoutError};
+use pyo3::exceptions::PyBlockingIOError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::OpenSSLSide;
-use super::inbox::split;
 use super::output::{Output, note_random};
 use crate::call::{Timeout, run};
 use crate::ssl_errors::{SSLWantReadError, want_read};
@@ -18,17 +16,12 @@ impl OpenSSLSide {
     }
 
     /// Gives OpenSSL the next record, or the end of the stream.
-    pub(super) fn feed_record(
-        &self,
-        py: Python<'_>,
-        timeout: Timeout,
-        operation: &str,
-    ) -> PyResult<()> {
+    pub(super) fn feed_record(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
         let transport = self.send.get().stream()?.transport;
         let taken = run(py, timeout, |deadline| {
             self.inbox.next_record(&transport, deadline)
         });
-        let record = taken.map_err(|error| self.of_reading(py, error, operation))?;
+        let record = taken.map_err(|error| self.of_reading(py, error))?;
         {
             let mut state = self.lock();
             let state = &mut *state;
@@ -42,22 +35,6 @@ impl OpenSSLSide {
         self.feed(py, timeout, &record)
     }
 
-    /// The same with all data records that lie ready; true: there were several.
-    pub(super) fn feed_records(
-        &self,
-        py: Python<'_>,
-        timeout: Timeout,
-        operation: &str,
-    ) -> PyResult<bool> {
-        let transport = self.send.get().stream()?.transport;
-        let taken = run(py, timeout, |deadline: &mut Deadline<'_>| {
-            self.inbox.ready_records(&transport, deadline)
-        });
-        let records = taken.map_err(|error| self.of_reading(py, error, operation))?;
-        self.feed(py, timeout, &records)?;
-        Ok(split(&records).nth(1).is_some())
-    }
-
     pub(super) fn feed(&self, py: Python<'_>, timeout: Timeout, records: &[u8]) -> PyResult<()> {
         let _inside = self.take_inside(py, timeout)?;
         let incoming = self.incoming.bind(py);
@@ -69,8 +46,8 @@ impl OpenSSLSide {
         Ok(())
     }
 
-    pub(super) fn of_reading(&self, py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
-        let error = of_operation(py, error, operation);
+    pub(super) fn of_reading(&self, py: Python<'_>, error: PyErr) -> PyErr {
+        let error = as_ssl(py, error);
         if error.is_instance_of::<SSLWantReadError>(py)
             && let Ok(engine) = self.engine()
         {
@@ -80,18 +57,10 @@ impl OpenSSLSide {
     }
 }
 
-/// The errors of a socket as those of `ssl`, with the name of what the program called.
-pub(super) fn of_operation(py: Python<'_>, error: PyErr, operation: &str) -> PyErr {
+/// The errors of a socket as those of `ssl`.
+pub(super) fn as_ssl(py: Python<'_>, error: PyErr) -> PyErr {
     if error.is_instance_of::<PyBlockingIOError>(py) {
         return want_read();
-    }
-    let is_own_time = error.is_instance_of::<PyTimeoutError>(py)
-        && error
-            .value(py)
-            .getattr(intern!(py, "errno"))
-            .is_ok_and(|errno| errno.is_none());
-    if is_own_time {
-        return PyTimeoutError::new_err(format!("The {operation} operation timed out"));
     }
     error
 }

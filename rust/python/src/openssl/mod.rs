@@ -25,13 +25,13 @@ use pyo3::types::{PyBytes, PyTuple};
 
 use self::calls::install;
 use self::inbox::Inbox;
-use self::input::of_operation;
+use self::input::as_ssl;
 use self::output::{Output, State, release};
 pub(crate) use self::reading::Reading;
 use self::turn::{Held, Turn};
 use crate::async_write::AsyncWrite;
 use crate::buffer::Input;
-use crate::call::{Timeout, run};
+use crate::call::{Timeout, attempt};
 use crate::errors::{HandoverDeclined, HandoverError, os_error};
 use crate::handover::Handover;
 use crate::key_log::KeyLog;
@@ -115,7 +115,7 @@ impl OpenSSLSide {
 
     /// Leaves the connection to OpenSSL, unless another thread has just switched it over.
     fn decline(&self, py: Python<'_>) -> PyResult<()> {
-        let _inside = self.take_inside(py, Timeout::within(None))?;
+        let _inside = self.take_inside(py, Timeout::FOREVER)?;
         self.release_logs();
         Ok(())
     }
@@ -132,7 +132,7 @@ impl OpenSSLSide {
     /// Makes an end with OpenSSL, which nobody needs any more. It believes that it has said close_notify, since it takes
     /// the session of a connection that ends without one for spoiled.
     fn let_go(&self, py: Python<'_>) -> PyResult<()> {
-        let _inside = self.take_inside(py, Timeout::within(None))?;
+        let _inside = self.take_inside(py, Timeout::FOREVER)?;
         self.release_logs();
         self.lock().output = Output::Dropped;
         // It waits for the peer's, or a signal handler raised: the record is made before.
@@ -149,20 +149,20 @@ impl OpenSSLSide {
     }
 
     fn do_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
-        let timeout = self.send.get().timeout(0);
+        let timeout = self.send.get().timeout("handshake", 0);
         let has_shaken_hands = || self.has_shaken_hands.load(Ordering::Acquire);
         // The thread that made the handshake may be reading already when this one is woken.
         let _reading = self
             .reading
             .take_unless(py, timeout, has_shaken_hands)
-            .map_err(|error| of_operation(py, error, "handshake"))?;
+            .map_err(|error| as_ssl(py, error))?;
         while !has_shaken_hands() {
             let step = |ssl: &Bound<'py, PyAny>| {
                 call_method(ssl, intern!(py, "do_handshake"), PyTuple::empty(py))
             };
             match self.call(py, timeout, step) {
                 Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
-                    self.feed_record(py, timeout, "handshake")?;
+                    self.feed_record(py, timeout)?;
                 }
                 Err(error) => return Err(error),
                 Ok(_) => self.has_shaken_hands.store(true, Ordering::Release),
@@ -175,7 +175,7 @@ impl OpenSSLSide {
     /// HandoverDeclined: OpenSSL keeps it.
     fn find(&self, py: Python<'_>, cipher_name: Option<&str>) -> PyResult<Option<Handover>> {
         // A switch that is under way ends first, its session with it.
-        let _inside = self.take_inside(py, Timeout::within(None))?;
+        let _inside = self.take_inside(py, Timeout::FOREVER)?;
         let state = self.lock();
         let tap = match &state.output {
             Output::Tapped(tap) => tap,
@@ -207,7 +207,7 @@ impl OpenSSLSide {
         reading: Option<&Reading>,
     ) -> PyResult<bool> {
         let (this, py) = (slf.get(), slf.py());
-        let _inside = this.take_inside(py, Timeout::within(None))?;
+        let _inside = this.take_inside(py, Timeout::FOREVER)?;
         match this.lock().output {
             Output::Tapped(_) => {}
             Output::Passed => return Err(not_followed()),
@@ -246,19 +246,18 @@ impl OpenSSLSide {
         size: usize,
         buffer: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let timeout = self.send.get().timeout(0);
-        let _reading = self.take_reading(py, timeout, "read")?;
+        let timeout = self.send.get().timeout("read", 0);
+        let _reading = self.take_reading(py, timeout)?;
         loop {
-            let mut several = false;
             if self.needs_input(py)? {
-                several = self.feed_records(py, timeout, "read")?;
+                self.feed_record(py, timeout)?;
             }
             self.inbox.forget_need();
             let read = |ssl: &Bound<'py, PyAny>| match buffer {
                 None => call_method(ssl, intern!(py, "read"), (size,)),
                 Some(buffer) => call_method(ssl, intern!(py, "read"), (size, buffer)),
             };
-            let got = self.call_then(py, timeout, read, |got| several || got.is_err());
+            let got = self.call_then(py, timeout, read, PyResult::is_err);
             match got {
                 Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
                     // There was a record, and it held no data.
@@ -279,15 +278,29 @@ impl OpenSSLSide {
     }
 
     /// Seals by OpenSSL, one record for `send`; returns how many bytes were accepted.
-    #[pyo3(signature = (data, *, all))]
-    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>, all: bool) -> PyResult<usize> {
-        let timeout = self.send.get().timeout(0);
+    /// `before`: bytes that earlier parts of the same `sendfile` had accepted.
+    #[pyo3(signature = (data, *, all, before=None))]
+    fn write(
+        &self,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+        all: bool,
+        before: Option<u64>,
+    ) -> PyResult<usize> {
+        let call = match before {
+            Some(_) => "sendfile",
+            None if all => "sendall",
+            None => "send",
+        };
+        let timeout = self.send.get().timeout(call, 0);
         let input = Input::new(data)?;
         let data = input.as_slice();
         let engine = self.engine()?;
         let mut accepted = 0;
         while accepted < data.len() {
-            run(py, timeout, |deadline| engine.wait_for_any_space(deadline))?;
+            attempt(py, timeout, |deadline| engine.wait_for_any_space(deadline))
+                .after(before.unwrap_or(0) + accepted as u64)
+                .into_result()?;
             let end = data.len().min(accepted + WRITE_LEN);
             accepted += self.write_chunk(py, timeout, &data[accepted..end])?;
             if !all {
@@ -307,7 +320,7 @@ impl OpenSSLSide {
         future: Py<PyAny>,
     ) -> PyResult<Option<AsyncWrite>> {
         let input = Input::new(data)?;
-        let _inside = self.take_inside(py, Timeout::within(None))?;
+        let _inside = self.take_inside(py, Timeout::FOREVER)?;
         self.check_nested()?;
         let ssl = self.ssl.bind(py);
         let engine = self.engine()?;
@@ -328,18 +341,18 @@ impl OpenSSLSide {
 
     /// close_notify both ways. Said at once, whoever reads; then the peer's is waited for.
     fn unwrap<'py>(&self, py: Python<'py>) -> PyResult<()> {
-        let timeout = self.send.get().timeout(0);
+        let timeout = self.send.get().timeout("shutdown", 0);
         let shutdown =
             |ssl: &Bound<'py, PyAny>| call_method(ssl, intern!(py, "shutdown"), PyTuple::empty(py));
         match self.call(py, timeout, shutdown) {
             Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {}
             other => return other.map(drop),
         }
-        let _reading = self.take_reading(py, timeout, "shutdown")?;
+        let _reading = self.take_reading(py, timeout)?;
         loop {
             match self.call(py, timeout, shutdown) {
                 Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
-                    self.feed_record(py, timeout, "shutdown")?;
+                    self.feed_record(py, timeout)?;
                 }
                 other => return other.map(drop),
             }
@@ -348,7 +361,7 @@ impl OpenSSLSide {
 
     /// Asks the client for a certificate; the request leaves at once.
     fn verify_client_post_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
-        let timeout = Timeout::within(None);
+        let timeout = Timeout::FOREVER;
         let receiver = self.send.get().stream()?.receiver;
         receiver
             .expect_certificate()
@@ -392,15 +405,10 @@ impl OpenSSLSide {
         self.inside.take(py, timeout)
     }
 
-    fn take_reading(
-        &self,
-        py: Python<'_>,
-        timeout: Timeout,
-        operation: &str,
-    ) -> PyResult<Held<'_>> {
+    fn take_reading(&self, py: Python<'_>, timeout: Timeout) -> PyResult<Held<'_>> {
         self.reading
             .take(py, timeout)
-            .map_err(|error| of_operation(py, error, operation))
+            .map_err(|error| as_ssl(py, error))
     }
 }
 

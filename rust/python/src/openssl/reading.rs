@@ -89,7 +89,7 @@ impl OpenSSLSide {
 
     /// Tells OpenSSL what waits for it. One that it answers is answered before this returns.
     pub(crate) fn hear<'py>(&self, py: Python<'py>) -> PyResult<()> {
-        let timeout = Timeout::within(None);
+        let timeout = Timeout::FOREVER;
         let _inside = self.take_inside(py, timeout)?;
         let receiver = self.send.get().stream()?.receiver;
         let messages = receiver.take_messages().map_err(|error| os_error(&error))?;
