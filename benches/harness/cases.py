@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.contenders import Contender
-from harness.work import Echo, Idle, Sealing, SendFile, Sends, Work
+from harness.contenders import AS_IT_COMES, Contender
+from harness.work import Echo, Idle, Receives, Relays, Sealing, SendFile, Sends, Work
 
 Form = Literal["short", "full"]
 Takes = Callable[[Contender], bool]
@@ -34,15 +34,18 @@ def cases(form: Form, file: Path, default_backend: str) -> list[Case]:
     seconds = 1.0 if full else 0.3
 
     def connected(contender: Contender) -> bool:
-        return contender.kind not in ("api", "crate")
+        return contender.kind not in ("api", "crate") and contender.name != AS_IT_COMES
 
     def few(contender: Contender) -> bool:
         # Both ways of ktls with its first backend, the other backends in the pool only.
         inline = contender.name.startswith("ktls inline")
         return connected(contender) and not (inline and contender.provider != default_backend)
 
+    def receivers(contender: Contender) -> bool:
+        return contender.kind in ("plain", "ssl") or contender.name == AS_IT_COMES
+
     def stock_and_default(contender: Contender) -> bool:
-        return contender.kind == "ssl" or contender.name == f"ktls pool {default_backend}"
+        return contender.kind == "ssl" or contender.name == AS_IT_COMES
 
     def sealers(contender: Contender) -> bool:
         return contender.kind in ("api", "crate")
@@ -70,15 +73,35 @@ def cases(form: Form, file: Path, default_backend: str) -> list[Case]:
     hogged = Sends(size=262144, seconds=2 * seconds, call="send", hog=True)
     title = "send of 256 KiB beside a thread that holds the GIL"
     echo = Echo(size=1024, requests=20_000 if full else 3000)
-    idle = Idle(connections=1000)
+    both = Echo(size=1024, requests=echo.requests, both=True)
+    receives = Receives(size=262144, seconds=seconds)
+    beside = Receives(size=262144, seconds=2 * seconds, hog=True)
+    relays = Relays(size=262144, seconds=seconds)
+    idle = Idle(connections=10_000 if full else 1000)
     seal = Sealing(size=16384, seconds=seconds)
     return [
         *found,
         Case("hog", title, hogged, "gb_s", takes),
         Case("echo", "1 KiB request and response", echo, "p50_us", takes),
+        Case("echo-both", "the same, the client the contender's, too", both, "p50_us", receivers),
+        Case("recv", "recv_into of 256 KiB", receives, "gb_s", receivers),
+        Case(
+            "recv-hog",
+            "recv_into of 256 KiB beside a thread that holds the GIL",
+            beside,
+            "gb_s",
+            receivers,
+        ),
+        Case(
+            "relay",
+            "recv_into of 256 KiB, and sendall on another connection",
+            relays,
+            "gb_s",
+            receivers,
+        ),
         Case(
             "idle",
-            "1000 idle connections after the handshake",
+            f"{idle.connections} idle connections after the handshake",
             idle,
             "connection_bytes",
             stock_and_default,

@@ -16,6 +16,9 @@ from ktls.handover import prepare, wrap_socket
 
 Kind = Literal["plain", "ssl", "pyopenssl", "ktls", "api", "crate"]
 
+AS_IT_COMES = "ktls"
+"""The contender whose backends are what this machine makes of them, one for each direction."""
+
 NEVER = 2**63 - 1
 """Larger than any backlog: the pool is never asked to help a blocking caller."""
 
@@ -31,11 +34,6 @@ class Contender:
     provider: str = ""
     sysctls: Mapping[str, int | str] = field(default_factory=dict)
 
-    @property
-    def tls(self) -> bool:
-        """Whether the other end has to make a handshake."""
-        return self.kind != "plain"
-
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -45,19 +43,24 @@ class Endpoint:
     sendall: Callable[[bytes], object]
     sendfile: Callable[[BinaryIO, int], object]
     recv: Callable[[int], bytes]
+    recv_into: Callable[[memoryview], int]
     finish: Callable[[], object]
     """Wait until everything is with TCP, then end the stream."""
     close: Callable[[], object]
 
 
 def contenders() -> list[Contender]:
-    """All of them; those of ktls once for each backend that works here, the default one first."""
+    """All of them; those of ktls once as it comes, and for each backend that works here.
+
+    The default one first.
+    """
     backends = [backend.name for backend in ktls.backends.available()]
     found = [
         Contender("plain", "plain"),
         Contender("ssl", "ssl"),
         Contender("pyOpenSSL", "pyopenssl"),
     ]
+    found.append(Contender(AS_IT_COMES, "ktls"))
     for backend in backends:
         fixed = {"kern.ipc.tls.backend": backend}
         found += [
@@ -126,6 +129,7 @@ def _stock_endpoint(sock: socket) -> Endpoint:
         sendall=sock.sendall,
         sendfile=lambda file, count: sock.sendfile(file, 0, count),
         recv=sock.recv,
+        recv_into=sock.recv_into,
         finish=lambda: sock.shutdown(SHUT_WR),
         close=sock.close,
     )
@@ -133,8 +137,8 @@ def _stock_endpoint(sock: socket) -> Endpoint:
 
 def _ktls_endpoint(sock: socket, context: ssl.SSLContext) -> Endpoint:
     ours = wrap_socket(sock, context, server_side=True)
-    if ours.mode is not Mode.SW:
-        raise RuntimeError(f"the connection was not taken over: {ours.why}")
+    if ours.mode is not Mode.SW or ours.rx_mode is not Mode.SW:
+        raise RuntimeError(f"the connection was not taken over: {ours.why or ours.rx_why}")
 
     def finish() -> None:
         ours.flush()
@@ -145,6 +149,7 @@ def _ktls_endpoint(sock: socket, context: ssl.SSLContext) -> Endpoint:
         sendall=ours.sendall,
         sendfile=lambda file, count: ours.sendfile(file, 0, count),
         recv=ours.recv,
+        recv_into=ours.recv_into,
         finish=finish,
         close=ours.close,
     )
@@ -188,6 +193,7 @@ def _pyopenssl_endpoint(sock: socket, context: Any) -> Endpoint:
         sendall=connection.sendall,
         sendfile=sendfile,
         recv=connection.recv,
+        recv_into=connection.recv_into,
         finish=lambda: connection.sock_shutdown(SHUT_WR),
         close=close,
     )

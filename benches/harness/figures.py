@@ -27,7 +27,9 @@ FIGURES: dict[str, Figure] = {
     "cpu_ns": Figure("CPU ns per 16 KiB", 0, more_is_better=False),
     "p50_us": Figure("p50 µs", 1, more_is_better=False),
     "p99_us": Figure("p99 µs", 1, more_is_better=False),
+    "request_cpu_us": Figure("CPU µs per request", 2, more_is_better=False),
     "connection_bytes": Figure("KiB per connection", 1, more_is_better=False, scale=1024),
+    "connection_fds": Figure("descriptors per connection", 2, more_is_better=False),
     "record_ns": Figure("ns per record", 0, more_is_better=False),
 }
 

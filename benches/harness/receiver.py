@@ -2,7 +2,8 @@
 
 After its handshake it reads the bare descriptor and lets the kernel discard what came (MSG_TRUNC),
 woken once for 256 KiB (SO_RCVLOWAT): a receiver that is never what limits.  Only the echo client
-stays with ``ssl``.
+stays with ``ssl``, or with the contender.  Where the contender receives, this end sends
+(``source``).
 """
 
 import select
@@ -10,9 +11,20 @@ import socket
 import ssl
 import time
 from multiprocessing.connection import Connection
+from threading import Thread
 
+from harness import source
 from harness.processes import raise_descriptor_limit
-from harness.work import Echo, Failure, Idle, Order, Sample, connection_count
+from harness.work import (
+    Echo,
+    Failure,
+    Idle,
+    Order,
+    Receives,
+    Relays,
+    Sample,
+    connection_count,
+)
 
 LOW_WATER = 262144
 READ_LEN = 1 << 20
@@ -24,9 +36,10 @@ def main(pipe: Connection, authority: bytes, congestion: str) -> None:
     raise_descriptor_limit()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(cadata=authority.decode())
+    ours = source.context(authority)
     while (order := pipe.recv()) is not None:
         try:
-            answer: Sample | Failure = _carry_out(order, context, congestion)
+            answer: Sample | Failure = _carry_out(order, context, ours, congestion)
         except Exception as error:
             answer = Failure(f"receiver: {type(error).__name__}: {error}")
         pipe.send(answer)
@@ -38,14 +51,32 @@ def drain_one(pipe: Connection, port: int) -> None:
         pipe.send(_drain(sock))
 
 
-def _carry_out(order: Order, context: ssl.SSLContext, congestion: str) -> Sample:
+def _carry_out(
+    order: Order, context: ssl.SSLContext, ours: ssl.SSLContext, congestion: str
+) -> Sample:
     socks: list[socket.socket] = []
+
+    def connect() -> socket.socket:
+        sock = _connect(order.port, congestion)
+        if order.tls:
+            sock = context.wrap_socket(sock, server_hostname="localhost")
+        return sock
+
+    def connect_ours() -> source.Feeder:
+        sock = _connect(order.port, congestion)
+        return source.wrap(sock, ours) if order.tls else sock
+
+    if isinstance(order.work, Receives):
+        with connect_ours() as feeder:
+            source.feed(feeder)
+        return {}
+    if isinstance(order.work, Relays):
+        return _feed_and_drain(connect_ours(), connect(), order)
+    if isinstance(order.work, Echo) and order.work.both and order.kind == "ktls":
+        with connect_ours() as asker:
+            return _ask(asker, order.work)
     try:
-        for _ in range(connection_count(order.work)):
-            sock = _connect(order.port, congestion)
-            if order.tls:
-                sock = context.wrap_socket(sock, server_hostname="localhost")
-            socks.append(sock)
+        socks.extend(connect() for _ in range(connection_count(order.work)))
         if isinstance(order.work, Echo):
             return _ask(socks[0], order.work)
         if order.tls:
@@ -97,10 +128,25 @@ def _drain_all(socks: list[socket.socket]) -> int:
     return received
 
 
-def _ask(sock: socket.socket, work: Echo) -> Sample:
+def _feed_and_drain(feeder: source.Feeder, sink: socket.socket, order: Order) -> Sample:
+    feeding = Thread(target=source.feed, args=(feeder,))
+    feeding.start()
+    bare = _bare(sink) if order.tls else sink
+    with feeder, bare:
+        bare.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, LOW_WATER)
+        received = _drain(bare)
+        finished = time.monotonic_ns()
+        feeding.join()
+    return {"finished_ns": finished, "wire_bytes": received}
+
+
+def _ask(sock: source.Feeder, work: Echo) -> Sample:
     request = bytes(work.size)
     taken = []
-    for _ in range(work.warm_up + work.requests):
+    used = 0
+    for index in range(work.warm_up + work.requests):
+        if index == work.warm_up:
+            used = -time.process_time_ns()
         start = time.perf_counter_ns()
         sock.sendall(request)
         left = work.size
@@ -110,8 +156,10 @@ def _ask(sock: socket.socket, work: Echo) -> Sample:
                 raise RuntimeError("the server left before its last answer")
             left -= count
         taken.append(time.perf_counter_ns() - start)
+    used += time.process_time_ns()
     taken = sorted(taken[work.warm_up :])
     return {
         "p50_us": taken[len(taken) // 2] / 1000,
         "p99_us": taken[len(taken) * 99 // 100] / 1000,
+        "cpu_ns": used,
     }

@@ -6,7 +6,11 @@ from harness.cases import Case
 from harness.figures import FIGURES, Results, ratio, summary
 from harness.targets import Target
 
-_BESIDE = {"gb_s": ("cpu_ns",), "p50_us": ("p99_us",)}
+_BESIDE = {
+    "gb_s": ("cpu_ns",),
+    "p50_us": ("p99_us", "request_cpu_us"),
+    "connection_bytes": ("connection_fds",),
+}
 _REFERENCES: dict[str, tuple[str, ...]] = {
     "gb_s": ("ssl", "plain"),
     "p50_us": ("ssl", "plain"),

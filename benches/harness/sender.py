@@ -5,39 +5,33 @@ receiver sees the end of the last stream.  CPU time is that of all threads of th
 """
 
 import gc
+import os
 import time
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from socket import IPPROTO_TCP, TCP_CONGESTION, TCP_NODELAY, create_server, socket
 from threading import Barrier, Thread
-from typing import Any, Self
+from typing import Any
 
-from harness import files, sealing
+from harness import files, receiving, sealing
 from harness.contenders import Contender, Endpoint, endpoint, server_context
+from harness.moment import Moment, hog
 from harness.processes import raise_descriptor_limit
-from harness.work import Echo, Failure, Idle, Sealing, SendFile, Sends, Work, connection_count
+from harness.work import (
+    Echo,
+    Failure,
+    Idle,
+    Receives,
+    Relays,
+    Sealing,
+    SendFile,
+    Sends,
+    Work,
+    connection_count,
+)
 
 _LOOK_EVERY = 65536
 """Bytes between two looks at the clock, so that looking costs small writes nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """The clock, and the CPU time of this process without that of its hog."""
-
-    ns: int
-    cpu_ns: int
-
-    @classmethod
-    def now(cls, hog: Thread | None = None) -> Self:
-        """Both, as they stand."""
-        hogged = 0
-        if hog is not None and hog.ident is not None:
-            hogged = time.clock_gettime_ns(time.pthread_getcpuclockid(hog.ident))
-        return cls(time.monotonic_ns(), time.process_time_ns() - hogged)
 
 
 def main(
@@ -83,6 +77,10 @@ def _connected(
                     return _sends(ends, work)
                 case SendFile():
                     return _sendfile(ends[0], work)
+                case Receives():
+                    return receiving.receives(ends[0], work)
+                case Relays():
+                    return receiving.relays(*ends, work)
                 case Echo():
                     return _echo(ends[0], work)
                 case _:
@@ -110,9 +108,9 @@ def _sends(ends: list[Endpoint], work: Sends) -> dict[str, float]:
     errors: list[BaseException] = []
     began: list[Moment] = []
 
-    with _hog(work.hog) as hog:
+    with hog(work.hog) as hogging:
         # Starting a thousand threads takes longer than the run: the clock waits for the last one.
-        gate = Barrier(len(ends), lambda: began.append(Moment.now(hog)))
+        gate = Barrier(len(ends), lambda: began.append(Moment.now(hogging)))
 
         def write(end: Endpoint) -> int:
             sent = 0
@@ -153,7 +151,7 @@ def _sends(ends: list[Endpoint], work: Sends) -> dict[str, float]:
                 thread.start()
             for thread in threads:
                 thread.join()
-        ended = Moment.now(hog)
+        ended = Moment.now(hogging)
     if errors:
         raise errors[0]
     start = began[0]
@@ -173,7 +171,10 @@ def _sendfile(end: Endpoint, work: SendFile) -> dict[str, float]:
 
 def _echo(end: Endpoint, work: Echo) -> dict[str, float]:
     recv, send = end.recv, end.send
-    for _ in range(work.warm_up + work.requests):
+    start = Moment.now()
+    for index in range(work.warm_up + work.requests):
+        if index == work.warm_up:
+            start = Moment.now()
         data = recv(work.size)
         while len(data) < work.size:
             part = recv(work.size - len(data))
@@ -181,20 +182,28 @@ def _echo(end: Endpoint, work: Echo) -> dict[str, float]:
                 raise RuntimeError("the client left before its last request")
             data += part
         send(data)
+    used = Moment.now().cpu_ns - start.cpu_ns
     end.finish()
-    return {}
+    return {"cpu_ns": used}
 
 
 def _memory(accept: Any, work: Idle) -> dict[str, float]:
     ends = [accept() for _ in range(work.warm_up)]
     gc.collect()
-    before = _anonymous_bytes()
+    before, open_before = _anonymous_bytes(), _descriptors()
     ends += [accept() for _ in range(work.connections)]
     gc.collect()
-    grown = _anonymous_bytes() - before
+    grown, opened = _anonymous_bytes() - before, _descriptors() - open_before
     for end in ends:
         end.close()
-    return {"connection_bytes": grown / work.connections}
+    return {
+        "connection_bytes": grown / work.connections,
+        "connection_fds": opened / work.connections,
+    }
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def _anonymous_bytes() -> int:
@@ -204,25 +213,3 @@ def _anonymous_bytes() -> int:
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
     raise RuntimeError("/proc/self/status has no RssAnon")
-
-
-@contextmanager
-def _hog(wanted: bool) -> Iterator[Thread | None]:
-    """A thread that never waits and never calls anything that would give up the GIL."""
-    if not wanted:
-        yield None
-        return
-    stop: list[bool] = []
-
-    def spin() -> None:
-        count = 0
-        while not stop:
-            count += 1
-
-    thread = Thread(target=spin)
-    thread.start()
-    try:
-        yield thread
-    finally:
-        stop.append(True)
-        thread.join()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from harness.contenders import AS_IT_COMES
 from harness.figures import Results, ratio, summary
 
 
@@ -24,13 +25,14 @@ class Target:
 
 
 def targets(results: Results, backend: str) -> list[Target]:
-    """All of them, for ktls as it comes (the pool, its first `backend`)."""
+    """All of them, for ktls as it comes; where backends are compared, the pool with the first."""
     return list(_targets(results, f"ktls pool {backend}", backend))
 
 
 def _targets(results: Results, ours: str, backend: str) -> Iterator[Target]:
     def times(case: str, other: str, figure: str = "gb_s") -> float | None:
-        return ratio(results, case, figure, ours, other)
+        name = AS_IT_COMES if AS_IT_COMES in results.get(case, {}) else ours
+        return ratio(results, case, figure, name, other)
 
     def at_least(title: str, case: str, limit: float, other: str = "ssl") -> Target:
         return Target(title, times(case, other), limit, at_least=True)
@@ -49,22 +51,23 @@ def _targets(results: Results, ours: str, backend: str) -> Iterator[Target]:
     yield at_least("128 connections in all, times ssl", "connections-128", 2.0)
     yield at_most("1 KiB request and response, p50, times ssl", "echo", "p50_us", 1.05)
     yield at_most("1 KiB request and response, p99, times ssl", "echo", "p99_us", 1.05)
+    yield at_most("the same, ktls at both ends, p50, times ssl", "echo-both", "p50_us", 1.0)
+    yield at_most("the same, p99, times ssl", "echo-both", "p99_us", 1.0)
+    yield at_most("the same, CPU of both ends, times ssl", "echo-both", "request_cpu_us", 0.85)
+    yield at_least("recv_into of 256 KiB, times ssl", "recv", 2.0)
+    yield at_most("receiver CPU per 16 KiB of it, times ssl", "recv", "cpu_ns", 0.5)
+    yield at_least("recv_into beside a GIL-holding thread, times ssl", "recv-hog", 10.0)
+    yield at_least("a relay between two connections, times ssl", "relay", 2.5)
     yield Target(
         "sealing 16 KiB through the Python API, rate times that of the bare crate",
         ratio(results, "seal", "record_ns", f"crate {backend}", f"API {backend}"),
         0.95,
         at_least=True,
     )
-    yield Target(
-        "memory of an idle connection beside that of ssl, KiB",
-        _own_memory(results, ours),
-        8.0,
-        at_least=False,
-    )
-
-
-def _own_memory(results: Results, ours: str) -> float | None:
-    one, other = (summary(results, "idle", name, "connection_bytes") for name in (ours, "ssl"))
-    if one is None or other is None:
-        return None
-    return (one.median - other.median) / 1024
+    yield at_most("memory of an idle connection, times ssl", "idle", "connection_bytes", 0.5)
+    memory = summary(results, "idle", AS_IT_COMES, "connection_bytes")
+    kib = None if memory is None else memory.median / 1024
+    yield Target("memory of an idle connection, KiB", kib, 7.0, at_least=False)
+    held = summary(results, "idle", AS_IT_COMES, "connection_fds")
+    descriptors = None if held is None else held.median
+    yield Target("descriptors of an idle connection", descriptors, 2.0, at_least=False)

@@ -36,11 +36,32 @@ class SendFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Receives:
+    """Receive into one buffer of `size` bytes, again and again for `seconds`; `hog` as in Sends."""
+
+    size: int
+    seconds: float
+    hog: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relays:
+    """The same from one connection, and send what came on another, in one thread that waits."""
+
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Echo:
-    """Answer `requests` of `size` bytes with as many bytes, one after another."""
+    """Answer `requests` of `size` bytes with as many bytes, one after another.
+
+    `both`: the client is the contender's too, not a stock one.
+    """
 
     size: int
     requests: int
+    both: bool = False
 
     @property
     def warm_up(self) -> int:
@@ -68,7 +89,7 @@ class Sealing:
     seconds: float
 
 
-Work = Sends | SendFile | Echo | Idle | Sealing
+Work = Sends | SendFile | Receives | Relays | Echo | Idle | Sealing
 
 
 def connection_count(work: Work) -> int:
@@ -80,13 +101,18 @@ def connection_count(work: Work) -> int:
             return work.connections + work.warm_up
         case Sealing():
             return 0
+        case Relays():
+            return 2
         case _:
             return 1
 
 
+_TIMED = Sends | Receives | Relays | Sealing
+
+
 def shortened(work: Work, seconds: float) -> Work | None:
     """The same for a moment, to warm up; None where a run warms up by itself."""
-    return replace(work, seconds=seconds) if isinstance(work, Sends | Sealing) else None
+    return replace(work, seconds=seconds) if isinstance(work, _TIMED) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +120,14 @@ class Order:
     """What the receiving process has to do for one run."""
 
     port: int
-    tls: bool
+    kind: str
+    """The contender's."""
     work: Work
+
+    @property
+    def tls(self) -> bool:
+        """Whether this end has to make a handshake."""
+        return self.kind != "plain"
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,12 +105,12 @@ class RecordParams:
 
 @final
 class Opener:
-    """Opens records one after another, without I/O."""
+    """Opens records one after another, without I/O; by ring where no provider is named."""
 
     sequence: Final[int]
     chained_iv: Final[bytes | None]  # the IV of the next record (TLS 1.0 AES-CBC)
     explicit_nonce: Final[int | None]  # that of the last record opened (TLS 1.2 AES-GCM)
-    def __new__(cls, keys: Keys, sequence: int = 0) -> Opener: ...
+    def __new__(cls, keys: Keys, sequence: int = 0, provider: str | None = None) -> Opener: ...
     def open(self, record: ReadableBuffer) -> tuple[int, bytes]:
         """Content type (in TLS 1.3 the inner one) and payload; BadRecord, without detail."""
     def clone(self) -> Opener: ...

@@ -5,6 +5,7 @@ session beside them.
 """
 
 import errno
+import functools
 import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -95,8 +96,8 @@ class RxSlot:
         if handover.cipher_algorithm == c.CRYPTO_AES_CBC and not sysctl[PREFIX + "cbc_enable"]:
             raise params.cbc_is_off()
         suite = (handover.tls_vminor, handover.cipher_algorithm, handover.key_len)
-        backend, provider = backends.choose(*suite)
-        return RxSession(*suite, backend.name, provider)
+        backend, provider = backends.choose(*suite, rate=backends.opening_rate)
+        return _interned(RxSession(*suite, backend.name, provider))
 
     def rekey(self, new: "ReadableBuffer | TLSEnable") -> None:
         """Open what was not opened yet with other keys; see ``Socket.rekey_rx``."""
@@ -104,6 +105,12 @@ class RxSlot:
         if session is None:
             raise OSError(errno.EINVAL, "there is no session to rekey; set TCP_RXTLS_ENABLE before")
         self.stream.rekey(next_keys(session, new), session.provider)
+
+
+@functools.lru_cache(maxsize=64)
+def _interned(session: RxSession) -> RxSession:
+    """The one object of these values: most connections agree on the same."""
+    return session
 
 
 def _require_rx_enable() -> None:
@@ -123,7 +130,9 @@ def _create(en: "TLSEnable") -> RxSession:
             "TLS 1.0 is sent only: the IV of a record is the end of one that may have been lost;"
             " use TLS 1.1 or later",
         )
-    backend, provider = backends.choose(en.tls_vminor, en.cipher_algorithm, key_len)
+    backend, provider = backends.choose(
+        en.tls_vminor, en.cipher_algorithm, key_len, rate=backends.opening_rate
+    )
     return RxSession(en.tls_vminor, en.cipher_algorithm, key_len, backend.name, provider)
 
 

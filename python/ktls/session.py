@@ -6,6 +6,7 @@ in its order.
 """
 
 import errno
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -115,12 +116,14 @@ class Slot:
         cbc = handover.cipher_algorithm == c.CRYPTO_AES_CBC
         if cbc and not sysctl[PREFIX + "cbc_enable"]:
             raise params.cbc_is_off()
-        return _create(
-            handover.tls_vminor,
-            handover.cipher_algorithm,
-            handover.key_len,
-            handover.max_frame_len,
-            handed_over=True,
+        return _interned(
+            _create(
+                handover.tls_vminor,
+                handover.cipher_algorithm,
+                handover.key_len,
+                handover.max_frame_len,
+                handed_over=True,
+            )
         )
 
     def limit_frames(self, max_frame_len: int) -> None:
@@ -165,6 +168,12 @@ class Slot:
                 errno.EINVAL, f"there is no session to {purpose}; set TCP_TXTLS_ENABLE before"
             )
         return session
+
+
+@functools.lru_cache(maxsize=64)
+def _interned(session: Session) -> Session:
+    """The one object of these values: most connections agree on the same."""
+    return session
 
 
 def _create(

@@ -22,7 +22,7 @@ def session() -> dict[str, dict[str, Result]]:
             "ktls pool ring": result(4.5, 4.5, 3.0),
         },
         "idle": {
-            "ssl": Result([{"connection_bytes": 20480.0}]),
-            "ktls pool ring": Result([{"connection_bytes": 26624.0}]),
+            "ssl": Result([{"connection_bytes": 20480.0, "connection_fds": 1.0}]),
+            "ktls": Result([{"connection_bytes": 5120.0, "connection_fds": 1.0}]),
         },
     }

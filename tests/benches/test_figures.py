@@ -38,18 +38,20 @@ def test_targets_compare_within_the_session() -> None:
     found = {target.title: target for target in targets(session(), "ring")}
     large = found["sendall of 1 MiB, times ssl"]
     assert (large.value, large.limit, large.held) == (3.0, 2.5, True)
-    memory = found["memory of an idle connection beside that of ssl, KiB"]
-    assert (memory.value, memory.limit, memory.held) == (6.0, 8.0, True)
+    share = found["memory of an idle connection, times ssl"]
+    assert (share.value, share.limit, share.held) == (0.25, 0.5, True)
+    memory = found["memory of an idle connection, KiB"]
+    assert (memory.value, memory.limit, memory.held) == (5.0, 7.0, True)
     assert found["sendall of 16 KiB, times ssl"].held is None
 
 
 def test_a_target_that_is_missed_says_so() -> None:
     results = session()
-    results["idle"]["ktls pool ring"].samples[0]["connection_bytes"] = 40960.0
+    results["idle"]["ktls"].samples[0]["connection_bytes"] = 40960.0
     results["send-1048576"]["ssl"].samples[:] = [{"gb_s": 4.0}]
     found = {target.title: target for target in targets(results, "ring")}
     assert found["sendall of 1 MiB, times ssl"].held is False
-    assert found["memory of an idle connection beside that of ssl, KiB"].held is False
+    assert found["memory of an idle connection, KiB"].held is False
 
 
 def test_the_raw_samples_are_kept_beside_the_medians() -> None:

@@ -14,7 +14,17 @@ from harness import files
 from harness.cases import Case, cases
 from harness.contenders import Contender, contenders
 from harness.runner import Runner, Setting, sample_of
-from harness.work import Echo, Failure, Idle, Sealing, SendFile, Sends, Work
+from harness.work import (
+    Echo,
+    Failure,
+    Idle,
+    Receives,
+    Relays,
+    Sealing,
+    SendFile,
+    Sends,
+    Work,
+)
 from ktls import _core
 
 PLAIN = Contender("plain", "plain")
@@ -82,6 +92,25 @@ def test_everybody_sends(everybody: Runner, work: Sends) -> None:
             assert sample["cpu_ns"] > 0
 
 
+@pytest.mark.parametrize(
+    "work",
+    [
+        Receives(size=262144, seconds=0.02),
+        Receives(size=262144, seconds=0.05, hog=True),
+        Relays(size=262144, seconds=0.02),
+    ],
+    ids=["receives", "hog", "relays"],
+)
+def test_everybody_receives(everybody: Runner, work: Work) -> None:
+    for result in everybody.run(case(work), 2).values():
+        assert result.failure == ""
+        assert len(result.samples) == 2
+        for sample in result.samples:
+            assert sample["bytes"] > 0
+            assert sample["gb_s"] == pytest.approx(sample["bytes"] / sample["seconds"] / 1e9)
+            assert sample["cpu_ns"] > 0
+
+
 @pytest.mark.parametrize("cold", [False, True], ids=["hot", "cold"])
 def test_everybody_sends_a_file(everybody: Runner, tmp_path: Path, cold: bool) -> None:
     path = files.make(tmp_path, FILE_LEN)
@@ -125,11 +154,13 @@ def test_a_file_in_memory_cannot_be_cold(tmp_path: Path) -> None:
         os.close(fd)
 
 
-def test_everybody_answers(everybody: Runner) -> None:
-    for result in everybody.run(case(Echo(size=1024, requests=50)), 1).values():
+@pytest.mark.parametrize("both", [False, True], ids=["stock client", "own client"])
+def test_everybody_answers(everybody: Runner, both: bool) -> None:
+    for result in everybody.run(case(Echo(size=1024, requests=50, both=both)), 1).values():
         assert result.failure == ""
         (sample,) = result.samples
         assert 0 < sample["p50_us"] <= sample["p99_us"]
+        assert sample["request_cpu_us"] > 0
 
 
 def test_memory_is_taken_from_processes_that_nothing_ran_in(make_runner: MakeRunner) -> None:
@@ -139,6 +170,7 @@ def test_memory_is_taken_from_processes_that_nothing_ran_in(make_runner: MakeRun
         assert result.failure == ""
         assert len(result.samples) == 2
         assert all(sample["connection_bytes"] > 0 for sample in result.samples)
+        assert [sample["connection_fds"] for sample in result.samples] == [1.0, 1.0]
 
 
 def test_contenders_take_turns(make_runner: MakeRunner, monkeypatch: pytest.MonkeyPatch) -> None:

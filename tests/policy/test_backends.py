@@ -59,18 +59,27 @@ def test_of_the_same_priority_the_faster_one_comes_first(
     monkeypatch: pytest.MonkeyPatch, faster: str
 ) -> None:
     rates = {"ring": 1.0, "aws-lc": 1.0} | {faster: 2.0}
-    monkeypatch.setattr("ktls.backends.rate._rates", rates)
+    monkeypatch.setattr("ktls.backends.rate._sealing", rates)
     assert names()[0] == faster
     assert backends.choose(4, GCM, 16)[0].name == faster
 
 
-def test_the_rate_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_may_open_faster_that_seals_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ktls.backends.rate._sealing", {"ring": 1.0, "aws-lc": 2.0})
+    monkeypatch.setattr("ktls.backends.rate._opening", {"ring": 2.0, "aws-lc": 1.0})
+    assert backends.choose(4, GCM, 16)[0].name == "aws-lc"
+    assert backends.choose(4, GCM, 16, rate=backends.opening_rate)[0].name == "ring"
+
+
+@pytest.mark.parametrize("work", ["sealing", "opening"])
+def test_the_rate_is_measured_once(monkeypatch: pytest.MonkeyPatch, work: str) -> None:
     rates: dict[str, float] = {}
-    monkeypatch.setattr("ktls.backends.rate._rates", rates)
-    rate = backends.sealing_rate("ring")
+    monkeypatch.setattr(f"ktls.backends.rate._{work}", rates)
+    measure = {"sealing": backends.sealing_rate, "opening": backends.opening_rate}[work]
+    rate = measure("ring")
     assert rate > 0
     assert rates == {"ring": rate}
-    assert backends.sealing_rate("ring") is rate
+    assert measure("ring") is rate
 
 
 def test_a_name_is_taken_once(registered: list[Fake]) -> None:

@@ -1,18 +1,19 @@
 """The registry of backends: who can seal, in which order they are asked, and why not.
 
 A backend names one of the cipher providers that are compiled in.  They are asked in descending
-priority, and of the same priority the faster one first, which a benchmark of a millisecond finds
-out at first use; ``kern.ipc.tls.backend`` fixes one by hand.
+priority, and of the same priority the one first that seals or opens faster, which a benchmark of a
+millisecond finds out at first use; ``kern.ipc.tls.backend`` fixes one by hand.
 """
 
 import errno
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from ktls import params
 from ktls.backends.aws_lc import AWSLC
 from ktls.backends.backend import Backend, Support
-from ktls.backends.rate import sealing_rate
+from ktls.backends.rate import opening_rate, sealing_rate
 from ktls.backends.ring import Ring
 from ktls.per_process import PerProcess
 from ktls.sysctl import PREFIX, sysctl
@@ -23,6 +24,7 @@ __all__ = [
     "available",
     "choose",
     "deregister",
+    "opening_rate",
     "register",
     "registered",
     "sealing_rate",
@@ -67,22 +69,28 @@ def registered() -> list[Backend]:
     return list(_backends)
 
 
-def available() -> list[Backend]:
-    """Those that work here, in the order in which they are asked."""
+def available(rate: Callable[[str], float] = sealing_rate) -> list[Backend]:
+    """Those that work here, in the order in which they are asked; of one priority by `rate`."""
     return sorted(
         (backend for backend in _backends if backend.probe()),
-        key=lambda each: (-each.prio, -sealing_rate(each.provider) if each.provider else 0.0),
+        key=lambda each: (-each.prio, -rate(each.provider) if each.provider else 0.0),
     )
 
 
-def choose(tls_vminor: int, cipher_algorithm: int, key_len: int) -> tuple[Backend, str]:
-    """The backend of a new session, and its provider.
+def choose(
+    tls_vminor: int,
+    cipher_algorithm: int,
+    key_len: int,
+    *,
+    rate: Callable[[str], float] = sealing_rate,
+) -> tuple[Backend, str]:
+    """The backend of a new session, and its provider; `rate` says which does its work faster.
 
     Raises OSError EPROTONOSUPPORT when nobody takes the suite, EOPNOTSUPP when the one that
     ``kern.ipc.tls.backend`` names is not there or does not work.
     """
     name = sysctl[PREFIX + "backend"]
-    candidates = available()
+    candidates = available(rate)
     if name:
         candidates = [backend for backend in candidates if backend.name == name]
         if not candidates:

@@ -349,6 +349,13 @@ class TLSSocket(Agreed, SocketFace):
 
         What lies behind the result may become zeros.
         """
+        if self._opening is not None and not nbytes and not flags:
+            try:
+                return self._opening.recv_into(buffer)
+            except ssl.SSLEOFError:
+                if not self.suppress_ragged_eofs:
+                    raise
+                return 0
         _no_flags(flags, "recv_into")
         size = len(byte_view(buffer))
         # Nothing is called with the result: a signal handler may raise at the entry of a function.

@@ -11,6 +11,7 @@ mod call;
 mod cork;
 mod errors;
 mod handover;
+mod interpreter;
 mod key_log;
 mod keys;
 mod opener;

@@ -25,9 +25,10 @@ pub(crate) struct Opener {
 #[pymethods]
 impl Opener {
     #[new]
-    #[pyo3(signature = (keys, sequence=0))]
-    fn new(keys: &Keys, sequence: u64) -> PyResult<Self> {
-        let open = provider::opener("ring", &keys.0).map_err(|error| value_error(&error))?;
+    #[pyo3(signature = (keys, sequence=0, provider=None))]
+    fn new(keys: &Keys, sequence: u64, provider: Option<&str>) -> PyResult<Self> {
+        let open = provider::opener(provider.unwrap_or("ring"), &keys.0)
+            .map_err(|error| value_error(&error))?;
         Ok(Self {
             open,
             state: Mutex::new(State {

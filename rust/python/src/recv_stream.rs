@@ -13,6 +13,7 @@ use pyo3::types::PyBytes;
 use crate::buffer::{Writable, new_bytes};
 use crate::call::{Timeout, attempt};
 use crate::errors::os_error;
+use crate::interpreter;
 use crate::openssl::OpenSSLSide;
 use crate::record_params::{DirectionKeys, read_keys};
 use crate::send_stream::{MSG_DONTWAIT, SendStream, Stream};
@@ -155,11 +156,17 @@ impl RecvStream {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
         if (1..=IN_PLACE_MAX).contains(&size) {
-            return new_bytes(py, size, |room| self.receive_into(py, "recv", flags, room));
+            return new_bytes(py, size, |room| self.receive_into(py, "recv", room, flags));
         }
-        let received = self.receive(py, "recv", flags, |receiver, flags, deadline| {
-            receiver.recv(size, flags, deadline)
+        let at_once = self.receive_at_once(py, size, flags, |receiver, may_wait| {
+            receiver.recv_at_once(size, may_wait)
         })?;
+        let received = match at_once {
+            Some(received) => received,
+            None => self.receive(py, "recv", flags, |receiver, flags, deadline| {
+                receiver.recv(size, flags, deadline)
+            })?,
+        };
         self.check_signals(py, flags, &received)?;
         Ok(PyBytes::new(py, &received))
     }
@@ -182,7 +189,7 @@ impl RecvStream {
         }
         let whole = buffer.as_mut_slice();
         let out = if size == 0 { whole } else { &mut whole[..size] };
-        self.receive_into(py, "recv_into", flags, out)
+        self.receive_into(py, "recv_into", out, flags)
     }
 
     /// Bytes of one record; what it is, when they are its first; whether they are its last. Raw bytes without keys.
@@ -225,6 +232,52 @@ impl RecvStream {
 }
 
 impl RecvStream {
+    fn receive_into(
+        &self,
+        py: Python<'_>,
+        name: &'static str,
+        out: &mut [u8],
+        flags: u32,
+    ) -> PyResult<usize> {
+        let at_once = self.receive_at_once(py, out.len(), flags, |receiver, may_wait| {
+            receiver.recv_into_at_once(out, may_wait)
+        })?;
+        let count = match at_once {
+            Some(count) => count,
+            None => self.receive(py, name, flags, |receiver, flags, deadline| {
+                receiver.recv_into(out, flags, deadline)
+            })?,
+        };
+        self.check_signals(py, flags, &out[..count])?;
+        Ok(count)
+    }
+
+    /// Makes a call of the engine that takes what lies ready, with the interpreter held. None: the ordinary one is to be
+    /// made.
+    fn receive_at_once<T>(
+        &self,
+        py: Python<'_>,
+        size: usize,
+        flags: u32,
+        mut call: impl FnMut(&Receiver, bool) -> Option<Result<T, Error>>,
+    ) -> PyResult<Option<T>> {
+        if flags != 0 || !interpreter::is_kept(size) {
+            return Ok(None);
+        }
+        let (engine, receiver) = self.send.get().halves()?;
+        let may_wait = self.send.get().may_wait();
+        while let Some(result) = call(&receiver, may_wait) {
+            if engine.is_polled() {
+                py.detach(|| engine.note_read());
+            }
+            if let Some(received) = self.settle(py, result)? {
+                engine.note_received();
+                return Ok(Some(received));
+            }
+        }
+        Ok(None)
+    }
+
     fn receive_message(
         &self,
         py: Python<'_>,
@@ -235,20 +288,6 @@ impl RecvStream {
         self.receive(py, "recvmsg", flags, |receiver, flags, deadline| {
             receiver.recv_message(size, takes_type, flags, deadline)
         })
-    }
-
-    fn receive_into(
-        &self,
-        py: Python<'_>,
-        name: &'static str,
-        flags: u32,
-        room: &mut [u8],
-    ) -> PyResult<usize> {
-        let count = self.receive(py, name, flags, |receiver, flags, deadline| {
-            receiver.recv_into(room, flags, deadline)
-        })?;
-        self.check_signals(py, flags, &room[..count])?;
-        Ok(count)
     }
 
     /// Runs signal handlers before data is returned rather than after: what one raises there costs the program the
@@ -294,14 +333,20 @@ impl RecvStream {
             wait_all: flags & MSG_WAITALL != 0,
             raw: flags & !(MSG_PEEK | MSG_WAITALL),
         };
-        self.call(py, timeout, |engine, receiver, deadline| {
+        let mut wanted = None;
+        let received = self.call(py, timeout, |engine, receiver, deadline| {
             let result = call(receiver, flags, deadline);
             if result.is_ok() {
                 engine.note_received();
             }
             engine.note_read();
+            wanted = Some(interpreter::Wanted::now());
             result
-        })
+        });
+        if let Some(wanted) = wanted {
+            wanted.got();
+        }
+        received
     }
 
     /// The same, again after OpenSSL was told what came for it.
@@ -314,12 +359,25 @@ impl RecvStream {
         let (engine, receiver) = self.send.get().halves()?;
         loop {
             let outcome = attempt(py, timeout, |deadline| call(&engine, &receiver, deadline));
-            match (outcome.raised, outcome.result, self.taken_over.get()) {
-                (Some(raised), ..) => return Err(raised),
-                (None, Err(Error::MessageWaits), Some(Some(openssl))) => openssl.get().hear(py)?,
-                (None, Err(error), Some(_)) => return Err(ssl_error(&error)),
-                (None, result, _) => return result.map_err(|error| os_error(&error)),
+            if let Some(raised) = outcome.raised {
+                return Err(raised);
             }
+            if let Some(result) = self.settle(py, outcome.result)? {
+                return Ok(result);
+            }
+        }
+    }
+
+    /// What a call came to. None: it is to be made again, after OpenSSL was told what came for it.
+    fn settle<T>(&self, py: Python<'_>, result: Result<T, Error>) -> PyResult<Option<T>> {
+        match (result, self.taken_over.get()) {
+            (Ok(result), _) => Ok(Some(result)),
+            (Err(Error::MessageWaits), Some(Some(openssl))) => {
+                openssl.get().hear(py)?;
+                Ok(None)
+            }
+            (Err(error), Some(_)) => Err(ssl_error(&error)),
+            (Err(error), None) => Err(os_error(&error)),
         }
     }
 

@@ -533,6 +533,11 @@ impl SendStream {
             .take()
     }
 
+    /// Whether a call may wait.
+    pub(crate) fn may_wait(&self) -> bool {
+        self.timeout.load(Ordering::Relaxed) != 0
+    }
+
     /// The time that `call` has from now on.
     pub(crate) fn timeout(&self, call: &'static str, flags: u32) -> Timeout {
         match self.timeout.load(Ordering::Relaxed) {

@@ -71,6 +71,8 @@ pub(super) struct State {
     pub(super) low_water: usize,
     /// The socket gave less than was asked of it: what comes next has to arrive first.
     has_drained: bool,
+    /// There was nothing when a call looked that could not wait.
+    waits_next: bool,
     guess: Guess,
 }
 
@@ -86,6 +88,7 @@ impl State {
             is_closed: false,
             low_water: 1,
             has_drained: false,
+            waits_next: false,
             guess: Guess::default(),
         }
     }
@@ -145,11 +148,18 @@ impl State {
 
     /// Whether a reader that may wait does best to wait first: nothing is here, and the socket was empty.
     pub(super) fn is_dry(&mut self) -> bool {
-        core::mem::take(&mut self.has_drained)
+        let is_told = core::mem::take(&mut self.waits_next);
+        let has_drained = core::mem::take(&mut self.has_drained);
+        (is_told || has_drained)
             && !self.is_at_stop()
             && !self.has_whole_record()
             && !self.has_messages()
-            && self.guess.waits_first()
+            && (is_told || self.guess.waits_first())
+    }
+
+    /// The next call that may wait does so first.
+    pub(super) fn wait_next(&mut self) {
+        self.waits_next = true;
     }
 
     /// Notes what a read without keys came to. Whether the socket is empty after it is not known: the guess says.

@@ -430,6 +430,14 @@ impl RecvStream {
         self.turn.is_taken()
     }
 
+    /// Comes in unless another thread forks or is inside.
+    pub(super) fn try_enter(&self) -> Option<Entered<'_>> {
+        let fork = fork_lock::try_shared()?;
+        self.transport.check_process_inside(&fork).ok()?;
+        let state = self.state.try_lock().ok()?;
+        Some(Entered { state, _fork: fork })
+    }
+
     /// Comes in: holds forks off, and the state. Never to be held while waiting for anything.
     pub(super) fn enter(&self) -> Result<Entered<'_>> {
         let fork = fork_lock::shared();

@@ -134,6 +134,11 @@ impl SendBuffer {
     /// Frames with this key from now on.
     pub(super) fn set_write_state(&mut self, new: NewWriteState) {
         self.write_state = Some(WriteState::new(new));
+        // Many connections only wait from here on: what the handshake needed is given back.
+        if !self.has_work() {
+            self.runs = VecDeque::new();
+            self.batches = VecDeque::new();
+        }
     }
 
     /// Fixes type, number and key of the frames that `len` bytes make. `is_start`: they begin a write of data.

@@ -172,9 +172,14 @@ impl SendStream {
         let _ = self.readiness.set(readiness);
     }
 
+    /// Whether there is a poll descriptor to be told of reads.
+    pub fn is_polled(&self) -> bool {
+        self.is_polled.load(Ordering::Acquire)
+    }
+
     /// The connection was read by whoever says when it is readable: the poll descriptor starts anew.
     pub fn note_read(&self) {
-        if !self.is_polled.load(Ordering::Acquire) {
+        if !self.is_polled() {
             return;
         }
         let Ok(state) = self.enter() else { return };
@@ -192,7 +197,7 @@ impl SendStream {
 
     /// The socket was read: its poll descriptor starts anew. `more`: plaintext is left above.
     pub fn set_readable(&self, more: bool) {
-        if !self.is_polled.load(Ordering::Acquire) {
+        if !self.is_polled() {
             return;
         }
         let Ok(state) = self.enter() else { return };
