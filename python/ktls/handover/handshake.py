@@ -162,8 +162,10 @@ class Handshake:
                 sysctl.count(PREFIX + "stats.offload_total")
 
     def _plan_reading(self, found: Handover, ssl_object: ssl.SSLObject) -> Reading | None:
+        # Unless the switch takes reading over, too.
         self._rx_why = (
-            "secrets of more than one connection were logged under the client random of this one"
+            "it is not certain which read keys are the peer's: secrets of more than one connection"
+            " were logged under this client random, or OpenSSL has read ahead"
         )
         try:
             session = self._rx_slot.plan(found)
