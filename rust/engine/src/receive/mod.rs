@@ -13,6 +13,7 @@
 //!
 //! It knows nothing of the send half. `raw.rs` reads for a TLS library that opens records itself.
 
+mod advance;
 mod at_once;
 mod guess;
 mod kept;
