@@ -1,7 +1,7 @@
-"""`TLSSocket` and `wrap_socket`: an `ssl.SSLSocket` whose records are sealed by this library.
+"""`TLSSocket` and `wrap_socket`: an `ssl.SSLSocket` whose records this library seals and opens.
 
-This file keeps `ssl.SSLSocket`'s manners: after the handshake the send stream takes what is
-written, or OpenSSL does, and OpenSSL opens what is read.
+This file keeps `ssl.SSLSocket`'s manners: after the handshake the two streams take what is written
+and give what is read, or OpenSSL does.
 """
 
 import errno
