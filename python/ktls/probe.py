@@ -61,7 +61,7 @@ def probe() -> Probe:
             _key_log(),
             _host_tls(),
             Layer("ifnet", False, "network interfaces that seal are not part of this version"),
-            Layer("receive", False, "the receive side is not part of this version"),
+            _receive(),
         )
     )
 
@@ -71,6 +71,12 @@ def _switch() -> Layer:
     if off:
         return Layer("enabled", False, f"{' and '.join(off)} off; call ktls.enable()")
     return Layer("enabled", True, "both switches are on")
+
+
+def _receive() -> Layer:
+    if sysctl[PREFIX + "rx_enable"]:
+        return Layer("receive", True, "what arrives is opened here; see TLSSocket.rx_mode")
+    return Layer("receive", False, f"{PREFIX}rx_enable is off; OpenSSL opens what arrives")
 
 
 def _build() -> Layer:

@@ -549,10 +549,14 @@ class Socket:
     def __repr__(self) -> str:
         if self._stream.closed:
             return "<ktls.Socket closed>"
-        session = self._slot.session
-        described = "" if session is None else f" ({session})"
+        described = "".join(
+            f" ({session})"
+            for session in (self._slot.session, self._rx_slot.session)
+            if session is not None
+        )
         try:
             ends = self._kernel(tcp.ends)
         except OSError as error:
             ends = str(error.strerror)
-        return f"<ktls.Socket mode={self.mode.name}{described} {ends}>"
+        modes = f"mode={self.mode.name} rx_mode={self.rx_mode.name}"
+        return f"<ktls.Socket {modes}{described} {ends}>"

@@ -41,7 +41,7 @@ def test_backends() -> None:
 
 def test_what_is_not_there_yet() -> None:
     assert not ktls.probe()["ifnet"].ok
-    assert not ktls.probe()["receive"].ok
+    assert ktls.probe()["receive"].ok
 
 
 def test_an_unknown_layer_lists_the_known() -> None:
@@ -56,3 +56,13 @@ def test_it_leaves_nothing_behind() -> None:
     ktls.probe()
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert threading.active_count() == threads
+
+
+def test_receiving_can_be_off() -> None:
+    try:
+        ktls.sysctl["kern.ipc.tls.rx_enable"] = 0
+        layer = ktls.probe()["receive"]
+        assert not layer.ok
+        assert "rx_enable" in layer.reason
+    finally:
+        ktls.sysctl["kern.ipc.tls.rx_enable"] = 1

@@ -18,7 +18,8 @@ class WantWriteError(ssl.SSLWantWriteError, BlockingIOError):
     """No room on a non-blocking socket: what `ssl` raises and what `socket` raises, in one."""
 
     def __init__(self) -> None:
-        super().__init__(ssl.SSL_ERROR_WANT_WRITE, "The operation did not complete (write)")
+        super().__init__(int(ssl.SSL_ERROR_WANT_WRITE), "The operation did not complete (write)")
+        self.library = self.reason = None
 
 
 class OpenSSLSender:

@@ -500,8 +500,10 @@ class TLSSocket(Agreed, SocketFace):
             return f"<ktls.TLSSocket {role}, not connected>"
         cipher = self.cipher()
         agreed = f", {self.version()}, {cipher[0]}" if cipher else ""
-        why = f" ({self.why})" if self.why else ""
-        return f"<ktls.TLSSocket {role}{agreed}, mode={self.mode.name}{why}>"
+        modes = f"mode={self.mode.name}{_in_brackets(self.why)}"
+        if self.mode is not self.rx_mode:
+            modes += f", rx_mode={self.rx_mode.name}{_in_brackets(self.rx_why)}"
+        return f"<ktls.TLSSocket {role}{agreed}, {modes}>"
 
     # -- which of its lives it is in ---------------------------------------------------------------
 
@@ -581,6 +583,10 @@ def wrap_socket(
         server_hostname=server_hostname,
         session=session,
     )
+
+
+def _in_brackets(reason: str) -> str:
+    return f" ({reason})" if reason else ""
 
 
 def _no_flags(flags: int, name: str) -> None:

@@ -20,10 +20,14 @@ const ERROR_EOF: i32 = 8;
 pub(crate) fn ssl_error(error: &Error) -> PyErr {
     match error {
         Error::NothingReceived | Error::WouldBlock => want_read(),
-        Error::NoCloseNotify => SSLEOFError::new_err((
-            ERROR_EOF,
-            "EOF occurred in violation of protocol: the peer ended the stream without close_notify",
-        )),
+        Error::NoCloseNotify => with_attributes(
+            SSLEOFError::new_err((
+                ERROR_EOF,
+                "[SSL: UNEXPECTED_EOF_WHILE_READING] EOF occurred in violation of protocol: the peer ended the \
+                 stream without close_notify",
+            )),
+            Some("UNEXPECTED_EOF_WHILE_READING"),
+        ),
         Error::DataBeforeCloseNotify => {
             with_reason("APPLICATION_DATA_AFTER_CLOSE_NOTIFY", &error.to_string())
         }
@@ -37,15 +41,21 @@ pub(crate) fn ssl_error(error: &Error) -> PyErr {
 }
 
 pub(crate) fn want_read() -> PyErr {
-    SSLWantReadError::new_err((ERROR_WANT_READ, "The operation did not complete (read)"))
+    let words = "The operation did not complete (read)";
+    with_attributes(SSLWantReadError::new_err((ERROR_WANT_READ, words)), None)
 }
 
 /// An SSLError of the library "SSL".
 pub(crate) fn with_reason(reason: &'static str, words: &str) -> PyErr {
-    let error = SSLError::new_err((ERROR_SSL, format!("[SSL: {reason}] {words}")));
+    let words = format!("[SSL: {reason}] {words}");
+    with_attributes(SSLError::new_err((ERROR_SSL, words)), Some(reason))
+}
+
+/// Every exception of `ssl` has the two attributes.
+fn with_attributes(error: PyErr, reason: Option<&'static str>) -> PyErr {
     Python::attach(|py| {
         let value = error.value(py);
-        value.setattr("library", "SSL")?;
+        value.setattr("library", reason.map(|_| "SSL"))?;
         value.setattr("reason", reason)
     })
     .err()
