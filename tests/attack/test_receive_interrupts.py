@@ -17,6 +17,9 @@ CALLS = ["recv", "recv_into", "read", "readinto", "readline", "read1"]
 
 
 def storm(kind: str, call: str, version: str, peer: str, signals: int, rule: str) -> Any:
+    if call == "readline":
+        # An unbuffered file makes a call for each byte.
+        signals //= 10
     done = run_program("receive_storm", kind, call, version, peer, signals, rule, timeout=380)
     told = json.loads(done.require_success().splitlines()[-1])
     assert told["raised"] >= signals

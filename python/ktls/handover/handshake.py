@@ -84,7 +84,7 @@ class Handshake:
             self.settled
             and ssl_object is not None
             and self.rx_mode is not Mode.NONE
-            and not (self._keeps_tickets(ssl_object) or _has_post_handshake_auth(ssl_object))
+            and not (self._wants_session(ssl_object) or _has_post_handshake_auth(ssl_object))
         )
 
     def forget_openssl(self) -> None:
@@ -182,10 +182,13 @@ class Handshake:
             post_handshake_auth=_has_post_handshake_auth(ssl_object),
         )
 
+    def _wants_session(self, ssl_object: ssl.SSLObject) -> bool:
+        """Whether the program may ask for a session to resume, which only OpenSSL can make."""
+        return not self._server_side and not ssl_object.context.options & ssl.OP_NO_TICKET
+
     def _keeps_tickets(self, ssl_object: ssl.SSLObject) -> bool:
         """Whether tickets still come that only OpenSSL understands."""
-        wanted = not ssl_object.context.options & ssl.OP_NO_TICKET
-        return wanted and not self._server_side and ssl_object.version() == "TLSv1.3"
+        return self._wants_session(ssl_object) and ssl_object.version() == "TLSv1.3"
 
 
 def _owner(ssl_object: ssl.SSLObject) -> Any:

@@ -20,7 +20,6 @@ class Kept:
         "_certificate",
         "_certificate_der",
         "_cipher",
-        "_session",
         "_shared_ciphers",
         "_tls_unique",
         "_unverified_chain",
@@ -35,7 +34,6 @@ class Kept:
         inner: Any = ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
         self.context = ssl_object.context
         self.server_side = ssl_object.server_side
-        self._session = ssl_object.session
         self.session_reused = ssl_object.session_reused
         self._cipher: tuple[str, str, int] | None = _one(ssl_object.cipher())
         self._version: str | None = _one(ssl_object.version())
@@ -56,8 +54,11 @@ class Kept:
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """As `SSLObject.session`."""
-        return self._session
+        """None: OpenSSL stays where a client may want it.
+
+        `SSLObject.session` copies it, and leaves the secret of the copy in memory.
+        """
+        return None
 
     @session.setter
     def session(self, session: ssl.SSLSession) -> None:

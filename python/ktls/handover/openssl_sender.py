@@ -19,7 +19,7 @@ class WantWriteError(ssl.SSLWantWriteError, BlockingIOError):
 
     def __init__(self) -> None:
         super().__init__(int(ssl.SSL_ERROR_WANT_WRITE), "The operation did not complete (write)")
-        self.library = self.reason = None
+        self.library = self.reason = None  # type: ignore[assignment]  # as in `ssl` itself
 
 
 class OpenSSLSender:

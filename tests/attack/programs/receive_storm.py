@@ -153,17 +153,21 @@ class Flow:
         turn = 0
         while not self._stop.is_set():
             turn += 1
-            size = random.choice((1, 7, 100, 3000, 20_000))
-            at = self.sent % len(TABLE)
-            part = TABLE[at : at + size]
-            self._sock.sendall(part)
-            self.sent += len(part)
+            self._send(random.choice((1, 7, 100, 3000, 20_000)))
             if self._updates and turn % UPDATE_EACH == 0:
                 self._sock.key_update(request=turn % (2 * UPDATE_EACH) == 0)
             while self._check is not None and select.select([self._sock], [], [], 0)[0]:
                 self._check.take(self._sock.recv(65536))
             if turn % 3 == 0:
                 time.sleep(0.0003)
+        # A stock peer may be reading because of a KeyUpdate, and waits for data.
+        self._send(WORD)
+
+    def _send(self, size: int) -> None:
+        at = self.sent % len(TABLE)
+        part = TABLE[at : at + size]
+        self._sock.sendall(part)
+        self.sent += len(part)
 
     def stop(self) -> int:
         self._stop.set()
