@@ -216,6 +216,8 @@ impl Replies for Answers {
     }
 
     fn send_alert(&self, _level: u8, _description: u8) {}
+
+    fn end_data(&self) {}
 }
 
 /// The structure is a `Script`.

@@ -12,7 +12,13 @@ import pytest
 
 from record_reader import SUITES, RecordReader, Secrets, read_data
 from support.ends import AUTHORITY, server_context
-from support.programs import Outcome, ended_with_the_test, finished, start_program
+from support.programs import (
+    Outcome,
+    ended_with_the_test,
+    finished,
+    run_program,
+    start_program,
+)
 
 TIMEOUT = 40
 ALL_KINDS = ("SW", "NONE", "KEYED", "STOCK")
@@ -198,3 +204,10 @@ def test_something_unread_costs_nothing_that_was_accepted(peer: Peer, kind: str,
     outcome = finished(process, TIMEOUT)
     assert outcome.status == 0, outcome.errors
     assert data == b"u" * 1_000_000
+
+
+@pytest.mark.parametrize("kind", ["SW", "NONE", "STOCK"])
+@pytest.mark.parametrize("call", ["recv", "recv_into", "unwrap"])
+def test_a_connection_may_be_used_while_the_interpreter_ends(kind: str, call: str) -> None:
+    done = run_program("received_at_exit", kind, call, options=("-W", "ignore"))
+    assert (done.status, done.errors) == (0, "")

@@ -228,6 +228,45 @@ def test_nothing_comes_after_a_fatal_error(contexts, server_side: bool) -> None:
             assert own.recv(10) == b""
 
 
+def test_nothing_comes_behind_an_authentication_that_failed(make_context) -> None:
+    """OpenSSL refuses what the client answers; what follows is not from who it claims to be."""
+    server = make_context(True, version="1.3")
+    client = make_context(False, version="1.3")
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.post_handshake_auth = client.post_handshake_auth = True
+    ktls.prepare(server)
+    with pair(server, client, server_side=True) as (own, other):
+        own.verify_client_post_handshake()
+        own.sendall(b"x")
+        assert other.recv(1) == b"x"
+        other.sendall(b"not genuine")
+        with pytest.raises(ssl.SSLError) as caught:
+            own.recv(100)
+        assert caught.value.reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE"
+        assert [own.recv(100) for _ in range(3)] == [b"", b"", b""]
+
+
+def test_no_data_is_sent_after_a_fatal_alert(make_context, version: str) -> None:
+    """RFC 8446 6.2, RFC 5246 7.2.2."""
+    ours = make_context(True, version=version, prepared=True)
+    theirs = make_context(False, version=version, prepared=True)
+    near, far = tcp_pair()
+    with ThreadPoolExecutor(1) as thread:
+        other = thread.submit(ktls.wrap_socket, far, theirs, server_hostname="localhost")
+        own = ktls.wrap_socket(near, ours, server_side=True)
+        peer = other.result(TIMEOUT)
+    with own, peer:
+        alert = (ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([ktls.TLS_RLTYPE_ALERT]))
+        peer.sendmsg([bytes([2, 40])], [alert])
+        with pytest.raises(ssl.SSLError) as caught:
+            own.recv(1)
+        assert caught.value.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE"
+        with pytest.raises(ssl.SSLError):
+            own.sendall(b"secret")
+        own.close()
+        assert peer.recv(10) == b""
+
+
 def test_a_reset_is_raised_once_as_by_a_plain_socket(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):

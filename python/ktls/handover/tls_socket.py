@@ -357,14 +357,19 @@ class TLSSocket(Agreed, SocketFace):
                     raise
                 return 0
         _no_flags(flags, "recv_into")
-        size = len(byte_view(buffer))
         # Nothing is called with the result: a signal handler may raise at the entry of a function.
-        count: int = self.read(min(nbytes, size) if nbytes else size, buffer)
+        count: int = self.read(nbytes or 0, buffer)
         return count
 
     def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
-        """As `SSLSocket.read`: bytes, or with a buffer their number."""
+        """As `SSLSocket.read`: bytes, or with a buffer their number.
+
+        With a buffer `len` is at most its size, which 0 and what is negative stand for.
+        """
         parts = self._ready()
+        if buffer is not None:
+            size = byte_view(buffer).nbytes
+            len = min(len, size) if len > 0 else size
         if len <= 0:
             if len < 0:
                 raise ValueError(f"cannot read {len} bytes: the size must not be negative")

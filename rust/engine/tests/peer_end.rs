@@ -196,7 +196,7 @@ fn a_fatal_alert_is_raised_once_and_not_answered() {
         assert_eq!(link.recv(6, ALL).unwrap(), b"before");
         assert!(matches!(link.recv(100, NOW), Err(Error::PeerAlert(48))));
         assert_ended(&link);
-        assert_eq!(link.answers.said(), []);
+        assert_eq!(link.answers.said(), [Said::EndOfData]);
     }
 }
 

@@ -86,7 +86,8 @@ pub(crate) fn attempt<T: Send>(
     let result = py.detach(|| {
         let mut check_signals = || {
             if raised.is_none() {
-                raised = Python::attach(|py| py.check_signals()).err();
+                // At the end of the interpreter no handler runs.
+                raised = Python::try_attach(|py| py.check_signals()).and_then(Result::err);
             }
             raised.is_some()
         };

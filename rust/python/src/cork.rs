@@ -35,6 +35,7 @@ impl Cork {
 
 impl Drop for Cork {
     fn drop(&mut self) {
-        Python::attach(|py| self.pull(py));
+        // None: at the end of the interpreter the stream is closed, too.
+        let _ = Python::try_attach(|py| self.pull(py));
     }
 }

@@ -3,12 +3,22 @@
 use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::ssl_errors::with_reason;
+use crate::ssl_errors::{SSLEOFError, SSLWantReadError, with_reason};
 
 pyo3::import_exception!(ssl, SSLError);
 pyo3::import_exception!(ktls.errors, BadRecord);
 pyo3::import_exception!(ktls.errors, HandoverDeclined);
 pyo3::import_exception!(ktls.errors, HandoverError);
+
+/// Finds all exceptions that are raised here: at the end of the interpreter nothing can be imported any more.
+pub(crate) fn import(py: Python<'_>) {
+    py.get_type::<BadRecord>();
+    py.get_type::<HandoverDeclined>();
+    py.get_type::<HandoverError>();
+    py.get_type::<SSLEOFError>();
+    py.get_type::<SSLError>();
+    py.get_type::<SSLWantReadError>();
+}
 
 /// A cause with its sentence, as the `OSError` of its errno. The end of a call's own time is a `TimeoutError` without a
 /// number, as a socket's: ETIMEDOUT is what ended a connection.

@@ -71,6 +71,7 @@ mod _core {
         for name in ["_socket", "socket", "ssl"] {
             module.py().import(name)?;
         }
+        crate::errors::import(module.py());
         Ok(())
     }
 

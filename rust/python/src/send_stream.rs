@@ -560,7 +560,9 @@ impl Drop for SendStream {
             transport.discard_unread();
             transport.close();
             // Nobody is left to wait for SO_LINGER: what was accepted drains in the background.
-            let _ = Python::attach(|py| py.detach(|| engine.close()));
+            if Python::try_attach(|py| py.detach(|| engine.close())).is_none() {
+                engine.close();
+            }
         }
     }
 }

@@ -53,13 +53,16 @@ pub(crate) fn with_reason(reason: &'static str, words: &str) -> PyErr {
 
 /// Every exception of `ssl` has the two attributes.
 fn with_attributes(error: PyErr, reason: Option<&'static str>) -> PyErr {
-    Python::attach(|py| {
+    // None: the interpreter is at its end, and nobody will look at them.
+    let set = Python::try_attach(|py| {
         let value = error.value(py);
         value.setattr("library", reason.map(|_| "SSL"))?;
         value.setattr("reason", reason)
-    })
-    .err()
-    .unwrap_or(error)
+    });
+    match set {
+        Some(Err(failed)) => failed,
+        _ => error,
+    }
 }
 
 /// OpenSSL's reason for what the peer was refused with this alert.

@@ -28,7 +28,12 @@ pub struct PeerControl {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reply {
     KeyUpdate,
-    Alert { level: u8, description: u8 },
+    Alert {
+        level: u8,
+        description: u8,
+    },
+    /// Nothing more.
+    EndOfData,
 }
 
 impl Reply {
@@ -36,6 +41,7 @@ impl Reply {
         match self {
             Self::KeyUpdate => replies.update_key(),
             Self::Alert { level, description } => replies.send_alert(level, description),
+            Self::EndOfData => replies.end_data(),
         }
     }
 }
@@ -128,6 +134,7 @@ impl PeerControl {
                 }
                 Action::CloseNotify => heard = Heard::Close,
                 Action::FatalAlert { description } => {
+                    self.due.push(Reply::EndOfData);
                     kept.push(Kept::Error(Error::PeerAlert(description)));
                     heard = Heard::Failure;
                 }

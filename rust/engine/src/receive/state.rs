@@ -156,9 +156,15 @@ impl State {
 
     /// A thread panicked in a step: what is here cannot be trusted.
     pub(super) fn fail(&mut self) {
+        self.end();
+        self.kept.push(Kept::Error(Error::Internal("a panic")));
+    }
+
+    /// Nothing is received any more.
+    pub(super) fn end(&mut self) {
         self.ciphertext.zeroize();
         self.kept = KeptQueue::default();
-        self.kept.push(Kept::Error(Error::Internal("a panic")));
+        self.take_messages();
         self.is_ended = true;
     }
 

@@ -158,6 +158,16 @@ impl RecvStream {
         Ok(())
     }
 
+    /// The library of the handshake has refused a message: the connection is over, and what came behind that is for
+    /// nobody.
+    ///
+    /// # Errors
+    /// EPERM.
+    pub fn end(&self) -> Result<()> {
+        self.enter()?.end();
+        Ok(())
+    }
+
     /// Bytes of data that a call returns without looking at the socket.
     pub fn pending(&self) -> usize {
         self.enter().map_or(0, |state| state.data_at_hand())

@@ -156,6 +156,15 @@ impl Replies for Weak<SendStream> {
             let _ = stream.answer_with_alert(level, description);
         }
     }
+
+    fn end_data(&self) {
+        if let Some(stream) = self.upgrade()
+            && let Ok(mut state) = stream.enter()
+        {
+            state.life.end_data();
+            stream.note_change(&state);
+        }
+    }
 }
 
 impl SendStream {

@@ -67,6 +67,7 @@ pub(crate) fn ticket_client() -> Settings {
 pub(crate) enum Said {
     KeyUpdate,
     Alert(u8, u8),
+    EndOfData,
 }
 
 #[derive(Clone, Default)]
@@ -85,6 +86,10 @@ impl Replies for Answers {
 
     fn send_alert(&self, level: u8, description: u8) {
         self.0.lock().unwrap().push(Said::Alert(level, description));
+    }
+
+    fn end_data(&self) {
+        self.0.lock().unwrap().push(Said::EndOfData);
     }
 }
 

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use super::OpenSSLSide;
 use crate::call::Timeout;
-use crate::errors::{HandoverError, os_error, value_error};
+use crate::errors::{HandoverError, SSLError, os_error, value_error};
 use crate::python_call::call_method;
 use crate::recv_stream::{RecvStream, TakenOver};
 use crate::ssl_errors::SSLWantReadError;
@@ -106,7 +106,14 @@ impl OpenSSLSide {
         let look = |ssl: &Bound<'py, PyAny>| call_method(ssl, intern!(py, "read"), (1,));
         match self.call_then(py, timeout, look, |_| true) {
             Err(error) if error.is_instance_of::<SSLWantReadError>(py) => Ok(()),
-            other => other.map(drop),
+            Err(error) => {
+                // What it refuses ends the connection for it, and so for us: nothing behind that is genuine.
+                if error.is_instance_of::<SSLError>(py) {
+                    receiver.end().map_err(|error| os_error(&error))?;
+                }
+                Err(error)
+            }
+            Ok(_) => Ok(()),
         }
     }
 }
