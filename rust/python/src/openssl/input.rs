@@ -1,5 +1,6 @@
 //! What OpenSSL is given to read: whole records off the socket.
 
+use ktls_engine::Error;
 use pyo3::exceptions::PyBlockingIOError;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -8,8 +9,8 @@ use pyo3::types::PyBytes;
 use super::OpenSSLSide;
 use super::output::{Output, note_random};
 use super::turn::Held;
-use crate::call::{Timeout, run};
-use crate::ssl_errors::{SSLWantReadError, want_read};
+use crate::call::{Timeout, attempt};
+use crate::ssl_errors::{ssl_error, want_read};
 
 impl OpenSSLSide {
     pub(super) fn needs_input(&self, py: Python<'_>) -> PyResult<bool> {
@@ -19,10 +20,14 @@ impl OpenSSLSide {
     /// Gives OpenSSL the next record, or the end of the stream.
     pub(super) fn feed_record(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
         let transport = self.send.get().stream()?.transport;
-        let taken = run(py, timeout, |deadline| {
+        let outcome = attempt(py, timeout, |deadline| {
             self.inbox.next_record(&transport, deadline)
         });
-        let record = taken.map_err(|error| self.of_reading(py, error))?;
+        let record = match (outcome.raised, outcome.result) {
+            (Some(raised), _) => return Err(raised),
+            (None, Err(error)) => return Err(self.of_reading(&error)),
+            (None, Ok(record)) => record,
+        };
         // Before the record counts as seen.
         let _inside = self.take_inside_for(py, timeout, &record)?;
         {
@@ -64,14 +69,13 @@ impl OpenSSLSide {
         inside
     }
 
-    pub(super) fn of_reading(&self, py: Python<'_>, error: PyErr) -> PyErr {
-        let error = as_ssl(py, error);
-        if error.is_instance_of::<SSLWantReadError>(py)
+    fn of_reading(&self, error: &Error) -> PyErr {
+        if error.is_would_block()
             && let Ok(engine) = self.engine()
         {
             engine.set_readable(false);
         }
-        error
+        ssl_error(error)
     }
 }
 
