@@ -3,10 +3,12 @@
 import contextlib
 import os
 import shutil
+import time
 from pathlib import Path
 
 _BLOCK_LEN = 16 << 20
 _PROBES = 8
+_TRIES = 20
 _REMEDY = "name a directory on a disk with --directory"
 
 
@@ -34,6 +36,12 @@ def drop(path: str) -> None:
         # which may be after its end.  A copy has lent none.
         with contextlib.suppress(OSError):
             _replace_by_copy(path)
+        cached = _drop_pages(path)
+    for _ in range(_TRIES):
+        if not cached:
+            return
+        # They are still being written, or looked at by whoever reclaims memory.
+        time.sleep(0.1)
         cached = _drop_pages(path)
     if cached:
         raise RuntimeError(f"{cached} of {_PROBES} places of the file stayed in memory; {_REMEDY}")

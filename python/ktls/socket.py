@@ -549,14 +549,12 @@ class Socket:
     def __repr__(self) -> str:
         if self._stream.closed:
             return "<ktls.Socket closed>"
-        described = "".join(
-            f" ({session})"
-            for session in (self._slot.session, self._rx_slot.session)
-            if session is not None
-        )
         try:
             ends = self._kernel(tcp.ends)
         except OSError as error:
             ends = str(error.strerror)
-        modes = f"mode={self.mode.name} rx_mode={self.rx_mode.name}"
-        return f"<ktls.Socket {modes}{described} {ends}>"
+        tx, rx = self._slot.session, self._rx_slot.session
+        modes = f"mode={self.mode.name}" + (f" ({tx})" if tx is not None else "")
+        if rx is not None:
+            modes += f" rx_mode={rx.mode.name} ({rx})"
+        return f"<ktls.Socket {modes} {ends}>"
