@@ -158,7 +158,8 @@ impl Peer {
                 content_type,
                 payload,
             } => {
-                self.say(*content_type, &payload[..payload.len().min(1000)]);
+                // There is no type 0 (RFC 8446 §5.4).
+                self.say((*content_type).max(1), &payload[..payload.len().min(1000)]);
                 self.ends(End::Any);
             }
             Item::Forged(at) => {
