@@ -39,7 +39,7 @@ HANDOVER_LAYERS = [
 SHARED = {"counters", "deadline", "error", "fork_lock", "poll_fd", "pool", "sys", "transport"}
 ENGINE_USES = {
     "send": SHARED | {"ledger", "replies", "tunables"},
-    "receive": SHARED | {"replies"},
+    "receive": SHARED | {"replies", "turn"},
     "pool": {"counters", "error", "poll_fd", "sys", "tunables"},
     "transport": {"error", "fork_lock", "sys"},
 }

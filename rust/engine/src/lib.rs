@@ -28,6 +28,7 @@ mod send;
 mod sys;
 mod transport;
 mod tunables;
+mod turn;
 
 pub use counters::snapshot as counters;
 pub use deadline::Deadline;
@@ -44,3 +45,4 @@ pub use send::{
 pub use sys::{discard, duplicate};
 pub use transport::{TcpTransport, Transport};
 pub use tunables::{SetError, set as set_tunable};
+pub use turn::Turn;

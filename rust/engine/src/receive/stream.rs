@@ -13,13 +13,14 @@ use super::output::Output;
 use super::peer_control::{PeerControl, Reply};
 use super::read_keys::{NewReadKeys, ReadKeys};
 use super::state::{State, Step};
-use super::turn::Turn;
+use super::turn;
 use crate::deadline::Deadline;
 use crate::error::{Error, Result};
 use crate::fork_lock::{self, ForkGuard};
 use crate::pool::lock;
 use crate::replies::Replies;
 use crate::transport::TcpTransport;
+use crate::turn::Turn;
 use crate::{counters, sys};
 
 /// Waits after which signals are looked at although bytes keep coming.
@@ -381,7 +382,7 @@ impl RecvStream {
         step: &mut dyn FnMut(&mut State) -> Result<Step>,
     ) -> Result<()> {
         let _turn = if deadline.is_blocking() {
-            Some(self.turn.take(&self.transport, deadline)?)
+            Some(turn::take(&self.turn, &self.transport, deadline)?)
         } else {
             None
         };
