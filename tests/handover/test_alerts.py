@@ -10,6 +10,7 @@ import pytest
 from handover.openssl import OpenSSLClient
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
 from handover.relay import Relay
+from ktls import Mode
 from ktls.handover import wrap_socket
 
 
@@ -159,10 +160,11 @@ def test_shutdown_of_the_write_side(contexts, server_side: bool) -> None:
 
 
 def test_renegotiation_is_refused(make_context) -> None:
-    """OP_NO_RENEGOTIATION: OpenSSL's warning is said in our stream; openssl then gives up."""
+    """A ClientHello is answered with the warning no_renegotiation; openssl then gives up."""
     ours = make_context(True, version="1.2", prepared=True)
     with OpenSSLClient(ours, "-tls1_2") as (own, client):
         assert_ours(own)
+        assert own.rx_mode is Mode.SW
         own.sendall(b"hello\n")
         client.read_until(b"hello\n")
         client.say("R\n")

@@ -293,18 +293,6 @@ def test_what_came_is_read_after_a_send_that_failed(contexts, server_side: bool)
         assert receive(own, 10) == b"the answer"
 
 
-def test_a_client_of_openssl_that_renegotiates_is_told_no(make_context) -> None:
-    ours = make_context(True, version="1.2", prepared=True)
-    with OpenSSLClient(ours, "-tls1_2") as (own, client):
-        assert own.rx_mode is Mode.SW
-        own.sendall(b"hello\n")
-        client.read_until(b"hello\n")
-        client.say("R\n")
-        with pytest.raises(ssl.SSLError):
-            receive(own, 1000)
-        client.read_until(b"no renegotiation")
-
-
 def test_a_peer_that_only_receives_may_answer_any_number_of_requests(make_context) -> None:
     """Its answers are all that it sends, and no flood."""
     server = make_context(True, version="1.3", prepared=True)

@@ -5,25 +5,15 @@
 mod common;
 
 use ktls_engine::Error;
-use ktls_record::{Keys, Version, alert, schedule};
+use ktls_record::{Version, alert};
 
-use self::common::link::{ALL, DATA, Link, Said, gcm12, server};
-use self::common::suite;
+use self::common::link::{ALL, DATA, Link, Said, gcm12, keys_after, server};
 
 const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
 const UPDATE: [u8; 5] = [24, 0, 0, 1, 0];
 const UPDATE_REQUESTED: [u8; 5] = [24, 0, 0, 1, 1];
 const SECRET: [u8; 32] = [7; 32];
-
-/// The keys of the peer after so many KeyUpdates.
-fn keys_after(secret: &[u8], updates: usize) -> Keys {
-    let mut secret = secret.to_vec();
-    for _ in 0..updates {
-        secret = schedule::next_traffic_secret(&secret).unwrap().to_vec();
-    }
-    schedule::traffic_keys(suite(), &secret).unwrap()
-}
 
 fn link() -> Link {
     Link::of_secret(&SECRET, server(Version::Tls13))

@@ -12,9 +12,11 @@ use std::thread;
 use ktls_engine::{
     Data, Error, NewWriteState, Pool, ReadReadiness, SendStream, UpdateSecret, WriteFlags,
 };
-use ktls_record::{Keys, Version, alert, schedule};
+use ktls_record::{Version, alert};
 
-use self::common::link::{ALL, DATA, Link, NOW, PEEK, Said, gcm, gcm12, server, ticket_client};
+use self::common::link::{
+    ALL, DATA, Link, NOW, PEEK, Said, gcm, gcm12, keys_after, server, ticket_client,
+};
 use self::common::{
     OVERHEAD, at_once, open_with, patiently, payload, suite, with_handler, write_state,
 };
@@ -27,15 +29,6 @@ const TICKET: [u8; 7] = [4, 0, 0, 3, 7, 8, 9];
 /// Of the peer, and ours.
 const SECRET: [u8; 32] = [7; 32];
 const OURS: [u8; 32] = [9; 32];
-
-/// The keys of a secret after so many KeyUpdates.
-fn keys_after(secret: &[u8], updates: usize) -> Keys {
-    let mut secret = secret.to_vec();
-    for _ in 0..updates {
-        secret = schedule::next_traffic_secret(&secret).unwrap().to_vec();
-    }
-    schedule::traffic_keys(suite(), &secret).unwrap()
-}
 
 fn link() -> Link {
     Link::of_secret(&SECRET, server(Version::Tls13))

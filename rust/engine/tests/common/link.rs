@@ -10,6 +10,7 @@ use ktls_engine::{
     Deadline, Error, NewReadKeys, PeerControl, RecvFlags, RecvStream, Replies, TcpTransport,
 };
 use ktls_record::control::{Settings, Side};
+use ktls_record::schedule;
 use ktls_record::{Algorithm, Frame, Keys, Mac, MacOrder, Seal, Suite, Version, provider};
 
 pub(crate) const DATA: u8 = 23;
@@ -31,6 +32,15 @@ pub(crate) fn gcm() -> Keys {
 pub(crate) fn gcm12() -> Keys {
     let suite = Suite::new(Version::Tls12, Algorithm::Aes128Gcm).unwrap();
     Keys::new(suite, &[3; 16], &[5; 4]).unwrap()
+}
+
+/// The keys of a secret after so many KeyUpdates.
+pub(crate) fn keys_after(secret: &[u8], updates: usize) -> Keys {
+    let mut secret = secret.to_vec();
+    for _ in 0..updates {
+        secret = schedule::next_traffic_secret(&secret).unwrap().to_vec();
+    }
+    schedule::traffic_keys(super::suite(), &secret).unwrap()
 }
 
 pub(crate) fn cbc() -> Keys {
@@ -121,7 +131,7 @@ impl Link {
 
     /// The same for keys that were made of a secret, as KeyUpdates want it.
     pub(crate) fn of_secret(secret: &[u8], settings: Settings) -> Self {
-        let keys = ktls_record::schedule::traffic_keys(super::suite(), secret).unwrap();
+        let keys = keys_after(secret, 0);
         let link = Self::without_keys(&keys);
         let answers = Box::new(link.answers.clone());
         link.take_over(&keys, settings, Some(secret), answers);
