@@ -52,8 +52,9 @@ def unwrapped(own: Any, signals: Signals, enough: threading.Event) -> tuple[sock
         if signals.raised >= target:
             enough.set()
         try:
-            signals.arm()
+            # Ready for the signal before it is armed: one that came between would be the last.
             signals.is_calling = True
+            signals.arm()
             plain = own.unwrap()
             signals.is_calling = False
         except InterruptedByTest:
