@@ -30,12 +30,14 @@ from ktls.constants import (
     TLS_TX_MAX_PAYLOAD_LEN,
     Mode,
 )
+from ktls.context import SSLContext, create_default_context
 from ktls.errors import BadRecord, HandoverError, KTLSError
-from ktls.handover import TLSSocket, prepare, wrap_socket
+from ktls.handover import prepare
 from ktls.params import TLSEnable
 from ktls.probe import probe
 from ktls.socket import Socket
 from ktls.sysctl import enable, sysctl
+from ktls.tls_socket import TLSSocket, wrap_socket
 
 __all__ = [
     "CRYPTO_AES_128_NIST_GMAC",
@@ -68,10 +70,12 @@ __all__ = [
     "HandoverError",
     "KTLSError",
     "Mode",
+    "SSLContext",
     "Socket",
     "TLSEnable",
     "TLSSocket",
     "backends",
+    "create_default_context",
     "enable",
     "prepare",
     "probe",

@@ -289,9 +289,12 @@ def tls10_record_split(*, handed_over: bool) -> RecordSplit:
     return RecordSplit(chosen)
 
 
-def admit() -> None:
-    """The general switch: OSError EOPNOTSUPP when off, otherwise counted as an enable call."""
-    if not sysctl[PREFIX + "enable"]:
+def admit(*, is_enabled: bool = False) -> None:
+    """The general switch: OSError EOPNOTSUPP when off, otherwise counted as an enable call.
+
+    `is_enabled`: it is on for this connection, whatever it is in general.
+    """
+    if not is_enabled and not sysctl[PREFIX + "enable"]:
         raise OSError(
             errno.EOPNOTSUPP,
             "kern.ipc.tls.enable is off; call ktls.enable() or set it to 1",

@@ -107,12 +107,12 @@ class Slot:
         self._stream.install(direction, session.record_params, session)
         sysctl.count(PREFIX + "stats.offload_total")
 
-    def plan(self, handover: _core.Handover) -> Session:
+    def plan(self, handover: _core.Handover, *, is_enabled: bool) -> Session:
         """The session of a handshake that is taken over: the same checks of policy.
 
-        Raises OSError as ``enable``.
+        `is_enabled`: the context has switched on for itself.  Raises OSError as ``enable``.
         """
-        self._check_enabled()
+        self._check_enabled(is_enabled=is_enabled)
         cbc = handover.cipher_algorithm == c.CRYPTO_AES_CBC
         if cbc and not sysctl[PREFIX + "cbc_enable"]:
             raise params.cbc_is_off()
@@ -152,13 +152,14 @@ class Slot:
         announce = not isinstance(new, TLSEnable)
         self._stream.rekey(direction, session.record_params, announce=announce)
 
-    def _check_enabled(self) -> None:
+    def _check_enabled(self, *, is_enabled: bool = False) -> None:
         """``docs/freebsd.md`` rows 4 to 9."""
-        policy.admit()
+        policy.admit(is_enabled=is_enabled)
         session = self.session
         if session is not None:
             raise OSError(errno.EALREADY, f"the socket has a session already ({session}); it stays")
-        policy.require_ext_pgs()
+        if not is_enabled:
+            policy.require_ext_pgs()
 
     def _require_session(self, purpose: str) -> Session:
         self._stream.check_process()

@@ -24,15 +24,16 @@ LAYERS = [
     {"cmsg", "sockopt", "probe"},
     {"socket"},
     {"handover"},
+    {"tls_socket"},
+    {"context"},
     {"__init__"},
     {"cli"},
 ]
 HANDOVER_LAYERS = [
-    {"kept", "keylog", "makefile", "openssl_sender", "socket_face"},
-    {"agreed", "context"},
+    {"kept", "keylog", "openssl_sender"},
+    {"context"},
     {"handshake"},
     {"parts"},
-    {"tls_socket"},
     {"__init__"},
 ]
 # What each folder of the engine may name of the crate beside its own.

@@ -45,7 +45,7 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
     def __init__(
         self, connection: "TLSSocket", client_address: tuple[str, int], server: "FileServer"
     ) -> None:
-        super().__init__(connection, client_address, server, directory=str(server.directory))  # type: ignore[arg-type]
+        super().__init__(connection, client_address, server, directory=str(server.directory))
 
     # -- the connection ----------------------------------------------------------------------------
 

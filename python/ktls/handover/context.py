@@ -19,7 +19,7 @@ from ktls.per_process import PerProcess
 
 from .keylog import Log, process_log, user_log
 
-__all__ = ["Prepared", "follow", "prepare", "prepared", "unfollow"]
+__all__ = ["Prepared", "follow", "prepare", "prepare_enabled", "prepared", "unfollow"]
 
 
 @dataclass(slots=True)
@@ -30,6 +30,8 @@ class Prepared:
     log: Log | None
     refusal: str = ""
     """Why no secret can be read, or an empty string."""
+    is_enabled: bool = False
+    """Whether the context asks for this library by its type: `kern.ipc.tls.enable` is not asked."""
 
 
 def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
@@ -37,42 +39,52 @@ def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
 
     A key log in memory is set (`keylog_filename`; a file that the user set there already is kept
     and only read), OP_NO_RENEGOTIATION is set, and an SNI callback is wrapped so that the context
-    that it puts in place is prepared, too. A second call changes nothing. Don't change
-    `keylog_filename` and `options` afterwards. The key log keeps what *stock* handshakes of the
-    context write until the next hand-over wipes it: don't prepare a context that is never used with
-    `ktls.wrap_socket`.
+    that it puts in place is prepared, too. A second call changes nothing; where the context was
+    changed since, the next hand-over does it again. The key log keeps what *stock* handshakes of
+    the context write until the next hand-over wipes it: don't prepare a context that is never used
+    with `ktls.wrap_socket`.
 
     TypeError for anything but an `ssl.SSLContext`.
     """
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"prepare() takes an ssl.SSLContext, not {type(context).__name__}")
-    with _lock():
-        state = _current(context)
-        if state is None or _changes(context, state):
-            _states[context] = _arm(context)
-        _wrap_sni_callback(context)
+    _prepare(context)
     return context
 
 
-def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
-    """Return what `prepare` did to the context.
+def prepare_enabled(context: ssl.SSLContext) -> None:
+    """As `prepare`, for a context whose type asks for this library, whatever the switch says."""
+    if not _prepare(context).is_enabled:
+        _states[context].is_enabled = True
 
-    TypeError for anything but an `ssl.SSLContext`; HandoverError when it was not prepared, or
-    changed since.
+
+def _prepare(context: ssl.SSLContext) -> Prepared:
+    with _lock():
+        state = _current(context)
+        if state is None or _is_changed(context, state):
+            state = _states[context] = _arm(context, state)
+        _wrap_sni_callback(context)
+    return state
+
+
+def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
+    """Return what `prepare` did to the context, done again where the context was changed since.
+
+    That is safe at any time: `keylog_filename` is written only where it is None, so that no
+    handshake of another thread is logging.
+
+    TypeError for anything but an `ssl.SSLContext`; HandoverError when it was never prepared.
     """
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
     state = _current(context)
     if state is None:
-        raise HandoverError("this SSLContext was not prepared: call ktls.prepare(ctx) first")
-    if changes := _changes(context, state):
         raise HandoverError(
-            f"the SSLContext was changed after ktls.prepare(ctx): {changes}; "
-            "set it before prepare, or call ktls.prepare(ctx) again while no handshake is under way"
+            "this SSLContext was not prepared: call ktls.prepare(ctx) first, or use a"
+            " ktls.SSLContext"
         )
-    if server_side:
-        with _lock():
-            _wrap_sni_callback(context)
+    if _is_changed(context, state) or server_side:
+        state = _prepare(context)
     return state
 
 
@@ -105,28 +117,30 @@ def _current(context: ssl.SSLContext) -> Prepared | None:
     state = _states.get(context)
     if state is None or state.log is None or not state.log.reader.is_inherited:
         return state
-    if _changes(context, state):
+    if _is_changed(context, state):
         return state
     if state.log.in_memory:
         context.keylog_filename = None  # type: ignore[assignment]  # the stub forgets None
-    state = _states[context] = _arm(context)
+    state = _states[context] = _arm(context, state)
     return state
 
 
-def _arm(context: ssl.SSLContext) -> Prepared:
+def _arm(context: ssl.SSLContext, before: Prepared | None) -> Prepared:
+    is_enabled = before is not None and before.is_enabled
     context.options |= _NO_RENEGOTIATION
     path = context.keylog_filename
     if path is not None:
         try:
-            return Prepared(path, user_log(path))
+            return Prepared(path, user_log(path), is_enabled=is_enabled)
         except OSError as error:
-            return Prepared(path, None, _unreadable(path, error))
+            return Prepared(path, None, _unreadable(path, error), is_enabled)
     try:
         log = process_log()
         context.keylog_filename = log.path
     except OSError as error:
-        return Prepared(None, None, f"no key log in memory can be made here: {error}")
-    return Prepared(log.path, log)
+        reason = f"no key log in memory can be made here: {error}"
+        return Prepared(None, None, reason, is_enabled)
+    return Prepared(log.path, log, is_enabled=is_enabled)
 
 
 def _unreadable(path: str, error: OSError) -> str:
@@ -136,15 +150,10 @@ def _unreadable(path: str, error: OSError) -> str:
     )
 
 
-def _changes(context: ssl.SSLContext, state: Prepared) -> str:
-    if context.keylog_filename != state.keylog_filename:
-        return f"keylog_filename was {state.keylog_filename!r} and is {context.keylog_filename!r}"
-    if not context.options & _NO_RENEGOTIATION:
-        return (
-            f"options was {int(context.options | _NO_RENEGOTIATION):#x} with OP_NO_RENEGOTIATION "
-            f"and is {int(context.options):#x} without it"
-        )
-    return ""
+def _is_changed(context: ssl.SSLContext, state: Prepared) -> bool:
+    return (
+        context.keylog_filename != state.keylog_filename or not context.options & _NO_RENEGOTIATION
+    )
 
 
 class _SNIHook:

@@ -27,6 +27,7 @@ class Handshake:
 
     __slots__ = (
         "_failure",
+        "_is_enabled",
         "_refusal",
         "_rx_slot",
         "_rx_why",
@@ -47,6 +48,7 @@ class Handshake:
         self._side: OpenSSLSide | None = side
         self._server_side = server_side
         self._refusal: str | None = None
+        self._is_enabled = False
         self._failure: HandoverError | None = None
         self._why = self._rx_why = "the handshake is not finished"
         self.settled = False
@@ -87,6 +89,12 @@ class Handshake:
             and not (self._wants_session(ssl_object) or _has_post_handshake_auth(ssl_object))
         )
 
+    def ssl_object(self) -> ssl.SSLObject:
+        """OpenSSL's end of the connection."""
+        if self._ssl_object is None:
+            raise RuntimeError("OpenSSL was let go, and something asks for it")
+        return self._ssl_object
+
     def forget_openssl(self) -> None:
         """Let go of it."""
         self._ssl_object = self._side = None
@@ -94,9 +102,8 @@ class Handshake:
     def run(self) -> None:
         """Do what is left of the handshake; nothing when it is settled.
 
-        Errors as `SSLSocket.do_handshake`; HandoverError when the context was changed since it was
-        prepared (nothing was sent then), or when the keys could not be taken over (the connection
-        is reset then).
+        Errors as `SSLSocket.do_handshake`; HandoverError when the keys could not be taken over (the
+        connection is reset then).
         """
         ssl_object, side = self._ssl_object, self._side
         if self.settled or ssl_object is None or side is None:
@@ -123,6 +130,7 @@ class Handshake:
         if state.log is not None:
             side.follow(state.log.reader)
             follow(_owner(ssl_object), side)
+        self._is_enabled = state.is_enabled
         self._refusal = state.refusal
 
     def _settle(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
@@ -136,8 +144,12 @@ class Handshake:
         self.settled = True
 
     def _take_over(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
-        if not sysctl[PREFIX + "enable"]:
-            raise HandoverDeclined("kern.ipc.tls.enable is off: call ktls.enable() or set it to 1")
+        # A ktls.SSLContext asks for this library by its type; the switch is for all the others.
+        if not self._is_enabled and not sysctl[PREFIX + "enable"]:
+            raise HandoverDeclined(
+                "kern.ipc.tls.enable is off: call ktls.enable(), set it to 1, or use a"
+                " ktls.SSLContext"
+            )
         if self._refusal:
             raise HandoverDeclined(self._refusal)
         cipher = ssl_object.cipher()
@@ -145,7 +157,7 @@ class Handshake:
         if found is None:
             return
         try:
-            session = self._slot.plan(found)
+            session = self._slot.plan(found, is_enabled=self._is_enabled)
             reading = self._plan_reading(found, ssl_object)
             # Installed before OpenSSL is one record ahead: a refusal leaves it in charge.
             switched = side.switch(found, session.record_params, session, reading)

@@ -5,9 +5,12 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn, TypeVar
 
-__all__ = ["Kept", "chain_der"]
+__all__ = ["Answers", "Kept", "chain_der"]
 
 T = TypeVar("T")
+
+Answers = Any
+"""Who says what was agreed on: the object of the C module, or the `Kept` in its place."""
 
 _SSL_ERROR_SSL: Final = 1
 

@@ -1,7 +1,6 @@
 """What `sendfile` needs where OpenSSL writes: a file is read, and goes out record by record."""
 
 import os
-import ssl
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -9,17 +8,9 @@ if TYPE_CHECKING:
 
     from ktls._core import OpenSSLSide
 
-__all__ = ["OpenSSLSender", "WantWriteError"]
+__all__ = ["OpenSSLSender"]
 
 _RECORD_LEN: Final = 16384
-
-
-class WantWriteError(ssl.SSLWantWriteError, BlockingIOError):
-    """No room on a non-blocking socket: what `ssl` raises and what `socket` raises, in one."""
-
-    def __init__(self) -> None:
-        super().__init__(int(ssl.SSL_ERROR_WANT_WRITE), "The operation did not complete (write)")
-        self.library = self.reason = None  # type: ignore[assignment]  # as in `ssl` itself
 
 
 class OpenSSLSender:

@@ -3,7 +3,7 @@
 import errno
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ktls._core import OpenSSLSide
 from ktls.socket import Socket
@@ -13,9 +13,9 @@ from .handshake import Handshake
 from .kept import Kept
 
 if TYPE_CHECKING:
-    from .agreed import Answers
+    from .kept import Answers
 
-__all__ = ["Parts", "check_arguments", "has_peer"]
+__all__ = ["Parts", "check_arguments", "has_peer", "new_ssl_object"]
 
 
 class Parts:
@@ -25,7 +25,7 @@ class Parts:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: socket.socket | Socket,
         context: ssl.SSLContext,
         *,
         owner: object,
@@ -33,23 +33,18 @@ class Parts:
         server_hostname: str | None,
         session: ssl.SSLSession | None,
     ) -> None:
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         # The one that may refuse its arguments comes first: the caller keeps the socket then.
-        ssl_object = context.wrap_bio(
-            incoming,
-            outgoing,
-            server_side=server_side,
-            server_hostname=server_hostname,
-            session=session,
+        ssl_object, incoming, outgoing = new_ssl_object(
+            context, server_side, server_hostname, session
         )
-        self.answers: Answers = ssl_object
-        self.socket = Socket(sock)
+        self.socket = sock if isinstance(sock, Socket) else Socket(sock)
         self.stream = self.socket._stream
         self.receiver = self.socket._receiver
         # The object of the C module: nothing can come into the middle of its calls.
-        inner = ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
+        inner: Any = ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
         # Whom callbacks of the context are given.
         inner.owner = owner
+        self.answers: Answers = inner
         side = OpenSSLSide(inner, incoming, outgoing, self.stream, server_side=server_side)
         self.side: OpenSSLSide | None = side
         self.handshake = Handshake(self.socket, ssl_object, side, server_side=server_side)
@@ -57,8 +52,8 @@ class Parts:
     def shake_hands(self) -> None:
         """Do what is left of the handshake; then let OpenSSL go where nobody needs it."""
         self.handshake.run()
-        if self.handshake.is_done_with_openssl and isinstance(self.answers, ssl.SSLObject):
-            kept = Kept(self.answers)
+        if self.handshake.is_done_with_openssl and not isinstance(self.answers, Kept):
+            kept = Kept(self.handshake.ssl_object())
             self.openssl().let_go()
             self.answers = kept
             self.handshake.forget_openssl()
@@ -81,6 +76,24 @@ class Parts:
         if self.side is not None:
             self.side.release_logs()
         self.stream.close(discard=True)
+
+
+def new_ssl_object(
+    context: ssl.SSLContext,
+    server_side: bool,
+    server_hostname: str | None,
+    session: ssl.SSLSession | None,
+) -> tuple[ssl.SSLObject, ssl.MemoryBIO, ssl.MemoryBIO]:
+    """OpenSSL's end of a connection, what it reads and what it writes.  Errors as `wrap_bio`."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    ssl_object = context.wrap_bio(
+        incoming,
+        outgoing,
+        server_side=server_side,
+        server_hostname=server_hostname,
+        session=session,
+    )
+    return ssl_object, incoming, outgoing
 
 
 def check_arguments(

@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::ssl_errors::{SSLEOFError, SSLWantReadError, with_reason};
+use crate::ssl_errors::{SSLEOFError, SSLWantReadError, WantReadError, with_reason};
 
 pyo3::import_exception!(ssl, SSLError);
 pyo3::import_exception!(ktls.errors, BadRecord);
@@ -18,6 +18,7 @@ pub(crate) fn import(py: Python<'_>) {
     py.get_type::<SSLEOFError>();
     py.get_type::<SSLError>();
     py.get_type::<SSLWantReadError>();
+    py.get_type::<WantReadError>();
 }
 
 /// A cause with its sentence, as the `OSError` of its errno. The end of a call's own time is a `TimeoutError` without a

@@ -10,6 +10,7 @@ use crate::errors::{SSLError, os_error};
 
 pyo3::import_exception!(ssl, SSLEOFError);
 pyo3::import_exception!(ssl, SSLWantReadError);
+pyo3::import_exception!(ktls.errors, WantReadError);
 
 /// `ssl.SSL_ERROR_SSL`, `SSL_ERROR_WANT_READ` and `SSL_ERROR_EOF`.
 const ERROR_SSL: i32 = 1;
@@ -42,7 +43,7 @@ pub(crate) fn ssl_error(error: &Error) -> PyErr {
 
 pub(crate) fn want_read() -> PyErr {
     let words = "The operation did not complete (read)";
-    with_attributes(SSLWantReadError::new_err((ERROR_WANT_READ, words)), None)
+    with_attributes(WantReadError::new_err((ERROR_WANT_READ, words)), None)
 }
 
 /// An SSLError of the library "SSL".

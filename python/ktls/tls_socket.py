@@ -1,29 +1,29 @@
-"""`TLSSocket` and `wrap_socket`: an `ssl.SSLSocket` whose records this library seals and opens.
+"""`TLSSocket`: an `ssl.SSLSocket` whose records this library seals and opens.
 
-This file keeps `ssl.SSLSocket`'s manners: after the handshake the two streams take what is written
-and give what is read, or OpenSSL does.
+This file keeps the manners of `ssl.SSLSocket`.  The base object never has a descriptor: what is
+inherited and not replaced here asks `_sslobj`, or fails with EBADF.  After the handshake the two
+streams take what is written and give what is read, or OpenSSL does.
 """
 
 import errno
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
 from ktls import futures, sendfile
 from ktls.byte_view import byte_view
 from ktls.constants import Mode
-from ktls.errors import KTLSError
+from ktls.errors import KTLSError, WantWriteError
+from ktls.handover.context import prepared
+from ktls.handover.kept import Answers, chain_der
+from ktls.handover.openssl_sender import OpenSSLSender
+from ktls.handover.parts import Parts, check_arguments, has_peer, new_ssl_object
+from ktls.per_process import PerProcess
 from ktls.socket import Socket
-
-from .agreed import Agreed, Answers
-from .context import prepared
-from .makefile import makefile
-from .openssl_sender import OpenSSLSender, WantWriteError
-from .parts import Parts, check_arguments, has_peer
-from .socket_face import SocketFace
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -37,60 +37,80 @@ __all__ = ["TLSSocket", "wrap_socket"]
 _ONLY_OURS: Final = 3
 """References to an object that `sys.getrefcount` counts when an attribute and a local are all."""
 
+_taking = PerProcess(threading.RLock)
+"""Held while a socket is taken over: two threads may use a connection first at the same time."""
 
-class TLSSocket(Agreed, SocketFace):
-    """Used like `ssl.SSLSocket`; made by `ktls.wrap_socket`, and by `accept` of a listening one.
+
+class TLSSocket(ssl.SSLSocket):
+    """An `ssl.SSLSocket`; made by a `ktls.SSLContext`, `ktls.wrap_socket`, and by its `accept`.
 
     `mode` says who seals (`Mode.SW`: this library, `Mode.NONE`: OpenSSL) and `why` gives the reason
     in words when it is OpenSSL; `rx_mode` and `rx_why` say the same of what is received. One thread
     may receive while others send. Unlike in an SSLSocket `fileno` is only good for select, poll and
     epoll, and the plain socket comes back from `unwrap` alone. On a non-blocking socket a call that
-    cannot go on raises SSLWantReadError or SSLWantWriteError; the latter is also a BlockingIOError.
+    cannot go on raises SSLWantReadError or SSLWantWriteError, which are BlockingIOErrors here.
     """
 
-    def __init__(
-        self,
+    do_handshake_on_connect: bool
+    suppress_ragged_eofs: bool
+    _io_refs: int
+    # Plain while it listens, and until it is used first: a forked child may be the one that does.
+    _socket: socket.socket | Socket
+    _parts: Parts | None
+    # What seals, once that is this library: the short way for `send`.
+    _sealing: "SendStream | None"
+    # What opens, once that is this library: the short way for `recv`.
+    _opening: "RecvStream | None"
+    # What `unwrap` returned, should it not have arrived.
+    _unwrapped: socket.socket | None
+
+    @classmethod
+    def _create(
+        cls,
         sock: socket.socket,
-        context: ssl.SSLContext,
-        *,
         server_side: bool = False,
         do_handshake_on_connect: bool = True,
         suppress_ragged_eofs: bool = True,
-        server_hostname: str | None = None,
+        server_hostname: str | bytes | None = None,
+        context: ssl.SSLContext | None = None,
         session: ssl.SSLSession | None = None,
-    ) -> None:
+    ) -> Self:
+        """As `SSLSocket._create`, which `SSLContext.wrap_socket` calls."""
+        if context is None:
+            raise TypeError("a context is needed")
         prepared(context, server_side)
-        check_arguments(sock, context, server_side, server_hostname, session)
-        self.server_side = server_side
-        self.server_hostname = server_hostname
-        self.do_handshake_on_connect = do_handshake_on_connect
-        self.suppress_ragged_eofs = suppress_ragged_eofs
-        self._context = context
-        self._session = session
-        self._parts: Parts | None = None
-        self._plain: socket.socket | None = None
-        # What seals, once that is this library: the short way for `send`.
-        self._sealing: SendStream | None = None
-        # What opens, once that is this library: the short way for `recv`.
-        self._opening: RecvStream | None = None
-        # What `unwrap` returned, should it not have arrived.
-        self._unwrapped: socket.socket | None = None
-        # What a closed connection drains through.
-        self._draining: SendStream | None = None
-        self._io_refs = 0
-        self._closing = False
-        if not has_peer(sock):
-            timeout = sock.gettimeout()
-            self._plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-            self._plain.settimeout(timeout)
-            return
-        if do_handshake_on_connect and sock.gettimeout() == 0:
+        # Encodes by IDNA.
+        name: str | None = context._encode_hostname(server_hostname)  # type: ignore[attr-defined]  # the stub leaves it out
+        check_arguments(sock, context, server_side, name, session)
+        is_connected = has_peer(sock)
+        shakes_hands = is_connected and do_handshake_on_connect
+        if shakes_hands and sock.gettimeout() == 0:
             raise ValueError(
                 "do_handshake_on_connect should not be specified for non-blocking sockets"
             )
-        self._parts = self._take(sock)
-        if do_handshake_on_connect:
+        if not shakes_hands and not server_side:
+            # A bad name or session is refused now, not when the connection is there.
+            new_ssl_object(context, server_side, name, session)
+        self = cls.__new__(cls)
+        self.server_side = server_side
+        self.server_hostname = name
+        self.do_handshake_on_connect = do_handshake_on_connect
+        self.suppress_ragged_eofs = suppress_ragged_eofs
+        self._context = context
+        self._wanted_session = session
+        self._connected = is_connected
+        self._io_refs = 0
+        self._closed = False
+        self._parts = self._sealing = self._opening = self._unwrapped = None
+        self._socket = sock
+        if shakes_hands:
+            self._connection()
             self._handshake_or_close()
+        else:
+            timeout = sock.gettimeout()
+            self._socket = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
+            self._socket.settimeout(timeout)
+        return self
 
     # -- the connection ----------------------------------------------------------------------------
 
@@ -102,7 +122,7 @@ class TLSSocket(Agreed, SocketFace):
     @property
     def why(self) -> str:
         """Why OpenSSL seals, in words; empty when it does not."""
-        return "not connected" if self._parts is None else self._parts.handshake.why
+        return self._why_not_begun() if self._parts is None else self._parts.handshake.why
 
     @property
     def rx_mode(self) -> Mode:
@@ -112,7 +132,10 @@ class TLSSocket(Agreed, SocketFace):
     @property
     def rx_why(self) -> str:
         """Why OpenSSL opens, in words; empty when it does not."""
-        return "not connected" if self._parts is None else self._parts.handshake.rx_why
+        return self._why_not_begun() if self._parts is None else self._parts.handshake.rx_why
+
+    def _why_not_begun(self) -> str:
+        return "the handshake has not begun" if self._connected else "not connected"
 
     @property
     def backend(self) -> str | None:
@@ -122,7 +145,8 @@ class TLSSocket(Agreed, SocketFace):
     @property
     def closed(self) -> bool:
         """Whether the connection was closed or given back by `unwrap`."""
-        return self._parts is None and self._plain is None
+        sock = self._socket
+        return sock._stream.closed if isinstance(sock, Socket) else sock.fileno() < 0
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -130,7 +154,10 @@ class TLSSocket(Agreed, SocketFace):
 
         May be set to another prepared one before the handshake.
         """
-        return self._context if self._answers is None else self._answers.context
+        context: ssl.SSLContext = (
+            self._context if self._parts is None else self._parts.answers.context
+        )
+        return context
 
     @context.setter
     def context(self, context: ssl.SSLContext) -> None:
@@ -138,26 +165,38 @@ class TLSSocket(Agreed, SocketFace):
         if self._parts is None or not self._parts.handshake.is_under_way:
             prepared(context, self.server_side)
         self._context = context
-        if self._answers is not None:
-            self._answers.context = context
+        if self._parts is not None:
+            self._parts.answers.context = context
 
     @property
     def session(self) -> ssl.SSLSession | None:
         """As `SSLSocket.session`; may be set before the handshake of a client."""
         if self._parts is None:
-            return self._session
+            return self._wanted_session
         self._parts.receiver.hear()
-        return self._parts.answers.session
+        session: ssl.SSLSession | None = self._parts.answers.session
+        return session
 
     @session.setter
-    def session(self, session: ssl.SSLSession) -> None:
-        self._session = session
-        if self._answers is not None:
-            self._answers.session = session
+    def session(self, session: ssl.SSLSession | None) -> None:
+        self._wanted_session = session
+        if self._parts is not None:
+            self._parts.answers.session = session
 
     @property
-    def _answers(self) -> Answers | None:
+    def _sslobj(self) -> Answers:
+        """Whom the base class asks what was agreed on; None without a connection."""
+        if self._parts is None and self._connected:
+            self._connection()
         return None if self._parts is None else self._parts.answers
+
+    def get_verified_chain(self) -> list[bytes]:
+        """As `SSLSocket.get_verified_chain` of Python 3.13, in older versions, too."""
+        return chain_der(self._connection().answers.get_verified_chain())
+
+    def get_unverified_chain(self) -> list[bytes]:
+        """As `SSLSocket.get_unverified_chain` of Python 3.13, in older versions, too."""
+        return chain_der(self._connection().answers.get_unverified_chain())
 
     def do_handshake(self, block: bool = False) -> None:
         """As `SSLSocket.do_handshake`; then the keys are taken over, or `why` says why not."""
@@ -168,47 +207,30 @@ class TLSSocket(Agreed, SocketFace):
             parts.socket.settimeout(None)
         try:
             parts.shake_hands()
-        except BlockingIOError:
-            raise WantWriteError from None
+        except BlockingIOError as error:
+            raise _want(error) from None
         finally:
             if block and timeout == 0:
                 parts.socket.settimeout(timeout)
 
     def connect(self, address: Any) -> None:
         """Connect, and make the handshake unless `do_handshake_on_connect` is off."""
-        self._unconnected().connect(address)
+        self._to_be_connected().connect(address)
         self._after_connect()
 
     def connect_ex(self, address: Any) -> int:
         """As `connect`, with the errno of a failed connection as the result."""
-        result = self._unconnected().connect_ex(address)
+        result = self._to_be_connected().connect_ex(address)
         if result == 0:
             self._after_connect()
         return result
 
-    def listen(self, backlog: int = 128) -> None:
-        """As `socket.listen`."""
-        self._unconnected().listen(backlog)
-
-    def bind(self, address: Any) -> None:
-        """As `socket.bind`."""
-        self._unconnected().bind(address)
-
-    def accept(self) -> tuple["TLSSocket", Any]:
-        """As `SSLSocket.accept`: a TLSSocket, and the address of the peer."""
-        sock, address = self._unconnected().accept()
-        try:
-            accepted = TLSSocket(
-                sock,
-                self._context,
-                server_side=True,
-                do_handshake_on_connect=self.do_handshake_on_connect,
-                suppress_ragged_eofs=self.suppress_ragged_eofs,
-            )
-        except BaseException:
-            sock.close()
-            raise
-        return accepted, address
+    def _to_be_connected(self) -> Socket:
+        if self.server_side:
+            raise ValueError("can't connect in server-side mode")
+        if self._connected:
+            raise ValueError("attempt to connect already-connected SSLSocket!")
+        return self._taken()
 
     def _after_connect(self) -> None:
         self._connection()
@@ -219,8 +241,36 @@ class TLSSocket(Agreed, SocketFace):
         try:
             self.do_handshake()
         except BaseException:
-            self._really_close()
+            self._real_close()
             raise
+
+    def bind(self, address: Any) -> None:
+        """As `socket.bind`."""
+        self._socket.bind(address)
+
+    def listen(self, backlog: int = 128) -> None:
+        """As `socket.listen`; ask for `fileno` afterwards, it is that of the listening socket."""
+        if isinstance(self._socket, Socket) and not self._connected:
+            self._socket = self._socket._release()
+        self._socket.listen(backlog)
+
+    def accept(self) -> tuple["TLSSocket", Any]:
+        """As `SSLSocket.accept`: a TLSSocket, and the address of the peer."""
+        if isinstance(self._socket, Socket):
+            raise OSError(errno.EINVAL, "the socket does not listen")
+        sock, address = self._socket.accept()
+        try:
+            accepted = type(self)._create(
+                sock,
+                server_side=True,
+                do_handshake_on_connect=self.do_handshake_on_connect,
+                suppress_ragged_eofs=self.suppress_ragged_eofs,
+                context=self._context,
+            )
+        except BaseException:
+            sock.close()
+            raise
+        return accepted, address
 
     # -- sending -----------------------------------------------------------------------------------
 
@@ -237,8 +287,8 @@ class TLSSocket(Agreed, SocketFace):
                     return 0
                 return self._connection().socket.send(data, flags)
             return sealing.send(data)
-        except BlockingIOError:
-            raise WantWriteError from None
+        except BlockingIOError as error:
+            raise _want(error) from None
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
         """As `ktls.Socket.sendall`."""
@@ -251,14 +301,15 @@ class TLSSocket(Agreed, SocketFace):
                 self._connection().socket.sendall(data, flags)
             else:
                 sealing.sendall(data)
-        except BlockingIOError:
-            raise WantWriteError from None
+        except BlockingIOError as error:
+            raise _want(error) from None
 
     def write(self, data: "ReadableBuffer") -> int:
-        """As `send`."""
+        """As `send`; ValueError when closed."""
+        self._require_open("Write")
         return self.send(data)
 
-    def sendmsg(
+    def sendmsg(  # type: ignore[override]  # `ssl` refuses it
         self,
         buffers: Iterable["ReadableBuffer"],
         ancdata: Iterable[tuple[int, int, "ReadableBuffer"]] = (),
@@ -272,8 +323,8 @@ class TLSSocket(Agreed, SocketFace):
         if self._sealer() is not None:
             try:
                 return self._connection().socket.sendmsg(parts, controls, flags)
-            except BlockingIOError:
-                raise WantWriteError from None
+            except BlockingIOError as error:
+                raise _want(error) from None
         if controls:
             raise OSError(
                 errno.EOPNOTSUPP,
@@ -288,8 +339,8 @@ class TLSSocket(Agreed, SocketFace):
         blocking = parts.socket.getblocking()
         try:
             return sendfile.send_file(sender, file, offset, count, blocking=blocking)
-        except BlockingIOError:
-            raise WantWriteError from None
+        except BlockingIOError as error:
+            raise _want(error) from None
 
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
         """As `ktls.Socket.aio_write`.  While OpenSSL writes it seals here and now."""
@@ -320,6 +371,7 @@ class TLSSocket(Agreed, SocketFace):
 
     def verify_client_post_handshake(self) -> None:
         """As in SSLSocket; the request leaves at once."""
+        self._require_wrapped()
         self._ready().verify_client_post_handshake()
 
     def _sealer(self) -> "SendStream | None":
@@ -339,7 +391,7 @@ class TLSSocket(Agreed, SocketFace):
                     raise
                 return b""
         _no_flags(flags, "recv")
-        data: bytes = self.read(buflen)
+        data: bytes = self._read(buflen, None)
         return data
 
     def recv_into(
@@ -358,14 +410,18 @@ class TLSSocket(Agreed, SocketFace):
                 return 0
         _no_flags(flags, "recv_into")
         # Nothing is called with the result: a signal handler may raise at the entry of a function.
-        count: int = self.read(nbytes or 0, buffer)
+        count: int = self._read(nbytes or 0, buffer)
         return count
 
     def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
-        """As `SSLSocket.read`: bytes, or with a buffer their number.
+        """As `SSLSocket.read`: bytes, or with a buffer their number; ValueError when closed.
 
         With a buffer `len` is at most its size, which 0 and what is negative stand for.
         """
+        self._require_open("Read")
+        return self._read(len, buffer)
+
+    def _read(self, len: int, buffer: "WriteableBuffer | None") -> Any:
         parts = self._ready()
         if buffer is not None:
             size = byte_view(buffer).nbytes
@@ -387,10 +443,33 @@ class TLSSocket(Agreed, SocketFace):
 
     def pending(self) -> int:
         """As `SSLSocket.pending`: bytes that `recv` returns without looking at the socket."""
+        parts = self._parts
+        if parts is None:
+            return 0
         if self._opening is not None:
             return self._opening.pending
-        answers = self._answers
-        return answers.pending() if isinstance(answers, ssl.SSLObject) else 0
+        count: int = parts.answers.pending() if parts.side is not None else 0
+        return count
+
+    # -- what TLS has not --------------------------------------------------------------------------
+
+    def sendto(self, *args: Any) -> NoReturn:
+        """Refused, as in SSLSocket."""
+        raise _not_allowed("sendto")
+
+    def recvfrom(self, buflen: int = 1024, flags: int = 0) -> NoReturn:
+        """Refused, as in SSLSocket."""
+        raise _not_allowed("recvfrom")
+
+    def recvfrom_into(
+        self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
+    ) -> NoReturn:
+        """Refused, as in SSLSocket."""
+        raise _not_allowed("recvfrom_into")
+
+    def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> NoReturn:
+        """Refused: it is for sockets of AF_ALG."""
+        raise NotImplementedError("sendmsg_afalg not allowed on instances of TLSSocket")
 
     # -- the end -----------------------------------------------------------------------------------
 
@@ -404,105 +483,139 @@ class TLSSocket(Agreed, SocketFace):
             if unwrapped is not None and sys.getrefcount(unwrapped) == _ONLY_OURS:
                 # A signal handler raised before it reached the caller.
                 return unwrapped
-            raise ValueError(f"No SSL wrapper around {self!r}")
+        self._require_wrapped()
         parts = self._ready()
         try:
             if not parts.stream.is_released:
                 (parts.openssl() if self._opening is None else self._opening).unwrap()
             plain = parts.socket._release()
-        except BlockingIOError:
-            raise WantWriteError from None
+        except BlockingIOError as error:
+            raise _want(error) from None
         self._unwrapped = plain
         self._parts = self._sealing = self._opening = None
+        self._connected = False
         return plain
 
     def shutdown(self, how: int) -> None:
         """As `socket.shutdown`, after everything accepted; like SSLSocket without close_notify."""
-        self._connection().socket.shutdown(how)
+        self._socket.shutdown(how)
 
-    def close(self) -> None:
-        """Close, like SSLSocket without close_notify; what was accepted is sent in the background.
-
-        While a file of `makefile` is open the connection stays.
-        """
-        self._closing = True
-        if self._io_refs <= 0:
-            self._really_close()
-
-    def detach(self) -> int:
-        """Refused while connected: what is written to the descriptor would leave in clear text."""
-        if self._plain is not None:
-            plain, self._plain = self._plain, None
-            return plain.detach()
-        self._connection().stream.check_process()
-        raise KTLSError(
-            "the descriptor of a TLS connection is not handed out; unwrap() ends TLS and gives it"
-        )
-
-    def _really_close(self) -> None:
-        parts, plain = self._parts, self._plain
+    def _real_close(self) -> None:
+        """Like SSLSocket without close_notify; what was accepted is sent in the background."""
         # Closed first: a signal handler that raises leaves a closed connection, not a dropped one.
-        if parts is not None:
-            self._draining = parts.stream
-            parts.close()
-        if plain is not None:
-            plain.close()
-        self._parts = self._plain = self._unwrapped = None
-        self._sealing = self._opening = None
+        if self._parts is not None:
+            self._parts.close()
+        else:
+            self._socket.close()
+        self._connected = False
+        self._parts = self._unwrapped = self._sealing = self._opening = None
 
     def abort(self) -> None:
         """As `ktls.Socket.abort`: reset the connection and drop what was accepted.
 
         Also after `close`, while that drains.
         """
-        stream = self._draining if self._parts is None else self._parts.stream
-        if stream is not None:
-            stream.abort()
+        if isinstance(self._socket, Socket):
+            self._socket.abort()
+        elif self._connected:
+            self._taken().abort()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def detach(self) -> int:
+        """Refused while connected: what is written to the descriptor would leave in clear text."""
+        sock = self._socket
+        if isinstance(sock, Socket) or self._connected:
+            if isinstance(sock, Socket):
+                sock._stream.check_process()
+            raise KTLSError(
+                "the descriptor of a TLS connection is not handed out; unwrap() ends TLS and"
+                " gives it"
+            )
+        self._closed = True
+        return sock.detach()
 
     # -- the socket --------------------------------------------------------------------------------
 
-    def makefile(
-        self,
-        mode: str = "r",
-        buffering: int | None = None,
-        *,
-        encoding: str | None = None,
-        errors: str | None = None,
-        newline: str | None = None,
-    ) -> Any:
-        """As `socket.makefile`."""
-        file = makefile(self, mode, buffering, encoding, errors, newline)
-        self._io_refs += 1
-        return file
-
-    def _decref_socketios(self) -> None:
-        """Called by the files of `makefile` when they are closed."""
-        self._io_refs -= 1
-        if self._closing and self._io_refs <= 0:
-            self._really_close()
-
     def fileno(self) -> int:
-        """A descriptor for select, poll and epoll only, -1 when closed; `connect` changes it."""
-        if self._parts is not None:
-            descriptor = self._parts.socket.fileno()
-            side = self._parts.side
-            if self._opening is None and side is not None and side.has_more():
-                self._parts.stream.set_readable(True)
-            return descriptor
-        return -1 if self._plain is None else self._plain.fileno()
+        """A descriptor for select, poll and epoll only, -1 when closed.
+
+        One number from before `connect` to `close`. Writing to it fails (EPIPE, EBADF). While the
+        socket listens it is that of the listening socket.
+        """
+        sock = self._socket
+        if not isinstance(sock, Socket):
+            if sock.fileno() < 0 or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                return sock.fileno()
+            sock = self._connection().socket if self._connected else self._taken()
+        descriptor = sock.fileno()
+        parts = self._parts
+        if self._opening is None and parts is not None:
+            side = parts.side
+            if side is not None and side.has_more():
+                parts.stream.set_readable(True)
+        return descriptor
+
+    def settimeout(self, value: float | None) -> None:
+        """As `socket.settimeout`."""
+        self._socket.settimeout(value)
+
+    def gettimeout(self) -> float | None:
+        """As `socket.gettimeout`."""
+        return self._socket.gettimeout()
+
+    @property
+    def timeout(self) -> float | None:
+        """As `socket.timeout`."""
+        return self._socket.gettimeout()
+
+    def setblocking(self, flag: bool) -> None:
+        """As `socket.setblocking`."""
+        self._socket.setblocking(flag)
+
+    def getblocking(self) -> bool:
+        """As `socket.getblocking`."""
+        return self._socket.gettimeout() != 0
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
+        """As `ktls.Socket.getsockopt`."""
+        return self._socket.getsockopt(level, optname, buflen)
+
+    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
+        """As `ktls.Socket.setsockopt`."""
+        sock: Any = self._socket
+        if optlen is None:
+            sock.setsockopt(level, optname, value)
+        else:
+            sock.setsockopt(level, optname, value, optlen)
+
+    def getpeername(self) -> Any:
+        """As `socket.getpeername`."""
+        return self._socket.getpeername()
+
+    def getsockname(self) -> Any:
+        """As `socket.getsockname`."""
+        return self._socket.getsockname()
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """As `socket.family`."""
+        return socket.AddressFamily(self._socket.family)
+
+    @property
+    def type(self) -> socket.SocketKind:
+        """As `socket.type`."""
+        return socket.SocketKind(self._socket.type)
+
+    @property
+    def proto(self) -> int:
+        """As `socket.proto`."""
+        return self._socket.proto
 
     def __repr__(self) -> str:
         if self.closed:
             return "<ktls.TLSSocket closed>"
         role = "server" if self.server_side else "client"
         if self._parts is None:
-            return f"<ktls.TLSSocket {role}, not connected>"
+            return f"<ktls.TLSSocket {role}, {self._why_not_begun()}>"
         cipher = self.cipher()
         agreed = f", {self.version()}, {cipher[0]}" if cipher else ""
         modes = f"mode={self.mode.name}{_in_brackets(self.why)}"
@@ -529,36 +642,36 @@ class TLSSocket(Agreed, SocketFace):
         return self._ready().openssl()
 
     def _connection(self) -> Parts:
-        if self._parts is None:
-            self._parts = self._take(self._connected_plain())
-            self._plain = None
-        return self._parts
+        """The connection, taken over when it is used first.  OSError ENOTCONN, EBADF."""
+        with _taking():
+            if self._parts is None:
+                self._socket.getpeername()  # ENOTCONN until there is one
+                self._parts = Parts(
+                    self._socket,
+                    self._context,
+                    owner=self,
+                    server_side=self.server_side,
+                    server_hostname=self.server_hostname,
+                    session=self._wanted_session,
+                )
+                self._socket = self._parts.socket
+                self._connected = True
+            return self._parts
 
-    def _take(self, sock: socket.socket) -> Parts:
-        return Parts(
-            sock,
-            self._context,
-            owner=self,
-            server_side=self.server_side,
-            server_hostname=self.server_hostname,
-            session=self._session,
-        )
+    def _taken(self) -> Socket:
+        """The socket, the engine's from here on."""
+        with _taking():
+            if not isinstance(self._socket, Socket):
+                self._socket = Socket(self._socket)
+            return self._socket
 
-    def _connected_plain(self) -> socket.socket:
-        plain = self._unconnected()
-        plain.getpeername()  # ENOTCONN until there is one
-        return plain
+    def _require_open(self, verb: str) -> None:
+        if self._parts is None and self.closed:
+            raise ValueError(f"{verb} on closed or unwrapped SSL socket.")
 
-    def _unconnected(self) -> socket.socket:
-        if self._plain is None:
-            if self._parts is not None:
-                raise OSError(errno.EISCONN, "the socket is connected already")
-            raise OSError(errno.EBADF, "the socket is closed")
-        return self._plain
-
-    @property
-    def _any_socket(self) -> socket.socket | Socket:
-        return self._unconnected() if self._parts is None else self._parts.socket
+    def _require_wrapped(self) -> None:
+        if self._parts is None and not self._connected:
+            raise ValueError(f"No SSL wrapper around {self!r}")
 
 
 def wrap_socket(
@@ -567,7 +680,7 @@ def wrap_socket(
     server_side: bool = False,
     do_handshake_on_connect: bool = True,
     suppress_ragged_eofs: bool = True,
-    server_hostname: str | None = None,
+    server_hostname: str | bytes | None = None,
     session: ssl.SSLSession | None = None,
 ) -> TLSSocket:
     """As `SSLContext.wrap_socket`, for a context that `ktls.prepare` has seen.
@@ -575,19 +688,24 @@ def wrap_socket(
     `sock` is taken over and closed; a listening socket gives a TLSSocket whose `accept` wraps what
     it accepts, and an unconnected one makes the handshake in `connect`.
 
-    Errors as `SSLContext.wrap_socket`; HandoverError when the context was not prepared or was
-    changed since, and OSError EINVAL for a socket that is not TCP. Before any of those nothing is
-    sent, and `sock` stays as it was.
+    Errors as `SSLContext.wrap_socket`; HandoverError when the context was not prepared, and OSError
+    EINVAL for a socket that is not TCP. Before any of those nothing is sent, and `sock` stays as it
+    was.
     """
-    return TLSSocket(
+    return TLSSocket._create(
         sock,
-        context,
         server_side=server_side,
         do_handshake_on_connect=do_handshake_on_connect,
         suppress_ragged_eofs=suppress_ragged_eofs,
         server_hostname=server_hostname,
+        context=context,
         session=session,
     )
+
+
+def _want(error: BlockingIOError) -> OSError:
+    """What `ssl` raises on a non-blocking socket: of a handshake it is that already."""
+    return error if isinstance(error, ssl.SSLError) else WantWriteError()
 
 
 def _in_brackets(reason: str) -> str:
@@ -599,3 +717,7 @@ def _no_flags(flags: int, name: str) -> None:
         raise ValueError(
             f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags:#x}"
         )
+
+
+def _not_allowed(name: str) -> ValueError:
+    return ValueError(f"{name} not allowed on instances of TLSSocket")
