@@ -8,7 +8,7 @@ import pytest
 import trustme
 
 import ktls
-from ktls.handover import prepare
+from ktls import prepare
 
 ContextMaker = Callable[..., ssl.SSLContext]
 VERSIONS = {"1.0": "TLSv1", "1.1": "TLSv1_1", "1.2": "TLSv1_2", "1.3": "TLSv1_3"}

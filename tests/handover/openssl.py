@@ -16,7 +16,7 @@ from typing import Self
 import trustme
 
 from handover.pairs import TIMEOUT
-from ktls.handover import TLSSocket, wrap_socket
+from ktls import TLSSocket, wrap_socket
 
 
 class Process:

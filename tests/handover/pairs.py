@@ -8,8 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ktls import Mode
-from ktls.handover import TLSSocket, wrap_socket
+from ktls import Mode, TLSSocket, wrap_socket
 
 TIMEOUT = 20
 SIZES = (1, 2, 500, 16384, 16385, 100_000)

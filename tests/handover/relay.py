@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Self
 
 from handover.pairs import TIMEOUT, Pair
-from ktls.handover import wrap_socket
+from ktls import wrap_socket
 
 
 class Relay:

@@ -10,8 +10,7 @@ import pytest
 from handover.openssl import OpenSSLClient
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
 from handover.relay import Relay
-from ktls import Mode
-from ktls.handover import wrap_socket
+from ktls import Mode, wrap_socket
 
 
 def test_corrupted_record_of_the_peer(contexts, server_side: bool) -> None:

@@ -9,8 +9,7 @@ import trustme
 import ktls
 from handover.pairs import assert_ours, end, exchange, pair, receive, sequence
 from handover.relay import Relay
-from ktls import KTLSError
-from ktls.handover import prepare
+from ktls import KTLSError, prepare
 from tls_records import split_records
 
 SHA1 = ["ECDHE-RSA-AES128-SHA", "ECDHE-RSA-AES256-SHA", "AES128-SHA", "AES256-SHA"]

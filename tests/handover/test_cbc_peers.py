@@ -11,7 +11,7 @@ import pytest
 
 from handover.openssl import OpenSSLClient, OpenSSLServer
 from handover.pairs import assert_ours, end, pair, receive
-from ktls.handover import prepare, wrap_socket
+from ktls import prepare, wrap_socket
 
 CASES = [
     ("1.0", "ECDHE-RSA-AES128-SHA"),

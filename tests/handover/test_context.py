@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
-from ktls import HandoverError, Mode
-from ktls.handover import prepare, wrap_socket
+from ktls import HandoverError, Mode, prepare, wrap_socket
 
 
 def test_returns_the_same_context_and_is_idempotent(make_context) -> None:

@@ -12,8 +12,7 @@ import ktls
 from handover.openssl import OpenSSLClient
 from handover.pairs import Pair, assert_ours, end, exchange, pair, receive, sequence
 from keyed_link import nothing_has_arrived
-from ktls import Mode
-from ktls.handover import TLSSocket
+from ktls import Mode, TLSSocket
 
 
 @pytest.fixture

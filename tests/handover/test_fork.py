@@ -12,7 +12,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
-from ktls.handover import keylog, prepare, wrap_socket
+from ktls import prepare, wrap_socket
+from ktls.handover import keylog
 
 
 def in_child(work: Callable[[], None]) -> None:

@@ -7,9 +7,8 @@ import pytest
 
 from handover.pairs import assert_ours, exchange, pair, tcp_pair
 from handover.relay import Relay
-from ktls import HandoverError, Mode
+from ktls import HandoverError, Mode, prepare, wrap_socket
 from ktls.errors import HandoverDeclined
-from ktls.handover import prepare, wrap_socket
 from tls_records import split_records
 
 HANDSHAKE, CLIENT_HELLO = 22, 1

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from handover.pairs import TIMEOUT
-from ktls import Mode
-from ktls.handover import TLSSocket, wrap_socket
+from ktls import Mode, TLSSocket, wrap_socket
 
 BODY = os.urandom(1_000_000)
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from handover.pairs import TIMEOUT, end, pair, tcp_pair
-from ktls import Mode
-from ktls.handover import prepare
+from ktls import Mode, prepare
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 import trustme
 
 from handover.pairs import assert_ours, end, exchange, pair, sequence
-from ktls.handover import prepare
+from ktls import prepare
 
 SUITES = [
     ("1.2", "ECDHE-ECDSA-AES128-GCM-SHA256", False),

@@ -7,7 +7,7 @@ import pytest
 
 from handover.openssl import OpenSSLClient, OpenSSLServer
 from handover.pairs import assert_ours, exchange, pair, receive
-from ktls.handover import prepare
+from ktls import prepare
 
 SUITES = ["TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"]
 

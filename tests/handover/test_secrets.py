@@ -12,8 +12,8 @@ import pytest
 
 from handover.openssl import OpenSSLClient
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, tcp_pair
-from ktls import HandoverError, Mode
-from ktls.handover import keylog, prepare, wrap_socket
+from ktls import HandoverError, Mode, prepare, wrap_socket
+from ktls.handover import keylog
 from ktls.handover.handshake import Handshake
 from tls_records import CLIENT_HELLO, SERVER_HELLO, hello_random
 

@@ -13,8 +13,7 @@ import pytest
 from cli.server_process import eventually
 from handover.openssl import OpenSSLClient
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
-from ktls import sysctl
-from ktls.handover import TLSSocket, wrap_socket
+from ktls import TLSSocket, sysctl, wrap_socket
 
 LENGTH = 20_000_000
 

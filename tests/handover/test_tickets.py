@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from handover.pairs import assert_ours, exchange, pair, sequence
-from ktls.handover import prepare
+from ktls import prepare
 
 
 @pytest.mark.parametrize("count", range(6))

@@ -15,8 +15,7 @@ import pytest
 
 import ktls
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, sequence, tcp_pair
-from ktls import KTLSError, Mode
-from ktls.handover import TLSSocket, wrap_socket
+from ktls import KTLSError, Mode, TLSSocket, wrap_socket
 
 ABSENT = {
     "recvfrom": "the peer of a connection is known",
