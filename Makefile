@@ -53,8 +53,9 @@ build: $(VENV)/installed
 
 test: cargo-test pytest
 
+# Files of tests are shared out among as many processes as there are processors.
 pytest: $(VENV)/installed $(VENV)/tested
-	$(BIN)/pytest $(PYTEST)
+	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST)
 
 cargo-test: tools
 	cargo test $(CARGO_FLAGS) --quiet

@@ -1,4 +1,8 @@
-"""Fixtures that every directory of tests may use."""
+"""Fixtures that every directory of tests may use.
+
+At the end of a run it is said how many cases of each conformance catalogue passed, and how many did
+not.
+"""
 
 import socket
 import ssl
@@ -15,6 +19,24 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+
+CATALOGUES = ("freebsd", "linux")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The number of cases by catalogue."""
+    reports = [
+        (outcome, report.nodeid)
+        for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
+        for report in terminalreporter.stats.get(outcome, ())
+    ]
+    for catalogue in CATALOGUES:
+        cases = [outcome for outcome, node in reports if f"conformance/test_{catalogue}_" in node]
+        if cases:
+            passed = cases.count("passed")
+            terminalreporter.write_line(
+                f"conformance: {catalogue}: {passed} cases passed, {len(cases) - passed} did not"
+            )
 
 
 @pytest.fixture(autouse=True)

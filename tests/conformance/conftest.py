@@ -1,7 +1,4 @@
-"""Fixtures of the conformance suites: connections with keys, and one without.
-
-At the end of a run it is said how many cases of each catalogue passed, and how many did not.
-"""
+"""Fixtures of the conformance suites: connections with keys, and one without."""
 
 import socket
 from collections.abc import Callable, Iterator
@@ -13,24 +10,6 @@ import ktls
 from keyed_link import Link, connected, parameters
 from keyed_receiver import ReceivingLink, receiving
 from record_reader import RecordReader, Secrets, Suite
-
-CATALOGUES = ("freebsd", "linux")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The number of cases by catalogue."""
-    reports = [
-        (outcome, report.nodeid)
-        for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
-        for report in terminalreporter.stats.get(outcome, ())
-    ]
-    for catalogue in CATALOGUES:
-        cases = [outcome for outcome, node in reports if f"conformance/test_{catalogue}_" in node]
-        if cases:
-            passed = cases.count("passed")
-            terminalreporter.write_line(
-                f"conformance: {catalogue}: {passed} cases passed, {len(cases) - passed} did not"
-            )
 
 
 @pytest.fixture(autouse=True)
