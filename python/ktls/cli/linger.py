@@ -14,7 +14,7 @@ from ktls.cli.tcp_info import is_taken
 
 SILENCE_S = 2.0
 """Seconds for the client to close, or to go on sending, once its TCP has taken everything."""
-TIME_S = 10.0
+TIME_S = 6.0
 """Seconds for the client to close, from then on, though it goes on sending."""
 DISCARD_SIZE = 8 << 20
 """Bytes that are thrown away; then what comes stays unread."""
