@@ -67,7 +67,7 @@ def test_client_that_takes_long_gets_all_of_it(
     """Longer than anybody is waited for who has it all."""
     server = start(directory)
     with connect(server, client_context(authority.root), rcvbuf=4096) as client:
-        client.sendall(LAST + MORE * 1000)
+        client.sendall(LAST + MORE * (200_000 // len(MORE)))
         first = client.recv(20_000)
         for _ in range(40):
             time.sleep(0.25)
@@ -94,7 +94,7 @@ def test_answer_under_way_survives_the_end_of_the_server(
 ) -> None:
     server = start(directory)
     with connect(server, client_context(authority.root)) as client:
-        client.sendall(LAST + MORE * 1000)
+        client.sendall(LAST + MORE * (200_000 // len(MORE)))
         # Sent, says the server: to the kernel.
         while not server.responses():
             client.recv(16384)
