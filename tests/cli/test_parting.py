@@ -61,6 +61,22 @@ def test_what_follows_the_last_request_costs_no_answer(
     assert [line.trouble for line in server.responses()] == [""]
 
 
+def test_the_same_while_openssl_writes(
+    start: Callable[..., ServerProcess],
+    authority: object,
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KTLS_SYSCTL", "kern.ipc.tls.cbc_enable=0")
+    server = start(directory, "--tls", "1.2")
+    context = client_context(authority.root)
+    context.set_ciphers("ECDHE-ECDSA-AES256-SHA384:ECDHE-RSA-AES256-SHA384")
+    with connect(server, context) as client:
+        client.sendall(LAST + MORE * (200_000 // len(MORE)))
+        assert body(client, 0.002) == (directory / "file.bin").read_bytes()
+    assert [(line.mode, line.trouble) for line in server.responses()] == [("NONE", "")]
+
+
 def test_client_that_takes_long_gets_all_of_it(
     start: Callable[..., ServerProcess], authority: object, directory: Path
 ) -> None:

@@ -162,12 +162,12 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def unsent(self) -> Unsent:
         """What clients have still to take: it changes as long as one of them takes something."""
-        lengths = []
-        for served in self._left():
+        left, total_len = self._left(), 0
+        for served in left:
             # One that has just ended has nothing left to say.
             with suppress(OSError):
-                lengths.append(served.unsent_len())
-        return Unsent(len(lengths), sum(lengths))
+                total_len += served.unsent_len()
+        return Unsent(len(left), total_len)
 
     def drop(self, patience_s: float) -> None:
         """Reset what is left; `patience_s` is for reporting the answers that break off."""
