@@ -1,5 +1,7 @@
 """FreeBSD's kernel TLS as a library: native threads frame, seal and send what is written."""
 
+from typing import TYPE_CHECKING
+
 from ktls import backends
 from ktls.constants import (
     CRYPTO_AES_128_NIST_GMAC,
@@ -38,6 +40,22 @@ from ktls.probe import probe
 from ktls.socket import Socket
 from ktls.sysctl import enable, sysctl
 from ktls.tls_socket import TLSSocket, wrap_socket
+
+if TYPE_CHECKING:
+    __version__: str
+else:
+
+    def __getattr__(name):
+        """`__version__`, looked up when somebody asks: metadata takes long to read."""
+        if name != "__version__":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from ktls.version import version
+
+        try:
+            return version()
+        except KTLSError as error:
+            raise AttributeError(f"{__name__}.{name}: {error}") from None
+
 
 __all__ = [
     "CRYPTO_AES_128_NIST_GMAC",

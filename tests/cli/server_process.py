@@ -43,7 +43,7 @@ class ServerProcess:
     """Started by construction, ready when that returns; ``end`` stops it as a person would."""
 
     def __init__(self, directory: Path, certificate: Path | None, *options: str) -> None:
-        command = [sys.executable, "-m", "ktls.cli", "serve", str(directory), "--port", "0"]
+        command = [sys.executable, "-m", "ktls", "serve", str(directory), "--port", "0"]
         if certificate is not None:
             command += ["--cert", str(certificate)]
         self.process = subprocess.Popen(

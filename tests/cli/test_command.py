@@ -1,5 +1,6 @@
 """The command line: what it refuses and how, what it prints, how it ends."""
 
+import contextlib
 import re
 import signal
 import socket
@@ -8,10 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+import ktls
 import ktls.cli
 from cli.server_process import (
     ServerProcess,
@@ -26,7 +29,7 @@ from ktls.cli.failure import CommandError
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ktls.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "ktls", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
 
 
@@ -89,7 +92,7 @@ def test_encrypted_key_is_refused_without_asking(tmp_path: Path) -> None:
 
 def test_without_trustme_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trustme", None)
-    with pytest.raises(CommandError, match=r"pip install 'ktls\[cli\]'"):
+    with pytest.raises(CommandError, match="pip install trustme"):
         certificate.load_throwaway(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "127.0.0.1")
 
 
@@ -203,3 +206,90 @@ def _refuses(server: ServerProcess) -> bool:
     except ConnectionRefusedError:
         return True
     return False
+
+
+def test_version_is_that_of_the_metadata() -> None:
+    installed = metadata.version("ktls")
+    assert ktls.__version__ == installed
+    result = run("--version")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"ktls {installed}\n", "")
+
+
+def test_the_command_of_the_scripts_is_that_of_the_module() -> None:
+    [script] = metadata.entry_points(group="console_scripts", name="ktls")
+    assert script.load() is ktls.cli.main
+    assert run("--help").stdout.startswith("usage: ktls [-h]")
+
+
+def test_version_is_not_made_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that were copied have no metadata: one line for a person, AttributeError for code."""
+
+    def missing(name: str) -> str:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", missing)
+    with pytest.raises(AttributeError, match="the version is unknown"):
+        ktls.__version__  # noqa: B018
+    with pytest.raises(SystemExit, match="1"):
+        ktls.cli.main(["--version"])
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("ktls: the version is unknown")
+    assert said.err.count("\n") == 1
+
+
+def test_what_is_recommended_exists() -> None:
+    """No registry has this package: what is told to install is a file, a checkout, or another."""
+    root = Path(__file__).parents[2]
+    sources = [*root.glob("python/**/*.py"), *root.glob("*.md"), *root.glob("docs/*.md")]
+    told = [
+        (path.name, match[1])
+        for path in sources
+        for match in re.finditer(r"pip install\s+(?:-\S+ )*['\"`]?([^\s'\"`;]+)", path.read_text())
+    ]
+    assert told
+    for name, what in told:
+        assert "/" in what or what.startswith(".") or what in {"trustme", "PATH"}, (name, what)
+
+
+STALLED_SIZE = 30_000_000
+
+
+@pytest.mark.parametrize("before", [(), (signal.SIGTERM, signal.SIGINT)])
+def test_stalled_clients_are_dropped_and_counted(
+    start: Callable[..., ServerProcess],
+    authority: object,
+    tmp_path: Path,
+    before: tuple[signal.Signals, ...],
+) -> None:
+    write_random(tmp_path / "file.bin", STALLED_SIZE)
+    server = start(tmp_path)
+    context = client_context(authority.root)
+    with contextlib.ExitStack() as stalled:
+        clients = [stalled.enter_context(connect(server, context, rcvbuf=4096)) for _ in range(3)]
+        for client in clients:
+            ask(client, "/file.bin")
+            assert client.recv(1000)
+        for how in before:
+            server.process.send_signal(how)
+        assert server.end(signal.SIGINT) == 0
+    [line] = server.noted
+    match = re.fullmatch(r"dropped 3 connections with about (\d+) bytes not sent", line)
+    assert match, line
+    # All but what the clients took, and what their kernels keep for them.
+    assert 0.9 * 3 * STALLED_SIZE < int(match[1]) < 3 * (STALLED_SIZE + 1000)
+    assert [each.status for each in server.responses("/file.bin")] == [200] * 3
+    assert all(each.trouble for each in server.responses("/file.bin"))
+
+
+def test_ends_while_handshakes_are_under_way(
+    start: Callable[..., ServerProcess], tmp_path: Path
+) -> None:
+    server = start(tmp_path)
+    with socket.create_connection(server.address) as silent:
+        silent.sendall(b"\x16\x03\x01\x02\x00\x01")
+        eventually(lambda: server.thread_count() > 2)
+        assert server.end(signal.SIGINT) == 0
+    assert all("Traceback" not in line for line in server.noted)

@@ -14,7 +14,7 @@ ENGINE = ROOT / "rust" / "engine" / "src"
 # Lowest first; a module imports from its own row and those above it in this list.
 LAYERS = [
     {"_core", "constants", "errors", "byte_view", "addressing", "tcp"},
-    {"per_process"},
+    {"per_process", "version"},
     {"sysctl", "params", "sendfile"},
     {"backends"},
     {"policy"},
@@ -28,12 +28,22 @@ LAYERS = [
     {"context"},
     {"__init__"},
     {"cli"},
+    {"__main__"},
 ]
 HANDOVER_LAYERS = [
     {"kept", "keylog", "openssl_sender"},
     {"context"},
     {"handshake"},
     {"parts"},
+    {"__init__"},
+]
+CLI_LAYERS = [
+    {"failure", "limits", "listing", "location", "report", "request", "tcp_info"},
+    {"certificate", "conditional", "linger", "reader"},
+    {"answer"},
+    {"http"},
+    {"server"},
+    {"serve"},
     {"__init__"},
 ]
 # What each folder of the engine may name of the crate beside its own.
@@ -63,6 +73,8 @@ def imported(path: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "ktls":
             if node.module == "ktls":
                 yield from (f"ktls.{alias.name}" for alias in node.names)
+            elif node.module == "ktls.cli" and path.parent.name == "cli":
+                yield from (f"ktls.cli.{alias.name}" for alias in node.names)
             else:
                 yield str(node.module)
 
@@ -89,6 +101,15 @@ def test_the_package_imports_downwards(path: Path) -> None:
             parts = [*name.split("."), "__init__"]
             ours, theirs = row(LAYERS, own), row(LAYERS, parts[1])
             assert theirs < ours or parts[1] == own, f"{path} imports {name}, not below it"
+
+
+@pytest.mark.parametrize("path", files(PACKAGE / "cli"), ids=lambda path: path.name)
+def test_the_command_imports_downwards(path: Path) -> None:
+    ours = row(CLI_LAYERS, path.stem)
+    for name in imported(path):
+        parts = [*name.split("."), "__init__"]
+        if parts[1] == "cli":
+            assert row(CLI_LAYERS, parts[2]) < ours, f"{path} imports {name}, not below it"
 
 
 def test_nobody_imports_the_whole_package() -> None:

@@ -34,7 +34,7 @@ def load_throwaway(context: ssl.SSLContext, host: str) -> None:
         import trustme
     except ImportError:
         raise CommandError(
-            "a throw-away certificate needs the extra cli: pip install 'ktls[cli]'; "
+            "a throw-away certificate needs the package trustme: pip install trustme; "
             "or bring your own with --cert FILE --key FILE"
         ) from None
     names = dict.fromkeys(["localhost", "127.0.0.1", "::1", socket.gethostname(), host])

@@ -1,6 +1,6 @@
 """Validators and ranges of HTTP: whether to answer, and with which bytes (RFC 9110 §8.8, §13, §14).
 
-Pure functions over header values; the handler in http.py reads and writes the messages.
+Pure functions over header values; answer.py asks them.
 """
 
 import datetime
@@ -8,9 +8,10 @@ import email.utils
 import os
 import re
 from dataclasses import dataclass
-from email.message import Message
 
-_RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]+)-([0-9]*)|-([0-9]+))[ \t]*", re.ASCII)
+from ktls.cli.request import Headers
+
+_RANGE = re.compile(r"bytes=[ \t]*(?:([0-9]+)-([0-9]*)|-([0-9]+))[ \t]*", re.IGNORECASE)
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 
 
@@ -32,7 +33,7 @@ class Validators:
         """The validators of a file's present state."""
         return cls(f'"{status.st_mtime_ns:x}-{status.st_size:x}"', int(status.st_mtime))
 
-    def precondition_failed(self, headers: Message) -> bool:
+    def precondition_failed(self, headers: Headers) -> bool:
         """Whether a request with these headers is answered by 412 (RFC 9110 §13.2.2)."""
         wanted = headers.get("If-Match")
         if wanted is not None:
@@ -41,7 +42,7 @@ class Validators:
         since = _seconds(headers.get("If-Unmodified-Since"))
         return since is not None and self.last_modified > since
 
-    def not_modified(self, headers: Message) -> bool:
+    def not_modified(self, headers: Headers) -> bool:
         """Whether GET or HEAD with these headers is answered by 304 (RFC 9110 §13.2.2)."""
         wanted = headers.get("If-None-Match")
         if wanted is not None:

@@ -10,16 +10,24 @@ import signal
 import ssl
 import sys
 import threading
+import time
 from pathlib import Path
 
 import ktls
 from ktls.cli import certificate
 from ktls.cli.failure import CommandError
+from ktls.cli.limits import Limits
 from ktls.cli.report import Printer
-from ktls.cli.server import FileServer, Limits, address_text
+from ktls.cli.server import FileServer, Unsent, address_text
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-_STOP_GRACE_S = 5.0
+_GRACE_S = 5.0
+"""For answers under way when the server stops."""
+_STALL_S = 0.5
+"""Without any client taking a byte; then nobody is waited for."""
+_REPORT_S = 0.2
+_TICK_S = 0.05
+_POLL_S = 0.1
 _DESCRIPTORS_PER_CONNECTION = 8
 _DESCRIPTORS_BESIDE = 128
 
@@ -74,7 +82,10 @@ def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run(options: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM.  Raises CommandError for what cannot be served."""
+    """Serve until SIGINT or SIGTERM; another one ends the end, too.
+
+    Raises CommandError for what cannot be served.
+    """
     ends = {signal.SIGINT, signal.SIGTERM}
     # Before any thread exists, so that the signal comes to sigwait below and nowhere else.
     signal.pthread_sigmask(signal.SIG_BLOCK, ends)
@@ -89,13 +100,35 @@ def run(options: argparse.Namespace) -> int:
     Printer(sys.stdout)(
         f"serving {server.directory} on https://{address_text((str(host), int(port)))}/"
     )
-    acceptor = threading.Thread(target=server.serve_forever, name="accept", daemon=True)
+    acceptor = threading.Thread(
+        target=server.serve_forever, args=(_POLL_S,), name="accept", daemon=True
+    )
     acceptor.start()
     signal.sigwait(ends)
-    if not server.stop(_STOP_GRACE_S):
+    server.stop()
+    left = _wait_for_answers(server, ends)
+    if left.connections:
+        server.drop(_REPORT_S)
+        server.note(
+            f"dropped {left.connections} connection{'s' * (left.connections > 1)}"
+            f" with about {left.bytes} bytes not sent"
+        )
         # Whoever has not taken its answer by now will not get it: the exit need not wait again.
         ktls.sysctl["kern.ipc.tls.close_timeout"] = 0
     return 0
+
+
+def _wait_for_answers(server: FileServer, ends: set[signal.Signals]) -> Unsent:
+    """Let the answers under way go out while somebody takes them; returns what is left."""
+    left, changed_s = server.unsent(), time.monotonic()
+    end_s = changed_s + _GRACE_S
+    while left.connections and time.monotonic() < min(end_s, changed_s + _STALL_S):
+        if signal.sigtimedwait(ends, _TICK_S) is not None:
+            break
+        before, left = left, server.unsent()
+        if left != before:
+            changed_s = time.monotonic()
+    return left
 
 
 def _context(options: argparse.Namespace) -> ssl.SSLContext:

@@ -1,8 +1,8 @@
 """Accepts connections and gives each a thread of its own, from the handshake to the close.
 
 No client waits for another's handshake, request or download.  What a client may take is limited:
-one of ``Limits.connections`` threads, and the times below; past the last free thread newcomers wait
-in the listening queue.
+one of ``Limits.connections`` threads, and its times; past the last free thread newcomers wait in
+the listening queue.
 """
 
 import errno
@@ -18,21 +18,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ktls
-from ktls.cli.http import RESOURCES_SHORT, FileHandler
+from ktls.cli import linger
+from ktls.cli.answer import RESOURCES_SHORT
+from ktls.cli.http import HTTPConnection
+from ktls.cli.limits import Limits
 from ktls.cli.report import Response
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may take, and how many there may be."""
+class Unsent:
+    """What is left to send when the server stops."""
 
-    connections: int = 1024
-    handshake_s: float = 10.0
-    """For the whole handshake."""
-    request_s: float = 30.0
-    """From the end of an answer (or the handshake) to the end of the next request's header."""
-    send_s: float = 120.0
-    """Without the peer's TCP taking a byte; a slow client that goes on reading is let be."""
+    connections: int
+    bytes: int
+    """About: of the answers under way, what TCP has not had acknowledged."""
 
 
 class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
@@ -60,11 +59,11 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.stopping = False
         self._context = context
         self._free = threading.Semaphore(limits.connections)
-        self._live: set[ktls.TLSSocket] = set()
+        self._live: set[HTTPConnection] = set()
         self._changed = threading.Condition()
         if ":" in address[0]:
             self.address_family = socket.AF_INET6
-        super().__init__(address, FileHandler)
+        super().__init__(address, socketserver.BaseRequestHandler)
 
     # -- accepting, in the thread of serve_forever -------------------------------------------------
 
@@ -114,7 +113,8 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
         connection = ktls.wrap_socket(
             request, self._context, server_side=True, do_handshake_on_connect=False
         )
-        with connection, self._entered(connection):
+        served = HTTPConnection(connection, self)
+        with connection, self._entered(served):
             if self.stopping:
                 return
             try:
@@ -122,16 +122,13 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
             except (OSError, ktls.KTLSError) as error:
                 self.note(f"{address_text(client_address)}: no handshake: {error}")
                 return
-            FileHandler(connection, client_address, self)
-            with suppress(OSError, ktls.KTLSError):
-                # A close_notify, and no waiting for the peer's.
-                connection.settimeout(0)
-                connection.unwrap().close()
+            served.serve()
+            linger.part(connection)
 
     def handle_error(self, request: object, client_address: tuple[str, int]) -> None:
-        """Say in a line what the network did; anything else is a bug and shows its traceback."""
+        """Say in a line what the client did; anything else is a bug and shows its traceback."""
         error = sys.exception()
-        if isinstance(error, OSError):
+        if isinstance(error, (OSError, ktls.KTLSError)):
             self.note(f"{address_text(client_address)}: {error}")
         else:
             super().handle_error(request, client_address)  # type: ignore[arg-type]
@@ -139,31 +136,49 @@ class FileServer(socketserver.ThreadingMixIn, socketserver.TCPServer):
     # -- the end -----------------------------------------------------------------------------------
 
     @contextmanager
-    def _entered(self, connection: ktls.TLSSocket) -> Iterator[None]:
-        """Count `connection` among those that the end waits for."""
+    def _entered(self, served: HTTPConnection) -> Iterator[None]:
+        """Count `served` among those that the end waits for."""
         with self._changed:
-            self._live.add(connection)
+            self._live.add(served)
         try:
             yield
         finally:
             with self._changed:
-                self._live.discard(connection)
+                self._live.discard(served)
                 self._changed.notify_all()
 
-    def stop(self, grace_s: float) -> bool:
-        """Accept nobody more, let answers under way end for `grace_s` seconds, hang up on the idle.
+    def stop(self) -> None:
+        """Accept nobody more, hang up on the idle, let answers under way end.
 
-        Called from another thread than serve_forever's.  False when answers were still under way.
+        Called from another thread than serve_forever's.
         """
         self.stopping = True
         self.shutdown()
         self.server_close()
+        for served in self._left():
+            with suppress(OSError):
+                # Whoever waits for a request sees the end; whoever sends goes on.
+                served.connection.shutdown(socket.SHUT_RD)
+
+    def unsent(self) -> Unsent:
+        """What clients have still to take: it changes as long as one of them takes something."""
+        left, total_len = self._left(), 0
+        for served in left:
+            # One that has just ended has nothing left to say.
+            with suppress(OSError):
+                total_len += served.unsent_len()
+        return Unsent(len(left), total_len)
+
+    def drop(self, patience_s: float) -> None:
+        """Reset what is left; `patience_s` is for reporting the answers that break off."""
+        for served in self._left():
+            served.connection.abort()
         with self._changed:
-            for connection in self._live:
-                with suppress(OSError):
-                    # Whoever waits for a request sees the end; whoever sends goes on.
-                    connection.shutdown(socket.SHUT_RD)
-            return self._changed.wait_for(lambda: not self._live, grace_s)
+            self._changed.wait_for(lambda: not self._live, patience_s)
+
+    def _left(self) -> list[HTTPConnection]:
+        with self._changed:
+            return list(self._live)
 
 
 def address_text(address: tuple[str, int]) -> str:
