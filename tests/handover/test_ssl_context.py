@@ -211,7 +211,8 @@ def test_a_lazy_connection_is_used_in_a_forked_child(
     if pid == 0:
         try:
             with own:
-                own.sendall(b"%s %s" % (own.mode.name.encode(), own.recv(100)))
+                received = own.recv(100)
+                own.sendall(b"%s %s" % (own.mode.name.encode(), received))
         except BaseException:
             traceback.print_exc()
             os._exit(1)
