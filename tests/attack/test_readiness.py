@@ -15,8 +15,8 @@ import pytest
 
 import ktls
 from full_link import until
-from keyed_link import ALERT
-from support.ends import Call, Ends, connect, with_all_kinds, with_kinds
+from keyed_link import ALERT, connected
+from support.ends import AUTHORITY, Call, Ends, connect, with_all_kinds, with_kinds, wrap
 
 EDGE = select.EPOLLOUT | select.EPOLLET
 REFUSED = (BlockingIOError, ssl.SSLWantWriteError)
@@ -300,3 +300,47 @@ def test_a_second_attempt_begins_anew_under_the_same_number() -> None:
         own.connect(server.getsockname())
         assert own.fileno() == number
         assert select.select([number], [number], [], 20)[:2] == ([], [number])
+
+
+# -- what is no data -------------------------------------------------------------------------------
+
+QUIET = 0.1
+"""To see that nothing happens."""
+
+
+@pytest.mark.parametrize("server_side", [True, False], ids=["server", "client"])
+@pytest.mark.parametrize("poller", ["poll", "epoll"])
+@pytest.mark.parametrize("kind", ["SW", "NONE"])
+def test_a_handshake_is_nothing_to_read(kind: str, poller: str, server_side: bool) -> None:
+    """The number was asked for before: what the peer said in the handshake has been read."""
+    near, far = connected()
+    own = wrap(kind, near, server_side, do_handshake_on_connect=False)
+    number = own.fileno()
+    handshake = Call(wrap, "STOCK", far, not server_side)
+    own.do_handshake()
+    with Ends(kind, own, handshake.result(), -1, None) as ends:
+        assert own.fileno() == number
+        events = watch(ends, select.POLLIN, poller)
+        assert events(QUIET) == 0
+        ends.say(b"x")
+        assert events(20) == select.POLLIN
+        assert own.recv(10) == b"x"
+        assert events(QUIET) == 0
+
+
+@pytest.mark.parametrize("poller", ["poll", "epoll", "edge"])
+def test_tickets_are_nothing_to_read(poller: str) -> None:
+    """A client that keeps them: they wait, and OpenSSL is told with the next read."""
+    near, far = connected()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("localhost").configure_cert(context)
+    context.num_tickets = 2
+    peer = Call(lambda: context.wrap_socket(far, server_side=True))
+    own = wrap("SW", near, False)
+    with Ends("SW", own, peer.result(), -1, None) as ends:
+        events = watch(ends, select.POLLIN, poller)
+        assert events(QUIET) == 0
+        ends.say(b"x")
+        assert events(20) == select.POLLIN
+        assert own.recv(10) == b"x"
+        assert own.session is not None
