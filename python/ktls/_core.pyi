@@ -200,8 +200,11 @@ class SendStream:
     def fileno(self) -> int:
         """A descriptor for select, poll and epoll only, the same until `close`.
 
-        Readable when the socket is or plaintext is left, writable when `send` has room.
+        Readable when the socket is or plaintext is left, writable when `send` has room; none of
+        that before `note_connect`. Writing to it is EPIPE.
         """
+    def note_connect(self) -> None:
+        """The kernel was asked for a peer, whatever came of it: `fileno` tells from now on."""
     def set_readable(self, more: bool) -> None:
         """Start anew with watching the socket, which was read; `more`: plaintext is left above."""
     def flush(self, timeout: float | None = None) -> None:

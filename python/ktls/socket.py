@@ -147,7 +147,7 @@ class Socket:
             address = flags_or_address
         else:
             flags = cmsg.checked_flags(flags_or_address)
-        self._kernel(lambda sock: addressing.connect_for_send(sock, address), waits=True)
+        self._connect(lambda sock: addressing.connect_for_send(sock, address))
         return self.send(data, flags)
 
     def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
@@ -409,12 +409,21 @@ class Socket:
         self._kernel(lambda sock: sock.listen(backlog))
 
     def connect(self, address: Any, /) -> None:
-        """As ``socket.connect``; keys may have been installed before, as upstream."""
-        self._kernel(lambda sock: sock.connect(address), waits=True)
+        """As ``socket.connect``; keys may have been installed before, as upstream.
+
+        ``fileno`` stays what it was before.
+        """
+        self._connect(lambda sock: sock.connect(address))
 
     def connect_ex(self, address: Any, /) -> int:
-        """As ``socket.connect_ex``."""
-        return self._kernel(lambda sock: sock.connect_ex(address), waits=True)
+        """As ``socket.connect_ex``; errors as ``connect``."""
+        return self._connect(lambda sock: sock.connect_ex(address))
+
+    def _connect(self, call: Callable[[socket.SocketType], T]) -> T:
+        try:
+            return self._kernel(call, waits=True)
+        finally:
+            self._stream.note_connect()
 
     def getpeername(self) -> Any:
         """As ``socket.getpeername``."""
@@ -458,8 +467,11 @@ class Socket:
         """A descriptor for select, poll and epoll only, -1 when closed.
 
         Readable when ``recv`` has something to return, for which a part of a record is nothing,
-        writable when ``send`` has room; it hangs up and fails as the socket does.  It is not the
-        socket: bytes written to that would be clear text in a TLS stream.
+        writable when ``send`` has room; it hangs up and fails as the socket does. The number is the
+        same until ``close``, also when it was asked for before ``connect``: it is writable once the
+        connection is there, and nothing before. It is not the socket, whose bytes would be clear
+        text in a TLS stream: writing to it is EPIPE (EMSGSIZE for more than its buffer) and a
+        signal.
 
         Raises OSError EMFILE without two free descriptors.
         """

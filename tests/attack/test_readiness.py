@@ -1,17 +1,22 @@
 """What a poller is told: an edge after every refusal, and hang-ups that were not asked for."""
 
+import asyncio
 import contextlib
+import errno
+import os
 import random
 import select
 import socket
 import ssl
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
+import ktls
 from full_link import until
-from keyed_link import ALERT
-from support.ends import Call, Ends, connect, with_all_kinds, with_kinds
+from keyed_link import ALERT, connected
+from support.ends import AUTHORITY, Call, Ends, connect, with_all_kinds, with_kinds, wrap
 
 EDGE = select.EPOLLOUT | select.EPOLLET
 REFUSED = (BlockingIOError, ssl.SSLWantWriteError)
@@ -198,3 +203,144 @@ def watch(ends: Ends, mask: int, poller: str):
             return sum(event for _, event in epoll.poll(seconds))
 
     return events
+
+
+# -- what is written to the number -----------------------------------------------------------------
+
+
+@with_kinds
+@pytest.mark.parametrize("state", ["writable", "full", "half-closed"])
+def test_what_is_written_to_the_number_is_refused(kind: str, state: str, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(3000))
+    with connect(kind, small=True) as ends, path.open("rb") as file:
+        number = ends.own.fileno()
+        if state == "full":
+            ends.fill()
+        elif state == "half-closed":
+            socket.socket.shutdown(ends.peer, socket.SHUT_WR)
+            assert watch(ends, select.POLLRDHUP, "poll")(20)
+        calls = {
+            "write": lambda: os.write(number, b"clear"),
+            "writev": lambda: os.writev(number, [b"clear", b"text"]),
+            "sendfile": lambda: os.sendfile(number, file.fileno(), 0, 3000),
+        }
+        for name, call in calls.items():
+            with pytest.raises(BrokenPipeError):
+                pytest.fail(f"{name} took {call()} bytes")
+
+
+@with_kinds
+def test_a_long_write_to_the_number_of_a_writable_socket_is_refused(kind: str) -> None:
+    with connect(kind) as ends, pytest.raises(BrokenPipeError):
+        os.write(ends.own.fileno(), bytes(150_000))
+
+
+@with_kinds
+def test_sendfile_of_an_event_loop_sends_what_it_says(kind: str, tmp_path: Path) -> None:
+    """The loop tries `os.sendfile` on the number, is refused, and falls back to `send`."""
+    path = tmp_path / "file"
+    data = random.randbytes(200_000)
+    path.write_bytes(data)
+
+    async def send(file: BinaryIO) -> int:
+        return await asyncio.get_running_loop().sock_sendfile(ends.own, file)
+
+    with connect(kind) as ends, path.open("rb") as file:
+        reading = Call(ends.receive_exactly, len(data))
+        ends.own.setblocking(False)
+        assert asyncio.run(send(file)) == len(data)
+        assert reading.result() == data
+
+
+# -- before the connection -------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def fresh():
+    with ktls.Socket(socket.socket()) as own, select.epoll() as poller:
+        own.setblocking(False)
+        poller.register(own.fileno(), select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP)
+        assert poller.poll(0) == []
+        yield own, own.fileno(), poller
+
+
+def test_one_number_before_and_after_connect() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, fresh() as (own, number, poller):
+        assert own.connect_ex(server.getsockname()) in (0, errno.EINPROGRESS)
+        assert poller.poll(20) == [(number, select.EPOLLOUT)]
+        assert own.fileno() == number
+        assert own.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        peer, _ = server.accept()
+        with peer:
+            peer.sendall(b"x")
+            assert select.select([number], [], [], 20)[0]
+            assert own.recv(10) == b"x"
+            assert poller.poll(0) == [(number, select.EPOLLOUT)]
+
+
+def test_a_refused_connection_fails_under_the_same_number() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = server.getsockname()
+    with fresh() as (own, number, poller):
+        assert own.connect_ex(nobody) in (errno.EINPROGRESS, errno.ECONNREFUSED)
+        assert poller.poll(20)
+        assert select.select([], [number], [], 20)[1]
+        assert own.fileno() == number
+
+
+def test_a_second_attempt_begins_anew_under_the_same_number() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        nobody = server.getsockname()
+    with socket.create_server(("127.0.0.1", 0)) as server, ktls.Socket(socket.socket()) as own:
+        number = own.fileno()
+        with pytest.raises(ConnectionRefusedError):
+            own.connect(nobody)
+        assert select.select([number], [number], [], 20)[:2] == ([number], [number])
+        own.connect(server.getsockname())
+        assert own.fileno() == number
+        assert select.select([number], [number], [], 20)[:2] == ([], [number])
+
+
+# -- what is no data -------------------------------------------------------------------------------
+
+QUIET = 0.1
+"""To see that nothing happens."""
+
+
+@pytest.mark.parametrize("server_side", [True, False], ids=["server", "client"])
+@pytest.mark.parametrize("poller", ["poll", "epoll"])
+@pytest.mark.parametrize("kind", ["SW", "NONE"])
+def test_a_handshake_is_nothing_to_read(kind: str, poller: str, server_side: bool) -> None:
+    """The number was asked for before: what the peer said in the handshake has been read."""
+    near, far = connected()
+    own = wrap(kind, near, server_side, do_handshake_on_connect=False)
+    number = own.fileno()
+    handshake = Call(wrap, "STOCK", far, not server_side)
+    own.do_handshake()
+    with Ends(kind, own, handshake.result(), -1, None) as ends:
+        assert own.fileno() == number
+        events = watch(ends, select.POLLIN, poller)
+        assert events(QUIET) == 0
+        ends.say(b"x")
+        assert events(20) == select.POLLIN
+        assert own.recv(10) == b"x"
+        assert events(QUIET) == 0
+
+
+@pytest.mark.parametrize("poller", ["poll", "epoll", "edge"])
+def test_tickets_are_nothing_to_read(poller: str) -> None:
+    """A client that keeps them: they wait, and OpenSSL is told with the next read."""
+    near, far = connected()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    AUTHORITY.issue_cert("localhost").configure_cert(context)
+    context.num_tickets = 2
+    peer = Call(lambda: context.wrap_socket(far, server_side=True))
+    own = wrap("SW", near, False)
+    with Ends("SW", own, peer.result(), -1, None) as ends:
+        events = watch(ends, select.POLLIN, poller)
+        assert events(QUIET) == 0
+        ends.say(b"x")
+        assert events(20) == select.POLLIN
+        assert own.recv(10) == b"x"
+        assert own.session is not None

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::event::epoll;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
-use rustix::io::{Errno, ReadWriteFlags};
+use rustix::io::{DupFlags, Errno, ReadWriteFlags};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
 
 /// Duplicates the descriptor of that number.
@@ -289,44 +289,64 @@ fn timespec(duration: Duration) -> Timespec {
     }
 }
 
-/// A pair of connected local sockets with the least buffers, neither blocking.
-pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+/// What fills the least send buffer, which the kernel gives no program less than, to more than the quarter that leaves
+/// a socket writable, and not wholly: a full one says EAGAIN before EPIPE.
+const FILLER: [u8; 1500] = [0; 1500];
+
+/// The most that a program may ask for; the kernel has a limit of its own.
+const LARGEST_BUFFER: usize = 1 << 30;
+
+/// A pair of connected local sockets: what is written to the first is refused with EPIPE, and it is not writable.
+pub(crate) fn poll_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (near, far) = rustix::net::socketpair(
         AddressFamily::UNIX,
-        SocketType::STREAM,
+        SocketType::DGRAM,
         SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
         None,
     )?;
-    for end in [&near, &far] {
-        rustix::net::sockopt::set_socket_send_buffer_size(end, 1)?;
-    }
+    rustix::net::send(&near, &FILLER, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&near, 1)?;
+    rustix::net::sockopt::set_socket_send_buffer_size(&far, 1)?;
+    // Of datagrams this says nothing to the other end but to its writers.
+    rustix::net::shutdown(&far, Shutdown::Read)?;
     Ok((near, far))
 }
 
-/// Writes filler until the descriptor takes no more.
-pub(crate) fn fill(fd: &OwnedFd) {
-    while rustix::net::send(fd, &[0; 1024], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).is_ok() {}
+/// Makes the first socket of such a pair writable, or not.
+pub(crate) fn set_pair_writable(near: &OwnedFd, writable: bool) {
+    let size = if writable { LARGEST_BUFFER } else { 1 };
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(near, size);
 }
 
-/// Writes one byte if there is room.
-pub(crate) fn put_byte(fd: &OwnedFd) {
-    let _ = rustix::net::send(fd, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+/// Sends one byte if there is room.
+pub(crate) fn put_byte(fd: &OwnedFd) -> Result<(), Errno> {
+    rustix::net::send(fd, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop)
 }
 
-/// Ends one side of a local socket, so that the other end of its pair is told: `both`, or what it reads.
-pub(crate) fn end_pair(fd: &OwnedFd, both: bool) {
-    let how = if both {
-        Shutdown::Both
-    } else {
-        Shutdown::Write
-    };
-    let _ = rustix::net::shutdown(fd, how);
+/// Hangs the first socket of such a pair up: both ways (POLLHUP), or what it reads (POLLRDHUP).
+pub(crate) fn hang_up(near: &OwnedFd, both: bool) {
+    let how = if both { Shutdown::Both } else { Shutdown::Read };
+    let _ = rustix::net::shutdown(near, how);
+}
+
+/// Makes the first socket of such a pair fail, by what the second does: it leaves with something unread.
+pub(crate) fn fail_pair(far: &OwnedFd) {
+    let _ = rustix::net::connect_unspec(far);
+}
+
+/// Gives the number of `old` to the file that `new` is, in one step.
+pub(crate) fn replace(new: &OwnedFd, old: &mut OwnedFd) -> Result<(), Errno> {
+    rustix::io::dup3(new, old, DupFlags::CLOEXEC)
+}
+
+/// Takes one datagram and drops it; whether there was one.
+pub(crate) fn take_datagram(fd: &OwnedFd) -> bool {
+    matches!(rustix::io::read(fd, &mut [0]), Ok(1..))
 }
 
 /// Reads and drops what is there.
 pub(crate) fn drain(fd: &OwnedFd) {
-    let mut scrap = [0; 4096];
-    while matches!(rustix::io::read(fd, &mut scrap), Ok(1..)) {}
+    while take_datagram(fd) {}
 }
 
 /// Binds the calling thread to one processor of those it may use, counted round.

@@ -361,6 +361,13 @@ impl SendStream {
             .map_err(|error| os_error(&error))
     }
 
+    /// The kernel was asked for a peer: the poll descriptor tells from now on.
+    fn note_connect(&self, py: Python<'_>) {
+        if let Ok(engine) = self.engine() {
+            py.detach(|| engine.note_connect());
+        }
+    }
+
     /// The poll descriptor starts anew; `more`: plaintext is left above.
     fn set_readable(&self, more: bool) {
         if let Ok(engine) = self.engine() {

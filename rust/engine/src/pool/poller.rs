@@ -64,13 +64,15 @@ impl Poller {
         self.arm(task.id(), task.poll_fd(), watch.interest)
     }
 
-    /// Tells this descriptor whenever the socket is readable, beginning now.
+    /// Tells this descriptor whenever the socket is readable, beginning now, and once when it has a peer.
     pub(super) fn watch_readable(&self, task: &Arc<dyn Task>, poll_fd: &Arc<PollFd>) -> Result<()> {
         // The event may come at once, and it comes once: the watch must be there first.
         let mut watches = lock(&self.watches);
         let watch = watches.entry(task.id()).or_default();
         watch.poll_fd = Some((Arc::downgrade(task), Arc::clone(poll_fd)));
         watch.interest.readable = true;
+        // A socket is writable once it has a peer.
+        watch.interest.writable |= poll_fd.is_connecting();
         self.arm(task.id(), task.poll_fd(), watch.interest)
     }
 
@@ -145,22 +147,27 @@ impl Poller {
     fn tell(&self, event: Event) -> Option<Arc<dyn Task>> {
         let _fork = fork_lock::shared();
         let ended = event.hung_up || event.failed;
-        let is_readable = event.readable || event.peer_ended || ended;
+        let is_readable = event.readable || event.peer_ended;
         let mut owner = None;
-        // Without the lock: whoever is asked may arm the socket itself.
-        let watches_on = is_readable && self.tell_readable(event.key);
+        // Without the lock: whoever is asked may arm the socket itself. An end that is told below makes the descriptor
+        // readable, and who looked would take the error from the program.
+        let watches_on = is_readable && !ended && self.tell_readable(event.key);
         let blocked = {
             let mut watches = lock(&self.watches);
             let watch = watches.get_mut(&event.key)?;
-            if let Some((task, poll_fd)) = &watch.poll_fd
-                && is_readable
-            {
-                // A peer that has ended its side is told of at once, and stays so.
-                watch.interest.readable |= watches_on && !event.peer_ended && !ended;
+            if let Some((task, poll_fd)) = &watch.poll_fd {
+                if is_readable || ended {
+                    // A peer that has ended its side is told of at once, and stays so.
+                    let watches_on = watches_on && !event.peer_ended;
+                    watch.interest.readable = watches_on || watch.interest.readable && !ended;
+                }
                 if event.failed {
                     poll_fd.fail();
                 } else if event.peer_ended || event.hung_up {
                     poll_fd.hang_up(event.hung_up);
+                }
+                if event.writable {
+                    poll_fd.note_connected();
                 }
                 owner = task.upgrade();
             }

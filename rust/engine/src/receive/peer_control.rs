@@ -14,6 +14,12 @@ use super::read_keys::ReadKeys;
 use crate::error::Error;
 use crate::replies::Replies;
 
+/// The type of a NewSessionTicket message (RFC 8446 §4.6.1).
+const NEW_SESSION_TICKET: u8 = 4;
+
+/// Tickets that wait for the program to read for another reason.
+const TICKETS_WAITING_MAX: usize = 8;
+
 /// See the head of this file.
 pub struct PeerControl {
     machine: Control,
@@ -75,6 +81,12 @@ impl PeerControl {
     /// Whether a message waits.
     pub(super) fn has_messages(&self) -> bool {
         !self.messages.is_empty()
+    }
+
+    /// Whether a message waits for which the program is to be woken: the peer expects an answer, or there are many.
+    pub(super) fn has_urgent_messages(&self) -> bool {
+        let is_ticket = |message: &Vec<u8>| message.first() == Some(&NEW_SESSION_TICKET);
+        self.messages.len() > TICKETS_WAITING_MAX || !self.messages.iter().all(is_ticket)
     }
 
     pub(super) fn take_messages(&mut self) -> Vec<Vec<u8>> {

@@ -1,4 +1,5 @@
-//! Whether the program's poll descriptor is readable: when a whole record is here, and not for a part of one.
+//! Whether the program's poll descriptor is readable: when a record is here that a reader gets something of, and not for
+//! a part of one, nor for what the peer says about the connection.
 
 use super::stream::RecvStream;
 use crate::poll_fd::ReadReadiness;
@@ -32,7 +33,7 @@ impl ReadReadiness for RecvStream {
         let is_ready = if state.low_water > 1 {
             state.look(self.transport())
         } else {
-            state.is_ready()
+            state.look_inside(self.transport())
         };
         tell(is_ready);
         let watch = !is_ready && !state.waits_for_keys();

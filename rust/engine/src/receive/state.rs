@@ -1,6 +1,8 @@
 //! What a receive half knows between two calls, and the steps that change it. No step waits or runs anything of the
 //! program's, so that what was taken off the socket is here before a call can be interrupted.
 
+use ktls_record::Version;
+use ktls_record::content_type::APPLICATION_DATA;
 use rustix::io::Errno;
 use zeroize::Zeroize;
 
@@ -101,6 +103,11 @@ impl State {
     pub(super) fn has_messages(&self) -> bool {
         let control = self.control.as_ref();
         control.is_some_and(|control| control.has_messages())
+    }
+
+    fn has_urgent_messages(&self) -> bool {
+        let control = self.control.as_ref();
+        control.is_some_and(|control| control.has_urgent_messages())
     }
 
     /// The peer was asked for a KeyUpdate.
@@ -271,18 +278,31 @@ impl State {
         Ok(Step::Again)
     }
 
-    /// Whether a reader has something to return, as far as is known without looking at the socket.
-    pub(super) fn is_ready(&self) -> bool {
+    /// Whether a reader has something to return, as far as is known without opening anything.
+    fn is_ready(&self) -> bool {
         let (at_hand, stops) = self.kept.data_at_hand();
         if self.waits_for_keys() {
             return false;
         }
         stops
             || self.is_ended
-            || self.has_messages()
+            || self.has_urgent_messages()
             || at_hand >= self.low_water
             || self.kept.has_empty_data()
-            || self.low_water <= 1 && !self.is_paused && self.has_whole_record()
+            || self.low_water <= 1 && !self.is_paused && self.begins_with_news()
+    }
+
+    /// The same, of what was taken off the socket: whole records are opened to know it.
+    pub(super) fn look_inside(&mut self, transport: &TcpTransport) -> bool {
+        while !self.is_ready() {
+            if self.is_paused || !self.has_whole_record() {
+                return false;
+            }
+            if self.advance(transport, None).is_err() {
+                return true;
+            }
+        }
+        true
     }
 
     /// The same after a look at the socket, from which the missing part of one record is taken.
@@ -294,7 +314,7 @@ impl State {
             if self.is_paused {
                 return false;
             }
-            let looked = if self.low_water <= 1 {
+            let looked = if self.low_water <= 1 && !self.has_whole_record() {
                 self.take_missing(transport)
             } else {
                 self.advance(transport, None)
@@ -307,6 +327,24 @@ impl State {
             }
         }
         true
+    }
+
+    /// Whether what was taken begins with a whole record that means something to a reader, whatever it holds. One that
+    /// is acted upon here, or has no data, means nothing, and in TLS 1.3 that is seen inside only.
+    fn begins_with_news(&self) -> bool {
+        self.keys
+            .as_ref()
+            .is_some_and(|keys| match frame(keys.suite, &self.ciphertext) {
+                Framed::Incomplete { .. } => false,
+                Framed::Unopenable { .. } | Framed::Invalid(_) => true,
+                Framed::Whole(header) => {
+                    self.control.is_none()
+                        || keys.suite.version() != Version::Tls13
+                            && keys.suite.mac().is_none()
+                            && header.outer_type() == APPLICATION_DATA
+                            && header.text_len() > 0
+                }
+            })
     }
 
     fn has_whole_record(&self) -> bool {

@@ -144,7 +144,7 @@ impl SendStream {
         result
     }
 
-    /// A descriptor for select, poll and epoll.
+    /// A descriptor for select, poll and epoll. Before the socket is being connected it is in none of their states.
     ///
     /// # Errors
     /// EMFILE and the like.
@@ -156,8 +156,12 @@ impl SendStream {
         if let Some(poll_fd) = &state.poll_fd {
             return Ok(poll_fd.raw_fd());
         }
-        let made = Arc::new(PollFd::new(self.readiness.get().cloned())?);
-        self.pool.watch_readable(&self.as_task(), &made)?;
+        let has_peer = self.transport.has_peer();
+        let made = Arc::new(PollFd::new(self.readiness.get().cloned(), has_peer)?);
+        // The kernel says of a socket without a peer that it has hung up.
+        if state.connect_begun || self.transport.is_connected() {
+            self.pool.watch_readable(&self.as_task(), &made)?;
+        }
         let descriptor = made.raw_fd();
         state.poll_fd = Some(made);
         // Before the look of `note_read`: a reader that does not see it has read before that.
@@ -165,6 +169,25 @@ impl SendStream {
         drop(state);
         self.note_read();
         Ok(descriptor)
+    }
+
+    /// The program has asked the kernel for a peer, whatever came of it: the poll descriptor tells from now on.
+    pub fn note_connect(self: &Arc<Self>) {
+        let Ok(mut state) = self.enter() else { return };
+        let is_under_way = self.transport.is_connected();
+        state.connect_begun |= is_under_way;
+        let Some(poll_fd) = &state.poll_fd else {
+            return;
+        };
+        let told = if is_under_way {
+            let renewed = poll_fd.renew();
+            renewed.and_then(|()| self.pool.watch_readable(&self.as_task(), poll_fd))
+        } else {
+            Err(Error::NotConnected)
+        };
+        if told.is_err() {
+            poll_fd.fail();
+        }
     }
 
     /// From now on this says when the poll descriptor is readable. A second call does nothing.

@@ -28,6 +28,8 @@ pub(super) struct State {
     pub(super) corked: usize,
     /// What selectors wait on, once they asked for it.
     pub(super) poll_fd: Option<Arc<PollFd>>,
+    /// The program has asked for a peer: the socket's hang-ups are news from then on.
+    pub(super) connect_begun: bool,
     /// Where on the wire the last answer to a KeyUpdate ends.
     pub(super) answer_end: u64,
     /// Callers asleep until something changes.
@@ -47,6 +49,7 @@ impl State {
             writer: None,
             corked: 0,
             poll_fd: None,
+            connect_begun: connected,
             answer_end: 0,
             waiting: 0,
         }

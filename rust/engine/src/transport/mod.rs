@@ -23,6 +23,11 @@ pub trait Transport: Send + Sync {
         true
     }
 
+    /// Whether there is a peer.
+    fn has_peer(&self) -> bool {
+        true
+    }
+
     /// The descriptor that becomes writable when `send` would take bytes again.
     fn poll_fd(&self) -> BorrowedFd<'_>;
 

@@ -109,7 +109,11 @@ impl Transport for TcpTransport {
 
     fn is_connected(&self) -> bool {
         // One that is just being connected has no peer yet, and has not hung up either.
-        rustix::net::getpeername(&self.socket).is_ok() || !sys::has_hung_up(&self.socket)
+        self.has_peer() || !sys::has_hung_up(&self.socket)
+    }
+
+    fn has_peer(&self) -> bool {
+        rustix::net::getpeername(&self.socket).is_ok()
     }
 
     fn poll_fd(&self) -> BorrowedFd<'_> {

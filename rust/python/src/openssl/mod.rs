@@ -165,7 +165,13 @@ impl OpenSSLSide {
                     self.feed_record(py, timeout)?;
                 }
                 Err(error) => return Err(error),
-                Ok(_) => self.has_shaken_hands.store(true, Ordering::Release),
+                Ok(_) => {
+                    self.has_shaken_hands.store(true, Ordering::Release);
+                    // What the peer said was read: it is no news to a poller any more.
+                    if let Ok(engine) = self.engine() {
+                        engine.set_readable(self.has_more(py)?);
+                    }
+                }
             }
         }
         Ok(())
