@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ktls import _core, backends, params, policy
 from ktls import constants as c
 from ktls.constants import Mode
-from ktls.next_keys import first_keys, next_keys
+from ktls.session_keys import first_keys, next_keys
 from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from ktls import _core, backends, params, policy
 from ktls import constants as c
 from ktls.constants import Mode, RecordSplit
-from ktls.next_keys import first_keys, next_keys
 from ktls.params import TLSEnable
+from ktls.session_keys import first_keys, next_keys
 from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ LAYERS = [
     {"sysctl", "params", "sendfile"},
     {"backends"},
     {"policy"},
-    {"workers", "next_keys"},
+    {"workers", "session_keys"},
     {"futures"},
     {"session", "rx_session"},
     {"cmsg", "sockopt", "probe"},
