@@ -29,6 +29,7 @@ LAYERS = [
 ]
 HANDOVER_LAYERS = [
     {"kept", "keylog", "makefile", "openssl_sender", "socket_face"},
+    {"stock"},
     {"agreed", "context"},
     {"handshake"},
     {"parts"},

@@ -30,6 +30,10 @@ pub(super) struct State {
     /// Where the secrets of this handshake are logged, and under which randoms.
     pub(super) logs: Vec<Py<KeyLog>>,
     pub(super) randoms: Vec<[u8; 32]>,
+    /// Calls of OpenSSL under way that may append to these logs; more than one where a signal handler makes another.
+    pub(super) appending: usize,
+    /// Logs that were released during such a call.
+    pub(super) released: Vec<Py<KeyLog>>,
     /// How messages are sealed for OpenSSL, where it is kept for them.
     pub(super) read: Option<OpensslReadState>,
     /// OpenSSL writes the probe, which must not leave.
@@ -125,11 +129,46 @@ pub(super) fn note_random(
     Ok(())
 }
 
+/// While it lives OpenSSL may append to the logs that the handshake follows.
+pub(super) struct Appending<'a> {
+    side: &'a OpenSSLSide,
+}
+
+impl<'a> Appending<'a> {
+    pub(super) fn new(side: &'a OpenSSLSide) -> Self {
+        let mut state = side.lock();
+        state.appending += 1;
+        for log in state.logs.iter().chain(&state.released) {
+            log.get().enter();
+        }
+        Self { side }
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        let mut state = self.side.lock();
+        state.appending -= 1;
+        for log in state.logs.iter().chain(&state.released) {
+            log.get().leave();
+        }
+        if state.appending == 0 {
+            for log in state.released.drain(..) {
+                // What was logged since is nobody's. Where it cannot be swept now, it is swept later.
+                let _ = log.get().sweep();
+            }
+        }
+    }
+}
+
 pub(super) fn release(state: &mut State) {
     for log in state.logs.drain(..) {
         for random in &state.randoms {
             // Not registered there: nothing to forget.
             let _ = log.get().release(*random);
+        }
+        if state.appending > 0 {
+            state.released.push(log);
         }
     }
     state.randoms.clear();
