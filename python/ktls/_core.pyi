@@ -27,7 +27,7 @@ __all__ = [
     "stop_completions", "stop_workers", "wait_completions", "workers_started",
 ]
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 BUILD_PROFILE: Final[str]
 """``"release"`` or ``"debug"``; a debug build must not be measured."""
@@ -296,7 +296,7 @@ class KeyLog:
         """Every secret logged so far under this random, oldest first, whoever had it logged."""
     def sweep(self) -> None:
         """Read what is new; with `wipe` nothing of it stays in the file."""
-    def sweep_after(self, function: Callable[[], T]) -> T:
+    def sweep_after(self, function: Callable[[], _T]) -> _T:
         """Call and `sweep`, also when it raises: no signal handler comes between.
 
         What cannot be swept, in a forked child too, is no error.

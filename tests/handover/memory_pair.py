@@ -56,3 +56,9 @@ def assert_nothing_is_left() -> None:
     assert logged() == b""
     status = os.stat(key_log_path())
     assert (status.st_size, status.st_blocks) == (0, 0)
+
+
+def secrets_in(path: Path) -> list[str]:
+    """The secrets of a key log file, in hexadecimal."""
+    lines = path.read_text().splitlines()
+    return [line.split()[2] for line in lines if not line.startswith("#")]

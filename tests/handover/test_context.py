@@ -12,7 +12,7 @@ import pytest
 
 from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pair
 from ktls import HandoverError, Mode
-from ktls.handover import prepare, wrap_socket
+from ktls.handover import TLSSocket, prepare, wrap_socket
 
 
 def test_returns_the_same_context_and_is_idempotent(make_context) -> None:
@@ -97,7 +97,8 @@ def test_stock_use_of_a_prepared_context(make_context, version: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         accepted = pool.submit(server.wrap_socket, near, server_side=True)
         with client.wrap_socket(far, server_hostname="localhost") as one, accepted.result() as two:
-            assert type(one) is ssl.SSLSocket
+            assert isinstance(one, ssl.SSLSocket)
+            assert not isinstance(one, TLSSocket)
             one.sendall(b"stock")
             assert two.recv(10) == b"stock"
 

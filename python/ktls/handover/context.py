@@ -1,8 +1,9 @@
 """`prepare`: makes the secrets of a context's handshakes readable, once, before the handshakes.
 
 A prepared context stays a stock `ssl.SSLContext`: `wrap_socket` and `wrap_bio` work as before, and
-leave nothing in the key log in memory (`stock.py`). What is set here is looked at again at every handshake (`prepared`), because a context that was changed
-in between would hand over nothing, or the wrong thing.
+leave nothing in the key log in memory (`stock.py`). What is set here is looked at again at every
+handshake (`prepared`), because a context that was changed in between would hand over nothing, or
+the wrong thing.
 """
 
 import os
@@ -18,7 +19,7 @@ from ktls.errors import HandoverError
 from ktls.per_process import PerProcess
 
 from .keylog import Log, process_log, user_log
-from .stock import sweep_after_handshakes
+from .stock import sweep_after_calls
 
 __all__ = ["Prepared", "follow", "prepare", "prepared", "unfollow"]
 
@@ -39,9 +40,9 @@ def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
     A key log in memory is set (`keylog_filename`; a file that the user set there already is kept
     and only read), OP_NO_RENEGOTIATION is set, and an SNI callback is wrapped so that the context
     that it puts in place is prepared, too. A second call changes nothing. Don't change
-    `keylog_filename` and `options` afterwards. What *stock* handshakes of the context write to the
-    key log in memory is wiped when they end; a `sslsocket_class` or `sslobject_class` of your own
-    is left as it is, and its lines stay until any other handshake ends.
+    `keylog_filename` and `options` afterwards. What *stock* connections of the context write to the
+    key log in memory is wiped at the end of each call; a `sslsocket_class` or `sslobject_class` of
+    your own is left as it is, and its lines stay until anybody else's call wipes them.
 
     TypeError for anything but an `ssl.SSLContext`.
     """
@@ -127,7 +128,7 @@ def _arm(context: ssl.SSLContext) -> Prepared:
         context.keylog_filename = log.path
     except OSError as error:
         return Prepared(None, None, f"no key log in memory can be made here: {error}")
-    sweep_after_handshakes(context)
+    sweep_after_calls(context)
     return Prepared(log.path, log)
 
 

@@ -177,9 +177,9 @@ impl KeyLog {
         }
     }
 
-    /// Wipes the lines that nobody has registered for. In a forked child nothing.
+    /// Wipes the lines that nobody has registered for. Nothing in a forked child, or in a file that is only read.
     pub(crate) fn sweep(&self) -> PyResult<()> {
-        if self.is_inherited() {
+        if !self.wipe || self.is_inherited() {
             return Ok(());
         }
         self.read_lines(&mut self.lock())

@@ -164,7 +164,6 @@ impl OpenSSLSide {
             .map_err(|error| as_ssl(py, error))?;
         while !has_shaken_hands() {
             let step = |ssl: &Bound<'py, PyAny>| {
-                let _appending = Appending::new(self);
                 call_method(ssl, intern!(py, "do_handshake"), PyTuple::empty(py))
             };
             match self.call(py, timeout, step) {
@@ -329,6 +328,7 @@ impl OpenSSLSide {
         let input = Input::new(data)?;
         let _inside = self.take_inside(py, Timeout::FOREVER)?;
         self.check_nested()?;
+        let _appending = Appending::new(self);
         let ssl = self.ssl.bind(py);
         let engine = self.engine()?;
         let mut chunks = input.as_slice().chunks(WRITE_LEN).peekable();
