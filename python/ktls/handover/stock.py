@@ -36,7 +36,8 @@ def _sweeping(base: type[T], names: tuple[str, ...]) -> type[T]:
     attributes: dict[str, Any] = {name: _method(getattr(base, name)) for name in names}
     for name in ("__module__", "__qualname__", "__doc__"):
         attributes[name] = getattr(base, name)
-    return type(base)(base.__name__, (base,), attributes | {"__slots__": ()})
+    made: type[T] = type(base.__name__, (base,), attributes | {"__slots__": ()})
+    return made
 
 
 def _method(function: Callable[..., T]) -> Callable[..., T]:

@@ -26,6 +26,9 @@ use crate::secret::{self, Secret};
 /// Longest line taken: a label, two hex strings; anything longer is no secret of TLS.
 const MAX_LINE_LEN: usize = 1024;
 
+/// Bytes of the file that are read at once.
+const MAX_CHUNK: usize = 16 * MAX_LINE_LEN;
+
 /// Secrets kept for one client random: a connection logs at most five, a stranger who knows the random any number.
 const MAX_SECRETS: usize = 64;
 
@@ -202,24 +205,27 @@ impl KeyLog {
     /// Takes every whole line that is new, and wipes the file (see its head).
     fn read_lines(&self, state: &mut State) -> PyResult<()> {
         loop {
-            let mut chunk = Zeroizing::new(vec![0; 16 * MAX_LINE_LEN]);
+            // Asked first: after most calls there is nothing.
+            let len = self.file.metadata()?.len();
+            let new = len.saturating_sub(state.position);
+            if new == 0 {
+                return self.cut(state, len);
+            }
+            let chunk_len = usize::try_from(new).map_or(MAX_CHUNK, |new| new.min(MAX_CHUNK));
+            let mut chunk = Zeroizing::new(vec![0; chunk_len]);
             let read = self.file.read_at(&mut chunk, state.position)?;
             let whole = chunk[..read]
                 .iter()
                 .rposition(|&byte| byte == b'\n')
                 .map_or(0, |end| end + 1);
             // A line that fills the chunk is not one of ours: it is passed over in pieces.
-            let taken = if whole == 0 && read == chunk.len() {
+            let taken = if whole == 0 && read == MAX_CHUNK {
                 read
             } else {
                 whole
             };
             if taken == 0 {
-                if self.wipe && state.inside == 0 && state.position > 0 {
-                    self.file.set_len(0)?;
-                    state.position = 0;
-                }
-                return Ok(());
+                return self.cut(state, len);
             }
             for line in chunk[..whole]
                 .split(|&byte| byte == b'\n')
@@ -241,5 +247,14 @@ impl KeyLog {
             }
             state.position += taken as u64;
         }
+    }
+
+    /// After all whole lines of these `len` bytes were read. See the head of this file.
+    fn cut(&self, state: &mut State, len: u64) -> PyResult<()> {
+        if self.wipe && state.inside == 0 && len > 0 {
+            self.file.set_len(0)?;
+            state.position = 0;
+        }
+        Ok(())
     }
 }
