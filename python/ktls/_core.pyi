@@ -15,8 +15,8 @@ the call raises TimeoutError without an errno. What a signal handler raises ends
 
 import socket
 import ssl
-from collections.abc import Sequence
-from typing import Any, Final, final, overload
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar, final, overload
 
 from _typeshed import ReadableBuffer, WriteableBuffer
 
@@ -26,6 +26,8 @@ __all__ = [
     "SendStream", "counters", "fork_count", "providers", "set_tunable", "start_workers",
     "stop_completions", "stop_workers", "wait_completions", "workers_started",
 ]
+
+_T = TypeVar("_T")
 
 BUILD_PROFILE: Final[str]
 """``"release"`` or ``"debug"``; a debug build must not be measured."""
@@ -282,7 +284,8 @@ class KeyLog:
     """Reads the lines of an NSS key log that something else appends to, from its present end on.
 
     Lines of a client random that is not registered are dropped; its length is the number of those
-    that are. `wipe`: what was read is overwritten. `fd` is duplicated. EPERM in a forked child.
+    that are. `wipe`: what was read is overwritten, and the file cut to nothing while no registered
+    handshake is inside OpenSSL. `fd` is duplicated. EPERM in a forked child.
     """
 
     is_inherited: Final[bool]  # this process is a fork of the one that made it
@@ -294,6 +297,13 @@ class KeyLog:
         """Undo one `register`; KeyError without one."""
     def secrets(self, client_random: ReadableBuffer) -> list[Secret]:
         """Every secret logged so far under this random, oldest first, whoever had it logged."""
+    def sweep(self) -> None:
+        """Read what is new; with `wipe` nothing of it stays in the file."""
+    def sweep_after(self, function: Callable[[], _T]) -> _T:
+        """Call and `sweep`, also when it raises: no signal handler comes between.
+
+        What cannot be swept, in a forked child too, is no error.
+        """
 
 @final
 class Handover:

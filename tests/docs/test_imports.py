@@ -32,6 +32,7 @@ LAYERS = [
 ]
 HANDOVER_LAYERS = [
     {"kept", "keylog", "openssl_sender"},
+    {"stock"},
     {"context"},
     {"handshake"},
     {"parts"},

@@ -8,7 +8,9 @@ import pytest
 import trustme
 
 import ktls
+from handover.memory_pair import assert_nothing_is_left
 from ktls import prepare
+from ktls.handover import keylog
 
 ContextMaker = Callable[..., ssl.SSLContext]
 VERSIONS = {"1.0": "TLSv1", "1.1": "TLSv1_1", "1.2": "TLSv1_2", "1.3": "TLSv1_3"}
@@ -19,6 +21,13 @@ OP_NO_ENCRYPT_THEN_MAC = 0x80000
 @pytest.fixture(autouse=True)
 def _on() -> None:
     ktls.enable()
+
+
+@pytest.fixture
+def empty_key_log() -> None:
+    """Whatever tests before have left in the key log in memory is gone."""
+    keylog.process_log().reader.sweep()
+    assert_nothing_is_left()
 
 
 @pytest.fixture(scope="session")

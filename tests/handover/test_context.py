@@ -110,7 +110,8 @@ def test_stock_use_of_a_prepared_context(make_context, version: str) -> None:
     with ThreadPoolExecutor(1) as pool:
         accepted = pool.submit(server.wrap_socket, near, server_side=True)
         with client.wrap_socket(far, server_hostname="localhost") as one, accepted.result() as two:
-            assert type(one) is ssl.SSLSocket
+            assert isinstance(one, ssl.SSLSocket)
+            assert not isinstance(one, TLSSocket)
             one.sendall(b"stock")
             assert two.recv(10) == b"stock"
 

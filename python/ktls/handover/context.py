@@ -1,8 +1,9 @@
 """`prepare`: makes the secrets of a context's handshakes readable, once, before the handshakes.
 
-A prepared context stays a stock `ssl.SSLContext`: `wrap_socket` and `wrap_bio` work as before. What
-is set here is looked at again at every handshake (`prepared`), because a context that was changed
-in between would hand over nothing, or the wrong thing.
+A prepared context stays a stock `ssl.SSLContext`: `wrap_socket` and `wrap_bio` work as before, and
+leave nothing in the key log in memory (`stock.py`). What is set here is looked at again at every
+handshake (`prepared`), because a context that was changed in between would hand over nothing, or
+the wrong thing.
 """
 
 import os
@@ -18,6 +19,7 @@ from ktls.errors import HandoverError
 from ktls.per_process import PerProcess
 
 from .keylog import Log, process_log, user_log
+from .stock import sweep_after_calls
 
 __all__ = ["Prepared", "follow", "prepare", "prepare_enabled", "prepared", "unfollow"]
 
@@ -40,9 +42,10 @@ def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
     A key log in memory is set (`keylog_filename`; a file that the user set there already is kept
     and only read), OP_NO_RENEGOTIATION is set, and an SNI callback is wrapped so that the context
     that it puts in place is prepared, too. A second call changes nothing; where the context was
-    changed since, the next hand-over does it again. The key log keeps what *stock* handshakes of
-    the context write until the next hand-over wipes it: don't prepare a context that is never used
-    with `ktls.wrap_socket`.
+    changed since, the next hand-over does it again. What *stock* connections of the context write
+    to the key log in memory is wiped at the end of each call; a `sslsocket_class` or
+    `sslobject_class` of your own is left as it is, and its lines stay until anybody else's call
+    wipes them.
 
     TypeError for anything but an `ssl.SSLContext`.
     """
@@ -140,6 +143,7 @@ def _arm(context: ssl.SSLContext, before: Prepared | None) -> Prepared:
     except OSError as error:
         reason = f"no key log in memory can be made here: {error}"
         return Prepared(None, None, reason, is_enabled)
+    sweep_after_calls(context)
     return Prepared(log.path, log, is_enabled=is_enabled)
 
 

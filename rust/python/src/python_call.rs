@@ -23,13 +23,20 @@ where
     PyErr: From<A::Error>,
 {
     let method = object.getattr(name)?;
-    let arguments = arguments.into_pyobject(object.py())?;
+    call(&method, arguments.into_pyobject(object.py())?)
+}
+
+/// Calls anything that can be called.
+pub(crate) fn call<'py>(
+    callable: &Bound<'py, PyAny>,
+    arguments: Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
     let guard = SleepForEver;
     // SAFETY: both objects live during the call, and the interpreter is held.
-    let result = unsafe { PyObject_CallObject(method.as_ptr(), arguments.as_ptr()) };
+    let result = unsafe { PyObject_CallObject(callable.as_ptr(), arguments.as_ptr()) };
     core::mem::forget(guard);
     // SAFETY: a call gives a new reference, or NULL with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(object.py(), result) }
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
 }
 
 /// Dropped by an unwinding that is to end the thread.

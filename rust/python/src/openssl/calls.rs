@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::OpenSSLSide;
-use super::output::{Output, release};
+use super::output::{Appending, Output, release};
 use crate::call::Timeout;
 use crate::errors::{HandoverError, os_error};
 use crate::python_call::call_method;
@@ -41,6 +41,7 @@ impl OpenSSLSide {
     ) -> PyResult<Bound<'py, PyAny>> {
         let _inside = self.take_inside(py, timeout)?;
         self.check_nested()?;
+        let _appending = Appending::new(self);
         let ssl = self.ssl.bind(py);
         let result = function(ssl);
         let mut said = self.send_outgoing(py);
@@ -96,6 +97,7 @@ impl OpenSSLSide {
     ) -> PyResult<usize> {
         let _inside = self.take_inside(py, timeout)?;
         self.check_nested()?;
+        let _appending = Appending::new(self);
         let ssl = self.ssl.bind(py);
         let written = call_method(ssl, intern!(py, "write"), (PyBytes::new(py, chunk),));
         // Whatever a signal handler raised: OpenSSL has counted the record.

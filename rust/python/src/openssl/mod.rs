@@ -26,7 +26,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use self::calls::install;
 use self::inbox::Inbox;
 use self::input::as_ssl;
-use self::output::{Output, State, release};
+use self::output::{Appending, Output, State, release};
 pub(crate) use self::reading::Reading;
 use self::turn::{Held, Turn};
 use crate::async_write::AsyncWrite;
@@ -92,6 +92,8 @@ impl OpenSSLSide {
                 output: Output::Tapped(Box::new(HandshakeTap::new(role))),
                 logs: Vec::new(),
                 randoms: Vec::new(),
+                appending: 0,
+                released: Vec::new(),
                 read: None,
                 is_probing: false,
                 is_tls13: false,
@@ -108,6 +110,10 @@ impl OpenSSLSide {
         }
         for random in &state.randoms {
             log.get().register(*random)?;
+        }
+        // An SNI callback comes here in the middle of a call.
+        for _ in 0..state.appending {
+            log.get().enter();
         }
         state.logs.push(log);
         Ok(())
@@ -328,6 +334,7 @@ impl OpenSSLSide {
         let input = Input::new(data)?;
         let _inside = self.take_inside(py, Timeout::FOREVER)?;
         self.check_nested()?;
+        let _appending = Appending::new(self);
         let ssl = self.ssl.bind(py);
         let engine = self.engine()?;
         let mut chunks = input.as_slice().chunks(WRITE_LEN).peekable();

@@ -30,6 +30,10 @@ pub(super) struct State {
     /// Where the secrets of this handshake are logged, and under which randoms.
     pub(super) logs: Vec<Py<KeyLog>>,
     pub(super) randoms: Vec<[u8; 32]>,
+    /// Calls of OpenSSL under way, which may append to them; more than one where a signal handler makes another.
+    pub(super) appending: usize,
+    /// Logs that it follows no longer, and to which OpenSSL still appends: the secrets after a KeyUpdate.
+    pub(super) released: Vec<Py<KeyLog>>,
     /// How messages are sealed for OpenSSL, where it is kept for them.
     pub(super) read: Option<OpensslReadState>,
     /// OpenSSL writes the probe, which must not leave.
@@ -125,11 +129,47 @@ pub(super) fn note_random(
     Ok(())
 }
 
+/// A call of OpenSSL, which may append to the logs. Dropped, it wipes what nobody follows.
+pub(super) struct Appending<'a> {
+    side: &'a OpenSSLSide,
+}
+
+impl<'a> Appending<'a> {
+    pub(super) fn new(side: &'a OpenSSLSide) -> Self {
+        let mut state = side.lock();
+        state.appending += 1;
+        for log in &state.logs {
+            log.get().enter();
+        }
+        Self { side }
+    }
+}
+
+impl Drop for Appending<'_> {
+    fn drop(&mut self) {
+        let mut state = self.side.lock();
+        state.appending -= 1;
+        for log in &state.logs {
+            log.get().leave();
+        }
+        for log in &state.released {
+            // What cannot be swept now is swept later.
+            let _ = log.get().sweep();
+        }
+    }
+}
+
 pub(super) fn release(state: &mut State) {
-    for log in state.logs.drain(..) {
+    for log in core::mem::take(&mut state.logs) {
+        for _ in 0..state.appending {
+            log.get().leave();
+        }
         for random in &state.randoms {
             // Not registered there: nothing to forget.
             let _ = log.get().release(*random);
+        }
+        if !state.released.iter().any(|known| known.is(&log)) {
+            state.released.push(log);
         }
     }
     state.randoms.clear();
