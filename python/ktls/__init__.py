@@ -36,6 +36,7 @@ from ktls.params import TLSEnable
 from ktls.probe import probe
 from ktls.socket import Socket
 from ktls.sysctl import enable, sysctl
+from ktls.waiting import get_wait_callback, set_wait_callback
 
 __all__ = [
     "CRYPTO_AES_128_NIST_GMAC",
@@ -73,8 +74,10 @@ __all__ = [
     "TLSSocket",
     "backends",
     "enable",
+    "get_wait_callback",
     "prepare",
     "probe",
+    "set_wait_callback",
     "sysctl",
     "wrap_socket",
 ]

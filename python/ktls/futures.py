@@ -7,7 +7,6 @@ starts with the first write and ends with the interpreter, after what was accept
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import errno
 import os
@@ -16,7 +15,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
-from ktls import _core, workers
+from ktls import _core, waiting, workers
 from ktls.byte_view import byte_view
 from ktls.per_process import PerProcess
 
@@ -139,7 +138,8 @@ class _Thread:
         if self._stopped:
             raise RuntimeError("cannot write asynchronously while the interpreter shuts down")
         if not self._place.locked():
-            _thread.start_new_thread(self._main, ())
+            # A greenlet would wait natively, and its hub with it.
+            waiting.original("_thread", "start_new_thread")(self._main, ())
 
     def stop(self) -> None:
         """Send what was accepted, end the futures, then the thread."""

@@ -12,10 +12,11 @@ import errno
 import socket
 import sys
 import warnings
+import weakref
 from operator import index
 from typing import TYPE_CHECKING, Any, Self
 
-from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, workers
+from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, waiting, workers
 from ktls import constants as c
 from ktls.byte_view import byte_view
 from ktls.rx_session import RxSlot, is_low_water
@@ -49,7 +50,8 @@ class Socket:
 
     Raises TypeError for anything but a plain ``socket.socket``, OSError EBADF for a closed one,
     OSError EINVAL for one that is not TCP, EMFILE without a free descriptor, OSError when the
-    worker threads cannot be started. In a forked child every call is OSError EPERM but ``close``
+    worker threads cannot be started, KTLSError for one that may wait where gevent or eventlet has
+    patched sockets and ``ktls.set_wait_callback`` was not called. In a forked child every call is OSError EPERM but ``close``
     and ``abort``, which leave the parent's connection alone.
     """
 
@@ -68,14 +70,16 @@ class Socket:
         if isinstance(sock, Socket):
             raise TypeError("already a ktls.Socket; use it as it is")
         tcp.require_tcp(sock)
-        workers.start()
         timeout = sock.gettimeout()
+        waiting.require_callback(timeout)
+        workers.start()
         self._family, self._kind, self._proto = sock.family, sock.type, sock.proto
         self._stream = _core.SendStream(sock)
         self._slot = Slot(self._stream)
         self._receiver = _core.RecvStream(self._stream)
         self._rx_slot = RxSlot(self._receiver)
         self._stream.settimeout(timeout)
+        self._stream.set_face(weakref.ref(self))
         sock.close()
 
     # -- keys --------------------------------------------------------------------------------------
@@ -410,11 +414,11 @@ class Socket:
 
     def connect(self, address: Any, /) -> None:
         """As ``socket.connect``; keys may have been installed before, as upstream."""
-        self._kernel(lambda sock: sock.connect(address), waits=True)
+        self._kernel(lambda sock: waiting.connect(sock, address), waits=True)
 
     def connect_ex(self, address: Any, /) -> int:
         """As ``socket.connect_ex``."""
-        return self._kernel(lambda sock: sock.connect_ex(address), waits=True)
+        return self._kernel(lambda sock: waiting.connect_ex(sock, address), waits=True)
 
     def getpeername(self) -> Any:
         """As ``socket.getpeername``."""
@@ -512,6 +516,7 @@ class Socket:
     def settimeout(self, value: float | None, /) -> None:
         """As ``socket.settimeout``: None blocks, 0 never does, otherwise seconds."""
         self._stream.check_process()
+        waiting.require_callback(value)
         self._stream.settimeout(value)
 
     def gettimeout(self) -> float | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from ktls import futures, sendfile
+from ktls import futures, sendfile, waiting
 from ktls.byte_view import byte_view
 from ktls.constants import Mode
 from ktls.errors import KTLSError
@@ -176,12 +176,12 @@ class TLSSocket(Agreed, SocketFace):
 
     def connect(self, address: Any) -> None:
         """Connect, and make the handshake unless `do_handshake_on_connect` is off."""
-        self._unconnected().connect(address)
+        waiting.connect(self._unconnected(), address, self)
         self._after_connect()
 
     def connect_ex(self, address: Any) -> int:
         """As `connect`, with the errno of a failed connection as the result."""
-        result = self._unconnected().connect_ex(address)
+        result = waiting.connect_ex(self._unconnected(), address, self)
         if result == 0:
             self._after_connect()
         return result
@@ -196,7 +196,7 @@ class TLSSocket(Agreed, SocketFace):
 
     def accept(self) -> tuple["TLSSocket", Any]:
         """As `SSLSocket.accept`: a TLSSocket, and the address of the peer."""
-        sock, address = self._unconnected().accept()
+        sock, address = waiting.accept(self._unconnected(), self)
         try:
             accepted = TLSSocket(
                 sock,

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::error::{Error, Result};
 use crate::pool::lock;
@@ -30,6 +30,17 @@ pub(crate) struct PollFd {
     writable: AtomicBool,
     /// None: whatever the socket has is for the program.
     readiness: Option<Weak<dyn ReadReadiness>>,
+}
+
+/// Keeps the number of a poll descriptor while somebody waits for it.
+pub struct KeptPollFd {
+    _kept: Arc<PollFd>,
+}
+
+impl KeptPollFd {
+    pub(crate) fn new(kept: Arc<PollFd>) -> Self {
+        Self { _kept: kept }
+    }
 }
 
 impl PollFd {

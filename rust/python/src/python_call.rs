@@ -22,14 +22,25 @@ where
     A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>>,
     PyErr: From<A::Error>,
 {
-    let method = object.getattr(name)?;
-    let arguments = arguments.into_pyobject(object.py())?;
+    call(&object.getattr(name)?, arguments)
+}
+
+/// Calls an object.
+pub(crate) fn call<'py, A>(
+    callable: &Bound<'py, PyAny>,
+    arguments: A,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>>,
+    PyErr: From<A::Error>,
+{
+    let arguments = arguments.into_pyobject(callable.py())?;
     let guard = SleepForEver;
     // SAFETY: both objects live during the call, and the interpreter is held.
-    let result = unsafe { PyObject_CallObject(method.as_ptr(), arguments.as_ptr()) };
+    let result = unsafe { PyObject_CallObject(callable.as_ptr(), arguments.as_ptr()) };
     core::mem::forget(guard);
     // SAFETY: a call gives a new reference, or NULL with an exception set.
-    unsafe { Bound::from_owned_ptr_or_err(object.py(), result) }
+    unsafe { Bound::from_owned_ptr_or_err(callable.py(), result) }
 }
 
 /// Dropped by an unwinding that is to end the thread.
