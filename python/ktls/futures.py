@@ -128,9 +128,13 @@ class _Thread:
     """
 
     def __init__(self) -> None:
+        # Those of the system: the locks of greenlets are not for two threads.
+        new_lock = waiting.original("_thread", "allocate_lock")
         # Taken by the thread, once; another that was started beside it ends.
-        self._place = threading.Lock()
-        self._has_ended = threading.Event()
+        self._place = new_lock()
+        # Given back when the thread has ended.
+        self._life = new_lock()
+        self._life.acquire()
         self._stopped = False
 
     def start(self) -> None:
@@ -149,7 +153,8 @@ class _Thread:
                 workers.drain()
             finally:
                 _core.stop_completions()
-                self._has_ended.wait()
+                with self._life:
+                    pass
 
     def _main(self) -> None:
         if self._place.acquire(blocking=False):
@@ -157,7 +162,7 @@ class _Thread:
                 threading.current_thread().name = "KTLS-aio"
                 _run()
             finally:
-                self._has_ended.set()
+                self._life.release()
 
 
 def _run() -> None:

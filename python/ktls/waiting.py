@@ -8,7 +8,6 @@ made of a plain socket, and the refusal to stop such a loop.
 from __future__ import annotations
 
 import _socket
-import os
 import select
 import socket
 import sys
@@ -81,7 +80,7 @@ def _patched_by() -> str | None:
 def original(module: str, name: str) -> Any:
     """What a module of the standard library has by this name where nobody has patched it."""
     gevent = sys.modules.get("gevent.monkey")
-    if gevent is not None and gevent.is_module_patched(module.lstrip("_")):
+    if gevent is not None:
         return gevent.get_original(module, name)
     eventlet = sys.modules.get("eventlet.patcher")
     if eventlet is not None and eventlet.is_monkey_patched("thread"):
@@ -101,16 +100,13 @@ def connect(sock: Any, address: Any, waited_for: object = None) -> None:
     address = _resolved(sock, address)
     sock.settimeout(0)
     try:
-        try:
-            sock.connect(address)
-            return
-        except BlockingIOError:
-            pass
-        while not _is_writable(sock):
-            _wait(callback, waited_for or sock, select.POLLOUT, deadline)
-        error = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if error:
-            raise OSError(error, os.strerror(error))
+        while True:
+            try:
+                # Again while it is under way: the kernel says how it ended.
+                sock.connect(address)
+                return
+            except BlockingIOError:
+                _wait(callback, waited_for or sock, select.POLLOUT, deadline)
     finally:
         sock.settimeout(timeout)
 
@@ -166,12 +162,6 @@ def _wait(callback: WaitCallback, sock: object, event: int, deadline: float | No
 
 def _deadline(timeout: float | None) -> float | None:
     return None if timeout is None else time.monotonic() + timeout
-
-
-def _is_writable(sock: Any) -> bool:
-    poll = original("select", "poll")()
-    poll.register(sock, select.POLLOUT)
-    return bool(poll.poll(0))
 
 
 def _resolved(sock: Any, address: Any) -> Any:

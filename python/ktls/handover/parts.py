@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ktls._core import OpenSSLSide
 from ktls.socket import Socket
-from ktls.tcp import is_socket, require_tcp
+from ktls.tcp import is_socket, kernel_socket, require_tcp
 from ktls.waiting import require_callback
 
 from .handshake import Handshake
@@ -131,7 +131,7 @@ def has_peer(sock: socket.socket) -> bool:
 def _require_no_failure(sock: socket.socket) -> None:
     """As `SSLContext.wrap_socket`: a connection that was reset is not one that is to be made."""
     try:
-        unread = sock.recv(1, socket.MSG_DONTWAIT)
+        unread = kernel_socket(sock).recv(1, socket.MSG_DONTWAIT)
     except OSError as error:
         if error.errno not in (errno.ENOTCONN, errno.EINVAL):
             raise

@@ -142,7 +142,19 @@ pub(crate) fn linger(py: Python<'_>, engine: &Arc<Engine>, timeout: Timeout) -> 
     let pair = py
         .import(intern!(py, "_socket"))?
         .call_method0(intern!(py, "socketpair"))?;
-    let silent = pair.get_item(0)?;
+    let lingered = linger_with(py, engine, timeout, &pair.get_item(0)?);
+    for socket in pair.try_iter()? {
+        socket?.call_method0(intern!(py, "close"))?;
+    }
+    lingered
+}
+
+fn linger_with(
+    py: Python<'_>,
+    engine: &Arc<Engine>,
+    timeout: Timeout,
+    silent: &Bound<'_, PyAny>,
+) -> PyResult<()> {
     loop {
         let outcome = call::attempt(py, Timeout::NONBLOCKING, |deadline| engine.linger(deadline));
         if !outcome.would_block() {
@@ -153,7 +165,7 @@ pub(crate) fn linger(py: Python<'_>, engine: &Arc<Engine>, timeout: Timeout) -> 
             return call::run(py, timeout, |deadline| engine.linger(deadline));
         };
         let nap = left.map_or(LINGER_NAP, |left| left.min(LINGER_NAP));
-        match call_back(py, &silent, Event::Readable, Some(nap)) {
+        match call_back(py, silent, Event::Readable, Some(nap)) {
             Err(error) if !error.is_instance_of::<PyTimeoutError>(py) => return Err(error),
             _ => {}
         }
