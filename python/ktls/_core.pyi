@@ -24,7 +24,8 @@ __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
     "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
     "SendStream", "counters", "fork_count", "get_wait_callback", "providers", "set_tunable",
-    "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "wait_completions", "workers_started",
+    "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "wait_completions",
+    "workers_started",
 ]
 
 BUILD_PROFILE: Final[str]

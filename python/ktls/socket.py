@@ -51,8 +51,8 @@ class Socket:
     Raises TypeError for anything but a plain ``socket.socket``, OSError EBADF for a closed one,
     OSError EINVAL for one that is not TCP, EMFILE without a free descriptor, OSError when the
     worker threads cannot be started, KTLSError for one that may wait where gevent or eventlet has
-    patched sockets and ``ktls.set_wait_callback`` was not called. In a forked child every call is OSError EPERM but ``close``
-    and ``abort``, which leave the parent's connection alone.
+    patched sockets and ``ktls.set_wait_callback`` was not called. In a forked child every call is
+    OSError EPERM but ``close`` and ``abort``, which leave the parent's connection alone.
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""Waits that the program makes itself: the callback, and the calls that the kernel's socket waits in.
+"""Waits that the program makes itself: the callback, and calls that wait in a plain socket.
 
 For loops such as gevent's and eventlet's, which stand still while anything waits natively. The
 streams call the callback themselves (``rust/python/src/waiting.rs``); here are the calls that are
@@ -61,9 +61,9 @@ def require_callback(timeout: float | None) -> None:
     library = _patched_by()
     if library is not None:
         raise KTLSError(
-            f"{library} has patched sockets, and a call that waits would stop its hub: call"
-            f" ktls.contrib.{library}.patch() once after the monkey patch (or set_wait_callback), or"
-            " use a timeout of 0"
+            f"{library} has patched sockets, and a call that waits would stop its hub: import"
+            f" ktls.contrib.{library} and call its patch() once, after the monkey patch; or use a"
+            " timeout of 0"
         )
 
 
@@ -167,5 +167,6 @@ def _deadline(timeout: float | None) -> float | None:
 def _resolved(sock: Any, address: Any) -> Any:
     if not isinstance(address, tuple) or len(address) < 2:
         return address
-    found = socket.getaddrinfo(*address[:2], sock.family, sock.type, sock.proto)
-    return (*found[0][4][:2], *address[2:])
+    host, port, *rest = address
+    found = socket.getaddrinfo(host, port, sock.family, sock.type, sock.proto)
+    return (*found[0][4][:2], *rest)

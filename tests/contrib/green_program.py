@@ -8,7 +8,7 @@ PROGRAM = Path(__file__).parent / "programs" / "green.py"
 
 
 def run(library: str, case: str) -> None:
-    """One case under gevent or eventlet.  It fails with the program's traceback, or stands still."""
+    """One case under gevent or eventlet.  It fails with the program's traceback, or stands."""
     # eventlet warns that it is deprecated when it is imported.
     done = subprocess.run(
         [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", PROGRAM, library, case],

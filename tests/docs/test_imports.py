@@ -13,8 +13,9 @@ ENGINE = ROOT / "rust" / "engine" / "src"
 
 # Lowest first; a module imports from its own row and those above it in this list.
 LAYERS = [
-    {"_core", "constants", "errors", "byte_view", "addressing", "tcp"},
-    {"per_process"},
+    {"_core", "constants", "errors", "byte_view", "tcp"},
+    {"waiting", "per_process"},
+    {"addressing"},
     {"sysctl", "params", "sendfile"},
     {"backends"},
     {"policy"},
@@ -24,7 +25,7 @@ LAYERS = [
     {"cmsg", "sockopt", "probe"},
     {"socket"},
     {"handover"},
-    {"__init__"},
+    {"__init__", "contrib"},
     {"cli"},
 ]
 HANDOVER_LAYERS = [

@@ -1,1 +1,1 @@
-"""What lets other libraries' loops use this one; each file needs the library that it is named for."""
+"""Other libraries' loops over this one; each file needs the library that it is named for."""

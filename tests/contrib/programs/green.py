@@ -1,4 +1,4 @@
-"""A program under gevent or eventlet: `python green.py LIBRARY CASE`.  It ends with 0 or a traceback.
+"""A program under gevent or eventlet: `python green.py LIBRARY CASE`; 0, or a traceback.
 
 Server and client run in greenlets of one thread, so a call that waits natively never returns: the
 greenlet that it waits for cannot run. Only the program that starts this one has a clock.
@@ -138,10 +138,10 @@ def echo() -> None:
             library.spawn(answer, sock)
 
     def ask(number: int) -> None:
-        with socket.create_connection(address) as plain:
-            with client.wrap_socket(plain, server_hostname="localhost") as sock:
-                sock.sendall(b"%05d" % number)
-                assert receive(sock, 5000) == b"%05d" % number * 1000
+        plain = socket.create_connection(address)
+        with client.wrap_socket(plain, server_hostname="localhost") as sock:
+            sock.sendall(b"%05d" % number)
+            assert receive(sock, 5000) == b"%05d" % number * 1000
 
     sock = listener()
     address = sock.getsockname()
@@ -248,7 +248,7 @@ def closing() -> None:
 
 
 def two_writers() -> None:
-    """Two greenlets of one thread write to one socket: neither stands in the other's way for ever."""
+    """Two greenlets of one thread write to one socket: neither waits for ever."""
     one, other = pair()
     with one, other:
         first = Greenlet(one.sendall, b"a" * LARGE)
@@ -323,7 +323,7 @@ def unpatched() -> None:
     with listener() as listening, socket.create_connection(listening.getsockname()) as sock:
         for call in (ktls.Socket, lambda sock: ktls.wrap_socket(sock, server, server_side=True)):
             error = raises(ktls.KTLSError, call, sock)
-            assert f"ktls.contrib.{LIBRARY}.patch()" in str(error), error
+            assert f"import ktls.contrib.{LIBRARY} and call its patch()" in str(error), error
             assert sock.fileno() >= 0
         sock.settimeout(0)
         with ktls.Socket(sock) as ours:
