@@ -156,7 +156,9 @@ impl RecvStream {
     fn recv<'py>(&self, py: Python<'py>, size: isize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
-        if (1..=IN_PLACE_MAX).contains(&size) || size > 0 && flags & MSG_WAITALL != 0 && waiting::is_set() {
+        if (1..=IN_PLACE_MAX).contains(&size)
+            || size > 0 && flags & MSG_WAITALL != 0 && waiting::is_set()
+        {
             return new_bytes(py, size, |room| self.receive_into(py, "recv", room, flags));
         }
         let at_once = self.receive_at_once(py, size, flags, |receiver, may_wait| {
