@@ -40,6 +40,7 @@ from ktls.probe import probe
 from ktls.socket import Socket
 from ktls.sysctl import enable, sysctl
 from ktls.tls_socket import TLSSocket, wrap_socket
+from ktls.waiting import get_wait_callback, set_wait_callback
 
 if TYPE_CHECKING:
     __version__: str
@@ -95,8 +96,10 @@ __all__ = [
     "backends",
     "create_default_context",
     "enable",
+    "get_wait_callback",
     "prepare",
     "probe",
+    "set_wait_callback",
     "sysctl",
     "wrap_socket",
 ]

@@ -23,8 +23,9 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
     "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
-    "SendStream", "counters", "fork_count", "providers", "set_tunable", "start_workers",
-    "stop_completions", "stop_workers", "wait_completions", "workers_started",
+    "SendStream", "counters", "fork_count", "get_wait_callback", "providers", "set_tunable",
+    "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "wait_completions",
+    "workers_started",
 ]
 
 _T = TypeVar("_T")
@@ -166,6 +167,8 @@ class SendStream:
         """
     def update_key(self, *, request: bool = False) -> None:
         """The same with a KeyUpdate and the next keys; EINVAL where their secret is not known."""
+    def set_face(self, face: Callable[[], object]) -> None:
+        """What a wait callback is given: the object of this weak reference, with a `fileno`."""
     def set_max_frame_len(self, max_frame_len: int, session: object) -> None:
         """Change the length, 1 to 16384, and the session; EBUSY while a record is open."""
     def check_process(self) -> None:
@@ -393,5 +396,8 @@ def wait_completions() -> list[tuple[Any, int | OSError | None]]:
 def stop_completions() -> None: ...
 def set_tunable(name: str, value: int) -> None:
     """`name` is without ``kern.ipc.tls.``. KeyError when unknown, ValueError outside its range."""
+def set_wait_callback(callback: Callable[[Any, int, float | None], object] | None) -> None:
+    """Have this called with the object of `set_face`, POLLIN or POLLOUT, and seconds, to wait."""
+def get_wait_callback() -> Callable[[Any, int, float | None], object] | None: ...
 def counters() -> dict[str, int]:
     """The engine's counters and gauges now, by name without ``kern.ipc.tls.``."""

@@ -5,6 +5,8 @@ import ipaddress
 import socket
 from typing import Any
 
+from ktls import waiting
+
 
 def connect_for_send(sock: socket.SocketType, address: Any) -> None:
     """Connect to the destination of a write, unless there is a connection already.
@@ -18,7 +20,7 @@ def connect_for_send(sock: socket.SocketType, address: Any) -> None:
     except OSError as error:
         if error.errno != errno.ENOTCONN:
             raise
-        sock.connect(address)
+        waiting.connect(sock, address)
 
 
 def _check_destination(host: object) -> None:

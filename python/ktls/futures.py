@@ -7,7 +7,6 @@ starts with the first write and ends with the interpreter, after what was accept
 
 from __future__ import annotations
 
-import _thread
 import atexit
 import errno
 import os
@@ -16,7 +15,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Protocol
 
-from ktls import _core, workers
+from ktls import _core, waiting, workers
 from ktls.byte_view import byte_view
 from ktls.per_process import PerProcess
 
@@ -129,9 +128,13 @@ class _Thread:
     """
 
     def __init__(self) -> None:
+        # Those of the system: the locks of greenlets are not for two threads.
+        new_lock = waiting.original("_thread", "allocate_lock")
         # Taken by the thread, once; another that was started beside it ends.
-        self._place = threading.Lock()
-        self._has_ended = threading.Event()
+        self._place = new_lock()
+        # Given back when the thread has ended.
+        self._life = new_lock()
+        self._life.acquire()
         self._stopped = False
 
     def start(self) -> None:
@@ -139,7 +142,8 @@ class _Thread:
         if self._stopped:
             raise RuntimeError("cannot write asynchronously while the interpreter shuts down")
         if not self._place.locked():
-            _thread.start_new_thread(self._main, ())
+            # A greenlet would wait natively, and its hub with it.
+            waiting.original("_thread", "start_new_thread")(self._main, ())
 
     def stop(self) -> None:
         """Send what was accepted, end the futures, then the thread."""
@@ -149,7 +153,8 @@ class _Thread:
                 workers.drain()
             finally:
                 _core.stop_completions()
-                self._has_ended.wait()
+                with self._life:
+                    pass
 
     def _main(self) -> None:
         if self._place.acquire(blocking=False):
@@ -157,7 +162,7 @@ class _Thread:
                 threading.current_thread().name = "KTLS-aio"
                 _run()
             finally:
-                self._has_ended.set()
+                self._life.release()
 
 
 def _run() -> None:

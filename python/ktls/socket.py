@@ -12,10 +12,11 @@ import errno
 import socket
 import sys
 import warnings
+import weakref
 from operator import index
 from typing import TYPE_CHECKING, Any, Self
 
-from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, workers
+from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, waiting, workers
 from ktls import constants as c
 from ktls.byte_view import byte_view
 from ktls.rx_session import RxSlot, is_low_water
@@ -49,8 +50,9 @@ class Socket:
 
     Raises TypeError for anything but a plain ``socket.socket``, OSError EBADF for a closed one,
     OSError EINVAL for one that is not TCP, EMFILE without a free descriptor, OSError when the
-    worker threads cannot be started. In a forked child every call is OSError EPERM but ``close``
-    and ``abort``, which leave the parent's connection alone.
+    worker threads cannot be started, KTLSError for one that may wait where gevent or eventlet has
+    patched sockets and ``ktls.set_wait_callback`` was not called. In a forked child every call is
+    OSError EPERM but ``close`` and ``abort``, which leave the parent's connection alone.
     """
 
     __slots__ = (
@@ -68,14 +70,16 @@ class Socket:
         if isinstance(sock, Socket):
             raise TypeError("already a ktls.Socket; use it as it is")
         tcp.require_tcp(sock)
-        workers.start()
         timeout = sock.gettimeout()
+        waiting.require_callback(timeout)
+        workers.start()
         self._family, self._kind, self._proto = sock.family, sock.type, sock.proto
         self._stream = _core.SendStream(sock)
         self._slot = Slot(self._stream)
         self._receiver = _core.RecvStream(self._stream)
         self._rx_slot = RxSlot(self._receiver)
         self._stream.settimeout(timeout)
+        self._stream.set_face(weakref.ref(self))
         sock.close()
 
     # -- keys --------------------------------------------------------------------------------------
@@ -413,11 +417,11 @@ class Socket:
 
         ``fileno`` stays what it was before.
         """
-        self._connect(lambda sock: sock.connect(address))
+        self._connect(lambda sock: waiting.connect(sock, address))
 
     def connect_ex(self, address: Any, /) -> int:
         """As ``socket.connect_ex``; errors as ``connect``."""
-        return self._connect(lambda sock: sock.connect_ex(address))
+        return self._connect(lambda sock: waiting.connect_ex(sock, address))
 
     def _connect(self, call: Callable[[socket.SocketType], T]) -> T:
         try:
@@ -524,6 +528,7 @@ class Socket:
     def settimeout(self, value: float | None, /) -> None:
         """As ``socket.settimeout``: None blocks, 0 never does, otherwise seconds."""
         self._stream.check_process()
+        waiting.require_callback(value)
         self._stream.settimeout(value)
 
     def gettimeout(self) -> float | None:

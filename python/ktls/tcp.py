@@ -1,18 +1,41 @@
 """Which sockets can be taken over, and how the ends of one are shown."""
 
+import _socket
 import errno
 import socket
 import ssl
+import sys
+from typing import Any, Final
+
+_SOCKET: Final = socket.socket
+"""The class before anybody patches it, or after that."""
 
 
-def require_tcp(sock: object) -> None:
+def is_socket(sock: object) -> bool:
+    """Whether `sock` is a ``socket.socket``, or what gevent or eventlet has for one."""
+    greens: list[Any] = [
+        getattr(sys.modules.get("gevent._socket3"), "socket", None),
+        getattr(sys.modules.get("eventlet.greenio.base"), "GreenSocket", None),
+    ]
+    return isinstance(sock, (_SOCKET, socket.socket, *filter(None, greens)))
+
+
+def kernel_socket(sock: Any) -> socket.SocketType:
+    """The kernel's socket inside one of gevent's or eventlet's, whose calls wait in their hub."""
+    for inner in (sock, getattr(sock, "_sock", None), getattr(sock, "fd", None)):
+        if isinstance(inner, _socket.socket):
+            return inner
+    raise TypeError(f"{sock!r} has no socket inside; pass a socket.socket")
+
+
+def require_tcp(sock: Any) -> None:
     """Raise what ``Socket`` documents unless `sock` is an open, plain TCP socket."""
     if isinstance(sock, ssl.SSLSocket):
         raise TypeError(
             "an ssl.SSLSocket keeps its keys to itself; use ktls.prepare(context) and"
             " ktls.wrap_socket(sock, context) instead of context.wrap_socket(sock)"
         )
-    if not isinstance(sock, socket.socket):
+    if not is_socket(sock):
         raise TypeError(f"ktls.Socket takes a socket.socket, not {type(sock).__name__}")
     if sock.fileno() < 0:
         raise OSError(errno.EBADF, "the socket is closed; pass an open one")

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
-from ktls import futures, sendfile
+from ktls import futures, sendfile, waiting
 from ktls.byte_view import byte_view
 from ktls.constants import Mode
 from ktls.errors import KTLSError, WantWriteError
@@ -258,7 +258,7 @@ class TLSSocket(ssl.SSLSocket):
         """As `SSLSocket.accept`: a TLSSocket, and the address of the peer."""
         if isinstance(self._socket, Socket):
             raise OSError(errno.EINVAL, "the socket does not listen")
-        sock, address = self._socket.accept()
+        sock, address = waiting.accept(self._socket, self)
         try:
             accepted = type(self)._create(
                 sock,

@@ -13,8 +13,9 @@ ENGINE = ROOT / "rust" / "engine" / "src"
 
 # Lowest first; a module imports from its own row and those above it in this list.
 LAYERS = [
-    {"_core", "constants", "errors", "byte_view", "addressing", "tcp"},
-    {"per_process", "version"},
+    {"_core", "constants", "errors", "byte_view", "tcp"},
+    {"waiting", "per_process", "version"},
+    {"addressing"},
     {"sysctl", "params", "sendfile"},
     {"backends"},
     {"policy"},
@@ -26,7 +27,7 @@ LAYERS = [
     {"handover"},
     {"tls_socket"},
     {"context"},
-    {"__init__"},
+    {"__init__", "contrib"},
     {"cli"},
     {"__main__"},
 ]

@@ -3,11 +3,13 @@
 import errno
 import socket
 import ssl
+import weakref
 from typing import TYPE_CHECKING, Any
 
 from ktls._core import OpenSSLSide
 from ktls.socket import Socket
-from ktls.tcp import require_tcp
+from ktls.tcp import is_socket, kernel_socket, require_tcp
+from ktls.waiting import require_callback
 
 from .handshake import Handshake
 from .kept import Kept
@@ -39,6 +41,7 @@ class Parts:
         )
         self.socket = sock if isinstance(sock, Socket) else Socket(sock)
         self.stream = self.socket._stream
+        self.stream.set_face(weakref.ref(owner))
         self.receiver = self.socket._receiver
         # The object of the C module: nothing can come into the middle of its calls.
         inner: Any = ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
@@ -105,9 +108,10 @@ def check_arguments(
 ) -> None:
     """Raise what `SSLContext.wrap_socket` raises; TypeError for anything but a plain socket.
 
-    OSError EBADF for a closed one, EINVAL for one that is not TCP.
+    OSError EBADF for a closed one, EINVAL for one that is not TCP; KTLSError where a call that
+    waits would stop the loop of gevent or eventlet.
     """
-    if not isinstance(sock, socket.socket):
+    if not is_socket(sock):
         raise TypeError(f"a socket.socket is needed, not {type(sock).__name__}")
     if isinstance(sock, ssl.SSLSocket):
         raise TypeError("an ssl.SSLSocket makes its own handshake: wrap the plain socket")
@@ -116,6 +120,7 @@ def check_arguments(
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
         raise NotImplementedError("only stream sockets are supported")
     require_tcp(sock)
+    require_callback(sock.gettimeout())
     if server_side and server_hostname:
         raise ValueError("server_hostname can only be specified in client mode")
     if server_side and session is not None:
@@ -139,7 +144,7 @@ def has_peer(sock: socket.socket) -> bool:
 def _require_no_failure(sock: socket.socket) -> None:
     """As `SSLContext.wrap_socket`: a connection that was reset is not one that is to be made."""
     try:
-        unread = sock.recv(1, socket.MSG_DONTWAIT)
+        unread = kernel_socket(sock).recv(1, socket.MSG_DONTWAIT)
     except OSError as error:
         if error.errno not in (errno.ENOTCONN, errno.EINVAL):
             raise

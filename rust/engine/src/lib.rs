@@ -34,12 +34,12 @@ pub use counters::snapshot as counters;
 pub use deadline::Deadline;
 pub use error::{Error, Result, words};
 pub use fork_lock::{fork_count, watch_forks};
-pub use poll_fd::ReadReadiness;
+pub use poll_fd::{KeptPollFd, ReadReadiness};
 pub use pool::{Completion, Outcome, Pool, Unsent};
 pub use receive::{Message, NewReadKeys, PeerControl, RecvFlags, RecvStream, receive};
 pub use replies::Replies;
 pub use send::{
-    AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes,
+    Accepted, AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes,
     UpdateSecret, WriteFlags,
 };
 pub use sys::{discard, duplicate};

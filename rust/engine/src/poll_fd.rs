@@ -6,7 +6,7 @@
 //! and hangs up and fails with the connection.
 
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::{Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use rustix::io::Errno;
 
@@ -45,6 +45,17 @@ struct Pair {
     has_failed: bool,
     /// It has hung up: nothing takes that back.
     is_over: bool,
+}
+
+/// Keeps the number of a poll descriptor while somebody waits for it.
+pub struct KeptPollFd {
+    _kept: Arc<PollFd>,
+}
+
+impl KeptPollFd {
+    pub(crate) fn new(kept: Arc<PollFd>) -> Self {
+        Self { _kept: kept }
+    }
 }
 
 impl PollFd {

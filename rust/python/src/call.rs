@@ -8,6 +8,7 @@ use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::errors::os_error;
+use crate::waiting;
 
 /// The time of one call, which runs from its entry whatever the call does.
 #[derive(Clone, Copy)]
@@ -15,6 +16,8 @@ pub(crate) struct Timeout {
     /// What the program called.
     call: &'static str,
     blocking: bool,
+    /// It does not wait for the socket, but for a turn, which is never held while anybody waits.
+    waits_for_turns: bool,
     until: Option<Instant>,
 }
 
@@ -23,6 +26,7 @@ impl Timeout {
     pub(crate) const NONBLOCKING: Self = Self {
         call: "",
         blocking: false,
+        waits_for_turns: false,
         until: None,
     };
 
@@ -30,6 +34,7 @@ impl Timeout {
     pub(crate) const FOREVER: Self = Self {
         call: "",
         blocking: true,
+        waits_for_turns: true,
         until: None,
     };
 
@@ -38,7 +43,49 @@ impl Timeout {
         Self {
             call,
             blocking: true,
+            waits_for_turns: true,
             until: duration.and_then(|duration| Instant::now().checked_add(duration)),
+        }
+    }
+
+    /// Whether the program's callback waits in it.
+    pub(crate) fn is_cooperative(self) -> bool {
+        self.blocking && waiting::is_set()
+    }
+
+    /// A step between two waits of the callback.
+    pub(crate) fn of_step(self) -> Self {
+        Self {
+            blocking: false,
+            ..self
+        }
+    }
+
+    /// The same for taking a turn.
+    pub(crate) fn of_turn(self) -> Self {
+        Self {
+            blocking: self.waits_for_turns,
+            ..self
+        }
+    }
+
+    /// What is left of it; None: it never ends.
+    pub(crate) fn left(self) -> Result<Option<Duration>, Error> {
+        let Some(until) = self.until else {
+            return Ok(None);
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.passed());
+        }
+        Ok(Some(left))
+    }
+
+    /// It is over.
+    pub(crate) fn passed(self) -> Error {
+        Error::DeadlinePassed {
+            call: self.call,
+            accepted: None,
         }
     }
 }
@@ -50,6 +97,18 @@ pub(crate) struct Outcome<T> {
 }
 
 impl<T> Outcome<T> {
+    pub(crate) fn new(result: Result<T, Error>) -> Self {
+        Self {
+            result,
+            raised: None,
+        }
+    }
+
+    /// Whether the call may be made again after a wait.
+    pub(crate) fn would_block(&self) -> bool {
+        self.raised.is_none() && self.result.as_ref().is_err_and(Error::is_would_block)
+    }
+
     /// The same, for a call of which so many bytes were accepted before.
     pub(crate) fn after(self, bytes: u64) -> Self {
         Self {

@@ -28,6 +28,7 @@ mod sealer;
 mod secret;
 mod send_stream;
 mod ssl_errors;
+mod waiting;
 
 use pyo3::prelude::*;
 
@@ -64,6 +65,8 @@ mod _core {
     use crate::secret::Secret;
     #[pymodule_export]
     use crate::send_stream::SendStream;
+    #[pymodule_export]
+    use crate::waiting::{get_wait_callback, set_wait_callback};
 
     /// Imported now: a thread that is inside an import when another forks leaves its lock to the child.
     #[pymodule_init]

@@ -22,15 +22,19 @@ where
     A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>>,
     PyErr: From<A::Error>,
 {
-    let method = object.getattr(name)?;
-    call(&method, arguments.into_pyobject(object.py())?)
+    call(&object.getattr(name)?, arguments)
 }
 
-/// Calls anything that can be called.
-pub(crate) fn call<'py>(
+/// Calls an object.
+pub(crate) fn call<'py, A>(
     callable: &Bound<'py, PyAny>,
-    arguments: Bound<'py, PyTuple>,
-) -> PyResult<Bound<'py, PyAny>> {
+    arguments: A,
+) -> PyResult<Bound<'py, PyAny>>
+where
+    A: IntoPyObject<'py, Target = PyTuple, Output = Bound<'py, PyTuple>>,
+    PyErr: From<A::Error>,
+{
+    let arguments = arguments.into_pyobject(callable.py())?;
     let guard = SleepForEver;
     // SAFETY: both objects live during the call, and the interpreter is held.
     let result = unsafe { PyObject_CallObject(callable.as_ptr(), arguments.as_ptr()) };

@@ -6,18 +6,19 @@ use ktls_engine::{
     Deadline, Error, Message, PeerControl, RecvFlags, RecvStream as Receiver, SendStream as Engine,
 };
 use ktls_record::handover;
-use pyo3::exceptions::{PyOSError, PyValueError};
+use pyo3::exceptions::{PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::buffer::{Writable, new_bytes};
-use crate::call::{Timeout, attempt};
+use crate::call::Timeout;
 use crate::errors::os_error;
 use crate::interpreter;
 use crate::openssl::OpenSSLSide;
 use crate::record_params::{DirectionKeys, read_keys};
 use crate::send_stream::{MSG_DONTWAIT, SendStream, Stream};
 use crate::ssl_errors::ssl_error;
+use crate::waiting::{self, Event};
 
 /// Flags of recv(2): all of it is waited for; what is looked at stays.
 const MSG_WAITALL: u32 = 0x100;
@@ -155,7 +156,9 @@ impl RecvStream {
     fn recv<'py>(&self, py: Python<'py>, size: isize, flags: u32) -> PyResult<Bound<'py, PyBytes>> {
         let size = usize::try_from(size)
             .map_err(|_| PyValueError::new_err("negative buffersize in recv"))?;
-        if (1..=IN_PLACE_MAX).contains(&size) {
+        if (1..=IN_PLACE_MAX).contains(&size)
+            || size > 0 && flags & MSG_WAITALL != 0 && waiting::is_set()
+        {
             return new_bytes(py, size, |room| self.receive_into(py, "recv", room, flags));
         }
         let at_once = self.receive_at_once(py, size, flags, |receiver, may_wait| {
@@ -163,9 +166,12 @@ impl RecvStream {
         })?;
         let received = match at_once {
             Some(received) => received,
-            None => self.receive(py, "recv", flags, |receiver, flags, deadline| {
-                receiver.recv(size, flags, deadline)
-            })?,
+            None => self.receive(
+                py,
+                self.timeout("recv", flags),
+                flags,
+                |receiver, flags, deadline| receiver.recv(size, flags, deadline),
+            )?,
         };
         self.check_signals(py, flags, &received)?;
         Ok(PyBytes::new(py, &received))
@@ -239,17 +245,64 @@ impl RecvStream {
         out: &mut [u8],
         flags: u32,
     ) -> PyResult<usize> {
+        if flags & MSG_WAITALL != 0 {
+            let timeout = self.timeout(name, flags);
+            if timeout.is_cooperative() {
+                return self.receive_all(py, timeout, out, flags);
+            }
+        }
         let at_once = self.receive_at_once(py, out.len(), flags, |receiver, may_wait| {
             receiver.recv_into_at_once(out, may_wait)
         })?;
         let count = match at_once {
             Some(count) => count,
-            None => self.receive(py, name, flags, |receiver, flags, deadline| {
-                receiver.recv_into(out, flags, deadline)
-            })?,
+            None => self.receive(
+                py,
+                self.timeout(name, flags),
+                flags,
+                |receiver, flags, deadline| receiver.recv_into(out, flags, deadline),
+            )?,
         };
         self.check_signals(py, flags, &out[..count])?;
         Ok(count)
+    }
+
+    /// Fills the buffer piece by piece, with the callback's waits in between.
+    fn receive_all(
+        &self,
+        py: Python<'_>,
+        timeout: Timeout,
+        out: &mut [u8],
+        flags: u32,
+    ) -> PyResult<usize> {
+        if flags & MSG_PEEK != 0 {
+            return Err(PyOSError::new_err((
+                EOPNOTSUPP,
+                "MSG_PEEK with MSG_WAITALL is not supported with a wait callback, which is told of any data; \
+                 peek without MSG_WAITALL",
+            )));
+        }
+        let mut filled = 0;
+        while filled < out.len() {
+            let part = self.receive(
+                py,
+                timeout,
+                flags & !MSG_WAITALL,
+                |receiver, flags, deadline| receiver.recv_into(&mut out[filled..], flags, deadline),
+            );
+            match part {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(error) if filled > 0 && error.is_instance_of::<PyTimeoutError>(py) => break,
+                Err(error) => {
+                    // The call cannot return them: they come again.
+                    self.put_back(py, &out[..filled]);
+                    return Err(error);
+                }
+            }
+        }
+        self.check_signals(py, flags, &out[..filled])?;
+        Ok(filled)
     }
 
     /// Makes a call of the engine that takes what lies ready, with the interpreter held. None: the ordinary one is to be
@@ -285,9 +338,12 @@ impl RecvStream {
         flags: u32,
         takes_type: bool,
     ) -> PyResult<(Vec<u8>, Option<Message>)> {
-        self.receive(py, "recvmsg", flags, |receiver, flags, deadline| {
-            receiver.recv_message(size, takes_type, flags, deadline)
-        })
+        self.receive(
+            py,
+            self.timeout("recvmsg", flags),
+            flags,
+            |receiver, flags, deadline| receiver.recv_message(size, takes_type, flags, deadline),
+        )
     }
 
     /// Runs signal handlers before data is returned rather than after: what one raises there costs the program the
@@ -296,22 +352,35 @@ impl RecvStream {
         if received.is_empty() || flags & MSG_PEEK != 0 || self.lock_session().is_none() {
             return Ok(());
         }
-        py.check_signals().inspect_err(|_| {
-            if let Ok((engine, receiver)) = self.send.get().halves() {
-                py.detach(|| {
-                    // In a forked child nothing comes again.
-                    let _ = receiver.put_back(received);
-                    engine.note_read();
-                });
-            }
-        })
+        py.check_signals()
+            .inspect_err(|_| self.put_back(py, received))
+    }
+
+    /// Has data come again that a call cannot return; without a session it is lost, as a plain socket's.
+    fn put_back(&self, py: Python<'_>, received: &[u8]) {
+        if received.is_empty() || self.lock_session().is_none() {
+            return;
+        }
+        if let Ok((engine, receiver)) = self.send.get().halves() {
+            py.detach(|| {
+                // In a forked child nothing comes again.
+                let _ = receiver.put_back(received);
+                engine.note_read();
+            });
+        }
+    }
+
+    /// The time that a call has from now on, which has the name that `ssl` gives it.
+    fn timeout(&self, name: &'static str, flags: u32) -> Timeout {
+        let name = self.taken_over.get().map_or(name, |_| "read");
+        self.send.get().timeout(name, flags)
     }
 
     /// Makes a call of the engine, after which the poll descriptor says what is left.
     fn receive<T: Send>(
         &self,
         py: Python<'_>,
-        name: &'static str,
+        timeout: Timeout,
         flags: u32,
         mut call: impl FnMut(&Receiver, RecvFlags, &mut Deadline<'_>) -> Result<T, Error> + Send,
     ) -> PyResult<T> {
@@ -325,9 +394,6 @@ impl RecvStream {
                 ),
             )));
         }
-        // As `ssl` calls it.
-        let name = self.taken_over.get().map_or(name, |_| "read");
-        let timeout = self.send.get().timeout(name, flags);
         let flags = RecvFlags {
             peek: flags & MSG_PEEK != 0,
             wait_all: flags & MSG_WAITALL != 0,
@@ -358,7 +424,10 @@ impl RecvStream {
     ) -> PyResult<T> {
         let (engine, receiver) = self.send.get().halves()?;
         loop {
-            let outcome = attempt(py, timeout, |deadline| call(&engine, &receiver, deadline));
+            let outcome =
+                waiting::attempt(py, self.send.get(), timeout, Event::Readable, |deadline| {
+                    call(&engine, &receiver, deadline)
+                });
             if let Some(raised) = outcome.raised {
                 return Err(raised);
             }

@@ -9,20 +9,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use ktls_engine::{
-    Error, KeyUpdate, RecvStream as Receiver, SendStream as Engine, TcpTransport, WriteFlags, words,
+    Data, Deadline, Error, KeyUpdate, RecvStream as Receiver, SendStream as Engine, TcpTransport,
+    WriteFlags, words,
 };
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::{PyDict, PyList, PyType};
 
 use crate::async_write::AsyncWrite;
 use crate::buffer::{self, Input};
-use crate::call::{self, Timeout, attempt, run};
+use crate::call::{self, Outcome, Timeout, attempt, run};
 use crate::cork::Cork;
 use crate::errors::os_error;
 use crate::process;
 use crate::record_params::{DirectionKeys, RecordParams, check_frame_len};
+use crate::waiting::{self, Event};
 
 /// The flag of send(2): more follows at once.
 pub(crate) const MSG_MORE: u32 = 0x8000;
@@ -42,6 +44,8 @@ pub(crate) struct SendStream {
     session: Mutex<Session>,
     /// The stream after `close`, while it drains.
     draining: Mutex<Weak<Engine>>,
+    /// A weak reference to what the program calls.
+    face: Mutex<Option<Py<PyAny>>>,
     /// The socket after `release`, until the last reference to this goes.
     released: Mutex<Option<Py<PyAny>>>,
 }
@@ -80,7 +84,12 @@ impl SendStream {
         // By the class of the C module, whose methods no signal handler can come into the middle of: from here on the old
         // number is nobody's.
         let class = py.import(intern!(py, "_socket"))?.getattr("socket")?;
-        class.call_method1(intern!(py, "close"), (sock,))?;
+        if sock.is_instance(&class)? {
+            class.call_method1(intern!(py, "close"), (sock,))?;
+        } else {
+            // A socket of gevent or eventlet around one of those.
+            sock.call_method0(intern!(py, "close"))?;
+        }
         let engine = Engine::new(Box::new(transport.clone()), process::pool());
         let receiver = Arc::new(Receiver::new(transport.clone()));
         let readiness: Weak<Receiver> = Arc::downgrade(&receiver);
@@ -95,6 +104,7 @@ impl SendStream {
             timeout: AtomicI64::new(-1),
             session: Mutex::new(Session::None),
             draining: Mutex::default(),
+            face: Mutex::default(),
             released: Mutex::default(),
         })
     }
@@ -217,6 +227,12 @@ impl SendStream {
         Some(Duration::from_nanos(nanoseconds).as_secs_f64())
     }
 
+    /// What a wait callback is given: the object that this weak reference is of.
+    fn set_face(&self, face: Py<PyAny>) {
+        let before = self.lock_face().replace(face);
+        drop(before);
+    }
+
     #[pyo3(signature = (data, content_type=23, flags=0))]
     fn send(
         &self,
@@ -235,11 +251,10 @@ impl SendStream {
                 engine.note_write_end();
                 return Ok(count);
             }
-            let sent = run(py, self.timeout("send", flags), |deadline| {
-                engine.send(&data, write_flags, deadline)
-            });
+            let timeout = self.timeout("send", flags);
+            let sent = self.write(py, &engine, data, write_flags, timeout);
             engine.note_write_end();
-            sent
+            sent.into_result()
         })?
     }
 
@@ -252,9 +267,16 @@ impl SendStream {
                 engine.note_write_end();
                 return Ok(());
             }
-            let sent = run(py, self.timeout("sendall", flags), |deadline| {
-                engine.send_all(&data, write_flags, deadline)
-            });
+            let timeout = self.timeout("sendall", flags);
+            let sent = if timeout.is_cooperative() {
+                let (accepted, ended) =
+                    waiting::write(py, self, &engine, data, write_flags, timeout);
+                ended.after(accepted as u64).into_result()
+            } else {
+                run(py, timeout, |deadline| {
+                    engine.send_all(&data, write_flags, deadline)
+                })
+            };
             engine.note_write_end();
             sent
         })?
@@ -280,10 +302,9 @@ impl SendStream {
         for buffer in &buffers {
             whole.extend_from_slice(Input::new(buffer)?.as_slice());
         }
-        let data = ktls_engine::Data::Shared(Arc::new(whole));
-        run(py, timeout, |deadline| {
-            engine.send(&data, write_flags, deadline)
-        })
+        let data = Data::Shared(Arc::new(whole));
+        self.write(py, &engine, data, write_flags, timeout)
+            .into_result()
     }
 
     fn async_write(
@@ -315,10 +336,9 @@ impl SendStream {
         let before = accepted.extract::<Vec<u64>>()?.iter().sum();
         let engine = self.engine()?;
         let outcome = buffer::with_data(data, |data| {
-            attempt(py, self.timeout("sendfile", 0), |deadline| {
-                engine.send(&data, WriteFlags::DATA, deadline)
-            })
-            .after(before)
+            let timeout = self.timeout("sendfile", 0);
+            self.write(py, &engine, data, WriteFlags::DATA, timeout)
+                .after(before)
         })?;
         if let Ok(count) = &outcome.result {
             accepted.append(count)?;
@@ -344,10 +364,22 @@ impl SendStream {
             ))
         })?;
         let engine = self.engine()?;
-        let outcome = attempt(py, self.timeout("sendfile", 0), |deadline| {
-            engine.send_file(descriptor, offset, count, deadline)
-        })
-        .after(before);
+        let descriptor = Arc::new(descriptor);
+        let timeout = self.timeout("sendfile", 0);
+        let send = |deadline: &mut Deadline<'_>| {
+            engine.send_shared_file(&descriptor, offset, count, deadline)
+        };
+        let mut outcome = waiting::attempt(py, self, timeout, Event::Writable, send).after(before);
+        if timeout.is_cooperative() && outcome.result.as_ref().is_ok_and(|sent| *sent == count) {
+            let read = |deadline: &mut Deadline<'_>| engine.await_files(deadline);
+            let ended = waiting::attempt(py, self, timeout, Event::Writable, read);
+            outcome.raised = ended.raised;
+            match ended.result {
+                // What was accepted must not be offered again: too late is no error of this call any more.
+                Err(error) if !error.leaves_connection() => outcome.result = Err(error),
+                _ => {}
+            }
+        }
         // Here, and not in Python, where another signal could come between.
         if let (Ok(accepted), Some(file)) = (&outcome.result, file) {
             file.call_method1(intern!(py, "seek"), (offset.saturating_add(*accepted),))?;
@@ -379,7 +411,15 @@ impl SendStream {
     fn flush(&self, py: Python<'_>, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let timeout = Timeout::within(timeout.map(call::timeout).transpose()?, "flush");
         let engine = self.engine()?;
-        run(py, timeout, |deadline| engine.flush(deadline))
+        let mut accepted = None;
+        waiting::attempt(py, self, timeout, Event::Writable, |deadline| {
+            let so_far = match accepted {
+                Some(so_far) => so_far,
+                None => *accepted.insert(engine.accepted()?),
+            };
+            engine.flush_up_to(so_far, deadline)
+        })
+        .into_result()
     }
 
     fn shutdown_write(&self, py: Python<'_>) -> PyResult<()> {
@@ -410,12 +450,14 @@ impl SendStream {
             drop(transport);
             engine.close()
         });
-        match linger {
-            Some(linger) => run(py, Timeout::within(Some(linger), "close"), |deadline| {
-                engine.linger(deadline)
-            }),
-            None => Ok(()),
+        let Some(linger) = linger else {
+            return Ok(());
+        };
+        let timeout = Timeout::within(Some(linger), "close");
+        if timeout.is_cooperative() {
+            return waiting::linger(py, &engine, timeout);
         }
+        run(py, timeout, |deadline| engine.linger(deadline))
     }
 
     fn abort(&self, py: Python<'_>) {
@@ -442,7 +484,13 @@ impl SendStream {
             .map_err(|error| os_error(&error))?;
         drop(self.take());
         let class = py.import(intern!(py, "socket"))?.getattr("socket")?;
-        let socket = new_python_socket(&class, socket)?;
+        let base = py.import(intern!(py, "_socket"))?.getattr("socket")?;
+        let socket = if class.cast::<PyType>()?.is_subclass(&base)? {
+            new_python_socket(&class, socket)?
+        } else {
+            // gevent's or eventlet's, which takes its family from the descriptor.
+            new_socket(&class, socket)?
+        };
         *self.lock_released() = Some(socket.clone_ref(py));
         Ok(socket)
     }
@@ -503,6 +551,39 @@ impl SendStream {
         self.released.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the program calls, with a `fileno`.
+    pub(crate) fn face<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let face = self.lock_face().as_ref().map(|face| face.clone_ref(py));
+        let face = face.ok_or_else(|| os_error(&Error::Closed))?;
+        face.into_bound(py).call0()
+    }
+
+    /// A write of which the call says how much was accepted.
+    fn write(
+        &self,
+        py: Python<'_>,
+        engine: &Arc<Engine>,
+        data: Data<'_>,
+        flags: WriteFlags,
+        timeout: Timeout,
+    ) -> Outcome<usize> {
+        if !timeout.is_cooperative() {
+            return attempt(py, timeout, |deadline| engine.send(&data, flags, deadline));
+        }
+        let (accepted, Outcome { result, raised }) =
+            waiting::write(py, self, engine, data, flags, timeout);
+        let result = match result {
+            // The next call says so again; this one says what was accepted.
+            Err(error) if accepted == 0 || !error.may_follow_a_part() => Err(error),
+            _ => Ok(accepted),
+        };
+        Outcome { result, raised }
+    }
+
+    fn lock_face(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.face.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn lock_draining(&self) -> MutexGuard<'_, Weak<Engine>> {
         self.draining.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -525,7 +606,7 @@ impl SendStream {
         }
     }
 
-    fn engine(&self) -> PyResult<Arc<Engine>> {
+    pub(crate) fn engine(&self) -> PyResult<Arc<Engine>> {
         let stream = self.stream.read().unwrap_or_else(PoisonError::into_inner);
         match &*stream {
             Some(stream) => Ok(Arc::clone(&stream.engine)),
@@ -578,7 +659,7 @@ impl Drop for SendStream {
 pub(crate) fn write_async(
     py: Python<'_>,
     engine: &Arc<Engine>,
-    data: &ktls_engine::Data<'_>,
+    data: &Data<'_>,
     future: Py<PyAny>,
 ) -> PyResult<Option<u64>> {
     let id = process::keep_future(future);
@@ -608,6 +689,9 @@ fn duplicate(transport: &TcpTransport) -> PyResult<OwnedFd> {
 /// A socket object of this class that owns the descriptor.
 fn new_socket(class: &Bound<'_, PyAny>, socket: OwnedFd) -> PyResult<Py<PyAny>> {
     let arguments = PyDict::new(class.py());
+    for name in ["family", "type", "proto"] {
+        arguments.set_item(name, -1)?;
+    }
     arguments.set_item(intern!(class.py(), "fileno"), socket.as_raw_fd())?;
     let made = class.call((), Some(&arguments));
     // Whose the descriptor is after an error is not known: one that leaks is better than one that is closed twice.

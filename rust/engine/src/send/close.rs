@@ -24,6 +24,7 @@ impl SendStream {
             }
             state.buffer.close_open_record();
             state.life.shut_down();
+            self.mark_writable(&state);
             self.note_change(&state);
         }
         self.settle();
@@ -60,7 +61,7 @@ impl SendStream {
     /// Waits until the peer has everything that a closed stream holds. When the time is over the connection is reset.
     ///
     /// # Errors
-    /// EINTR: the rest drains in the background.
+    /// EAGAIN when it may not wait; EINTR: the rest drains in the background.
     pub fn linger(self: &Arc<Self>, deadline: &mut Deadline<'_>) -> Result<()> {
         loop {
             {
@@ -72,6 +73,9 @@ impl SendStream {
                 if is_drained && (state.life.has_failed() || self.transport.is_acknowledged()) {
                     return Ok(());
                 }
+            }
+            if !deadline.is_blocking() {
+                return Err(Error::WouldBlock);
             }
             let Ok(nap) = deadline.nap() else {
                 if let Ok(mut state) = self.enter() {
@@ -133,7 +137,10 @@ impl SendStream {
 
     fn drop_poll_fd(self: &Arc<Self>) {
         let dropped = self.enter().ok().and_then(|mut state| state.poll_fd.take());
-        if dropped.is_some() {
+        if let Some(poll_fd) = dropped {
+            // For whoever keeps it for a wait.
+            poll_fd.set_writable(true);
+            poll_fd.fail();
             self.pool.unwatch_readable(self.id);
         }
     }

@@ -80,7 +80,7 @@ impl SendStream {
             .reserve_records(&mut state, len, content_type)
             .and_then(|_| self.append_whole(&mut state, &payload, flags, false));
         if said.is_ok() && after == AfterMessage::Nothing {
-            state.life.end_data();
+            self.end_data(&mut state);
         }
         self.flush_inline(state);
         said.map(|_| ())
@@ -133,9 +133,6 @@ impl SendStream {
                 return Ok(());
             }
             state.space.note_full();
-            if !deadline.is_blocking() {
-                self.mark_unwritable(&state);
-            }
         }
         let waited = self.drive_until(has_space, State::check, deadline);
         self.settle();
@@ -161,13 +158,19 @@ impl Replies for Weak<SendStream> {
         if let Some(stream) = self.upgrade()
             && let Ok(mut state) = stream.enter()
         {
-            state.life.end_data();
+            stream.end_data(&mut state);
             stream.note_change(&state);
         }
     }
 }
 
 impl SendStream {
+    /// No data follows: whoever waits for space has nothing to wait for.
+    fn end_data(&self, state: &mut State) {
+        state.life.end_data();
+        self.mark_writable(state);
+    }
+
     fn answer_with_alert(self: &Arc<Self>, level: u8, description: u8) -> Result<()> {
         let state = self.enter()?;
         if !state.life.is_open() {

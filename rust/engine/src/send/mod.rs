@@ -48,10 +48,17 @@ use self::entered::Entered;
 use self::state::State;
 use crate::error::{Error, Result};
 use crate::fork_lock::OwnerProcess;
-use crate::poll_fd::{PollFd, ReadReadiness};
+use crate::poll_fd::{KeptPollFd, PollFd, ReadReadiness};
 use crate::pool::{Pool, Task, lock};
 use crate::transport::Transport;
 use crate::{counters, fork_lock};
+
+/// What a stream had accepted at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Accepted {
+    wire_end: u64,
+    newest: u64,
+}
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
@@ -126,18 +133,37 @@ impl SendStream {
     /// Waits until TCP has taken everything accepted so far, and nothing that is accepted later.
     ///
     /// # Errors
-    /// [`Error::DeadlinePassed`], EINTR, or whatever ended the connection.
+    /// As [`SendStream::flush_up_to`].
     pub fn flush(self: &Arc<Self>, deadline: &mut crate::Deadline<'_>) -> Result<()> {
-        let (wire_end, newest) = {
-            let mut state = self.enter()?;
-            state.buffer.close_open_record();
-            (
-                state.buffer.wire_framed(),
-                state.async_writes.newest_waiting(),
-            )
-        };
+        let accepted = self.accepted()?;
+        self.flush_up_to(accepted, deadline)
+    }
+
+    /// What was accepted so far, for [`SendStream::flush_up_to`].
+    ///
+    /// # Errors
+    /// EPERM.
+    pub fn accepted(&self) -> Result<Accepted> {
+        let mut state = self.enter()?;
+        state.buffer.close_open_record();
+        Ok(Accepted {
+            wire_end: state.buffer.wire_framed(),
+            newest: state.async_writes.newest_waiting(),
+        })
+    }
+
+    /// Waits until TCP has taken this.
+    ///
+    /// # Errors
+    /// EAGAIN when it may not wait, [`Error::DeadlinePassed`], EINTR, or whatever ended the connection.
+    pub fn flush_up_to(
+        self: &Arc<Self>,
+        accepted: Accepted,
+        deadline: &mut crate::Deadline<'_>,
+    ) -> Result<()> {
         let sent = |state: &State| {
-            state.buffer.wire_sent() >= wire_end && !state.async_writes.has_up_to(newest)
+            state.buffer.wire_sent() >= accepted.wire_end
+                && !state.async_writes.has_up_to(accepted.newest)
         };
         let result = self.drive_until(sent, |state| state.life.check_drain(), deadline);
         self.settle();
@@ -188,6 +214,18 @@ impl SendStream {
         if told.is_err() {
             poll_fd.fail();
         }
+    }
+
+    /// Keeps the poll descriptor for a wait, also when the connection is closed meanwhile: it fails then, and the number
+    /// is not another's before the wait ends.
+    ///
+    /// # Errors
+    /// As [`SendStream::poll_descriptor`].
+    pub fn keep_poll_descriptor(self: &Arc<Self>) -> Result<KeptPollFd> {
+        self.poll_descriptor()?;
+        let state = self.enter()?;
+        let poll_fd = state.poll_fd.clone().ok_or(Error::Closed)?;
+        Ok(KeptPollFd::new(poll_fd))
     }
 
     /// From now on this says when the poll descriptor is readable. A second call does nothing.
@@ -284,6 +322,13 @@ impl SendStream {
         if let Some(poll_fd) = &state.poll_fd
             && state.is_writable()
         {
+            poll_fd.set_writable(true);
+        }
+    }
+
+    /// Tells the poll descriptor that a write does not wait, since it fails.
+    fn mark_writable(&self, state: &State) {
+        if let Some(poll_fd) = &state.poll_fd {
             poll_fd.set_writable(true);
         }
     }

@@ -25,18 +25,31 @@ impl SendStream {
         count: u64,
         deadline: &mut Deadline<'_>,
     ) -> Result<u64> {
+        self.send_shared_file(&Arc::new(file), offset, count, deadline)
+    }
+
+    /// The same for a file that is offered again when this would wait.
+    ///
+    /// # Errors
+    /// As [`SendStream::send_file`].
+    pub fn send_shared_file(
+        self: &Arc<Self>,
+        file: &Arc<OwnedFd>,
+        offset: u64,
+        count: u64,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<u64> {
         self.check_process()?;
-        let size = sys::regular_file_len(&file)
+        let size = sys::regular_file_len(file)
             .map_err(|errno| Error::File { errno, offset })?
             .ok_or(Error::NotRegular)?;
         let len = count.min(size.saturating_sub(offset));
-        if len == 0 || !has_byte_at(&file, offset, deadline.is_blocking())? {
+        if len == 0 || !has_byte_at(file, offset, deadline.is_blocking())? {
             return Ok(0);
         }
-        let file = Arc::new(file);
         let writer = self.begin_write(deadline)?;
         let source = |position: usize| Payload::File {
-            file: Arc::clone(&file),
+            file: Arc::clone(file),
             offset: offset + position as u64,
         };
         let len = usize::try_from(len).unwrap_or(usize::MAX);
@@ -48,16 +61,24 @@ impl SendStream {
             return Err(error);
         }
         if deadline.is_blocking() && accepted == len {
-            let read = |state: &State| !state.buffer.has_unread_file();
-            let read = self.drive_until(read, |state| state.life.check_drain(), deadline);
-            self.settle();
             // What was accepted must not be offered again: too late is no error of this call any more.
-            match read {
+            match self.await_files(deadline) {
                 Err(error) if !error.leaves_connection() => return Err(error),
                 _ => {}
             }
         }
         Ok(accepted as u64)
+    }
+
+    /// Waits until every file that was accepted has been read.
+    ///
+    /// # Errors
+    /// EAGAIN when it may not wait, [`Error::DeadlinePassed`], EINTR, or whatever ended the connection.
+    pub fn await_files(self: &Arc<Self>, deadline: &mut Deadline<'_>) -> Result<()> {
+        let read = |state: &State| !state.buffer.has_unread_file();
+        let waited = self.drive_until(read, |state| state.life.check_drain(), deadline);
+        self.settle();
+        waited
     }
 }
 

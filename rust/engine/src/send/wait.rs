@@ -60,6 +60,12 @@ impl SendStream {
                 // A failure is raised at the head of the loop.
                 Step::Progress | Step::Failed => {}
                 Step::Blocked | Step::Busy | Step::Empty if !may_wait => {
+                    // Another thread may have got on since: after the last change nobody would tell.
+                    let state = self.enter()?;
+                    if until(&state) {
+                        return Ok(());
+                    }
+                    self.mark_unwritable(&state);
                     return Err(Error::WouldBlock);
                 }
                 Step::Blocked => self.wait_writable(&until, deadline)?,

@@ -74,7 +74,21 @@ impl SendStream {
         {
             return done.map(|()| len);
         }
-        let (accepted, ended) = self.send_long(data, flags, deadline)?;
+        self.send_rest(data, 0, flags, deadline)
+    }
+
+    /// The same for the bytes from `from` on, of which there are some: the rest of a write that another call began.
+    ///
+    /// # Errors
+    /// As [`SendStream::send`].
+    pub fn send_rest(
+        self: &Arc<Self>,
+        data: &Data<'_>,
+        from: usize,
+        flags: WriteFlags,
+        deadline: &mut Deadline<'_>,
+    ) -> Result<usize> {
+        let (accepted, ended) = self.send_long(data, from, flags, deadline)?;
         match ended {
             // The next call says so again; this one says what was accepted.
             Some(error) if accepted > 0 && error.may_follow_a_part() => Ok(accepted),
@@ -100,7 +114,7 @@ impl SendStream {
             return done;
         }
         let (accepted, ended) = self
-            .send_long(data, flags, deadline)
+            .send_long(data, 0, flags, deadline)
             .map_err(|error| error.after(0))?;
         match ended {
             Some(error) => Err(error.after(accepted as u64)),
@@ -113,10 +127,11 @@ impl SendStream {
     fn send_long(
         self: &Arc<Self>,
         data: &Data<'_>,
+        from: usize,
         flags: WriteFlags,
         deadline: &mut Deadline<'_>,
     ) -> Result<(usize, Option<Error>)> {
-        let len = data.as_slice().len();
+        let len = data.as_slice().len() - from;
         if flags.atomic {
             let space = self.enter()?.space.limit();
             if len > space {
@@ -127,7 +142,7 @@ impl SendStream {
         let _writer = self.begin_write(deadline)?;
         let source = |position: usize| Payload::Bytes {
             owner: Arc::clone(&owner),
-            start: position,
+            start: from + position,
         };
         Ok(self.write_pieces(len, flags, source, deadline))
     }
@@ -242,11 +257,7 @@ impl SendStream {
             state.space.wakeup(left).max(least)
         };
         let appeared = |state: &State| state.space.get(state.buffer.used()) >= enough;
-        let waited = self.drive_until(appeared, State::check, deadline);
-        if matches!(waited, Err(Error::WouldBlock)) {
-            self.mark_unwritable(&*self.enter()?);
-        }
-        waited
+        self.drive_until(appeared, State::check, deadline)
     }
 
     fn append_piece(

@@ -31,7 +31,7 @@ pub(crate) use self::reading::Reading;
 use self::turn::{Held, Turn};
 use crate::async_write::AsyncWrite;
 use crate::buffer::Input;
-use crate::call::{Timeout, attempt};
+use crate::call::Timeout;
 use crate::errors::{HandoverDeclined, HandoverError, os_error};
 use crate::handover::Handover;
 use crate::key_log::KeyLog;
@@ -39,6 +39,7 @@ use crate::python_call::call_method;
 use crate::record_params::RecordParams;
 use crate::send_stream::{self, SendStream};
 use crate::ssl_errors::SSLWantReadError;
+use crate::waiting::{self, Event};
 
 /// Bytes of one write of OpenSSL: a record.
 const WRITE_LEN: usize = 16384;
@@ -155,32 +156,10 @@ impl OpenSSLSide {
     }
 
     fn do_handshake<'py>(&self, py: Python<'py>) -> PyResult<()> {
-        let timeout = self.send.get().timeout("handshake", 0);
-        let has_shaken_hands = || self.has_shaken_hands.load(Ordering::Acquire);
-        // The thread that made the handshake may be reading already when this one is woken.
-        let _reading = self
-            .reading
-            .take_unless(py, timeout, has_shaken_hands)
-            .map_err(|error| as_ssl(py, error))?;
-        while !has_shaken_hands() {
-            let step = |ssl: &Bound<'py, PyAny>| {
-                call_method(ssl, intern!(py, "do_handshake"), PyTuple::empty(py))
-            };
-            match self.call(py, timeout, step) {
-                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
-                    self.feed_record(py, timeout)?;
-                }
-                Err(error) => return Err(error),
-                Ok(_) => {
-                    self.has_shaken_hands.store(true, Ordering::Release);
-                    // What the peer said was read: it is no news to a poller any more.
-                    if let Ok(engine) = self.engine() {
-                        engine.set_readable(self.has_more(py)?);
-                    }
-                }
-            }
-        }
-        Ok(())
+        let send = self.send.get();
+        waiting::repeat(py, send, send.timeout("handshake", 0), |timeout| {
+            self.shake_hands(py, timeout)
+        })
     }
 
     /// What the handshake has agreed on, with the keys of both directions; None: another thread has switched over.
@@ -258,35 +237,10 @@ impl OpenSSLSide {
         size: usize,
         buffer: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let timeout = self.send.get().timeout("read", 0);
-        let _reading = self.take_reading(py, timeout)?;
-        loop {
-            if self.needs_input(py)? {
-                self.feed_record(py, timeout)?;
-            }
-            self.inbox.forget_need();
-            let read = |ssl: &Bound<'py, PyAny>| match buffer {
-                None => call_method(ssl, intern!(py, "read"), (size,)),
-                Some(buffer) => call_method(ssl, intern!(py, "read"), (size, buffer)),
-            };
-            let got = self.call_then(py, timeout, read, PyResult::is_err);
-            match got {
-                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
-                    // There was a record, and it held no data.
-                    self.inbox.need();
-                }
-                Err(error) => return Err(error),
-                Ok(got) => {
-                    if size > 0 && is_end(&got) {
-                        self.inbox.note_end();
-                    }
-                    if self.send.get().stream().is_ok() {
-                        self.engine()?.set_readable(self.has_more(py)?);
-                    }
-                    return Ok(got.unbind());
-                }
-            }
-        }
+        let send = self.send.get();
+        waiting::repeat(py, send, send.timeout("read", 0), |timeout| {
+            self.read_within(py, timeout, size, buffer)
+        })
     }
 
     /// Seals by OpenSSL, one record for `send`; returns how many bytes were accepted.
@@ -310,9 +264,11 @@ impl OpenSSLSide {
         let engine = self.engine()?;
         let mut accepted = 0;
         while accepted < data.len() {
-            attempt(py, timeout, |deadline| engine.wait_for_any_space(deadline))
-                .after(before.unwrap_or(0) + accepted as u64)
-                .into_result()?;
+            waiting::attempt(py, self.send.get(), timeout, Event::Writable, |deadline| {
+                engine.wait_for_any_space(deadline)
+            })
+            .after(before.unwrap_or(0) + accepted as u64)
+            .into_result()?;
             let end = data.len().min(accepted + WRITE_LEN);
             accepted += self.write_chunk(py, timeout, &data[accepted..end])?;
             if !all {
@@ -353,23 +309,11 @@ impl OpenSSLSide {
     }
 
     /// close_notify both ways. Said at once, whoever reads; then the peer's is waited for.
-    fn unwrap<'py>(&self, py: Python<'py>) -> PyResult<()> {
-        let timeout = self.send.get().timeout("shutdown", 0);
-        let shutdown =
-            |ssl: &Bound<'py, PyAny>| call_method(ssl, intern!(py, "shutdown"), PyTuple::empty(py));
-        match self.call(py, timeout, shutdown) {
-            Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {}
-            other => return other.map(drop),
-        }
-        let _reading = self.take_reading(py, timeout)?;
-        loop {
-            match self.call(py, timeout, shutdown) {
-                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
-                    self.feed_record(py, timeout)?;
-                }
-                other => return other.map(drop),
-            }
-        }
+    fn unwrap(&self, py: Python<'_>) -> PyResult<()> {
+        let send = self.send.get();
+        waiting::repeat(py, send, send.timeout("shutdown", 0), |timeout| {
+            self.unwrap_within(py, timeout)
+        })
     }
 
     /// Asks the client for a certificate; the request leaves at once.
@@ -406,6 +350,89 @@ impl OpenSSLSide {
 }
 
 impl OpenSSLSide {
+    fn shake_hands<'py>(&self, py: Python<'py>, timeout: Timeout) -> PyResult<()> {
+        let has_shaken_hands = || self.has_shaken_hands.load(Ordering::Acquire);
+        // The thread that made the handshake may be reading already when this one is woken.
+        let _reading = self
+            .reading
+            .take_unless(py, timeout, has_shaken_hands)
+            .map_err(|error| as_ssl(py, error))?;
+        while !has_shaken_hands() {
+            let step = |ssl: &Bound<'py, PyAny>| {
+                call_method(ssl, intern!(py, "do_handshake"), PyTuple::empty(py))
+            };
+            match self.call(py, timeout, step) {
+                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
+                    self.feed_record(py, timeout)?;
+                }
+                Err(error) => return Err(error),
+                Ok(_) => {
+                    self.has_shaken_hands.store(true, Ordering::Release);
+                    // What the peer said was read: it is no news to a poller any more.
+                    if let Ok(engine) = self.engine() {
+                        engine.set_readable(self.has_more(py)?);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_within<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Timeout,
+        size: usize,
+        buffer: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let _reading = self.take_reading(py, timeout)?;
+        loop {
+            if self.needs_input(py)? {
+                self.feed_record(py, timeout)?;
+            }
+            self.inbox.forget_need();
+            let read = |ssl: &Bound<'py, PyAny>| match buffer {
+                None => call_method(ssl, intern!(py, "read"), (size,)),
+                Some(buffer) => call_method(ssl, intern!(py, "read"), (size, buffer)),
+            };
+            let got = self.call_then(py, timeout, read, PyResult::is_err);
+            match got {
+                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
+                    // There was a record, and it held no data.
+                    self.inbox.need();
+                }
+                Err(error) => return Err(error),
+                Ok(got) => {
+                    if size > 0 && is_end(&got) {
+                        self.inbox.note_end();
+                    }
+                    if self.send.get().stream().is_ok() {
+                        self.engine()?.set_readable(self.has_more(py)?);
+                    }
+                    return Ok(got.unbind());
+                }
+            }
+        }
+    }
+
+    fn unwrap_within<'py>(&self, py: Python<'py>, timeout: Timeout) -> PyResult<()> {
+        let shutdown =
+            |ssl: &Bound<'py, PyAny>| call_method(ssl, intern!(py, "shutdown"), PyTuple::empty(py));
+        match self.call(py, timeout, shutdown) {
+            Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {}
+            other => return other.map(drop),
+        }
+        let _reading = self.take_reading(py, timeout)?;
+        loop {
+            match self.call(py, timeout, shutdown) {
+                Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
+                    self.feed_record(py, timeout)?;
+                }
+                other => return other.map(drop),
+            }
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -47,7 +47,7 @@ impl Turn {
         // With the interpreter held: whoever looks at the turn waits for nothing.
         let is_holder = match self.turn.try_take(&is_needless) {
             Some(is_holder) => is_holder,
-            None => run(py, timeout, |deadline| {
+            None => run(py, timeout.of_turn(), |deadline| {
                 self.turn.take(check, &is_needless, deadline)
             })?,
         };

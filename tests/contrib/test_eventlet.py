@@ -1,0 +1,23 @@
+"""`ktls.contrib.eventlet` under a real hub, server and client in green threads of one thread."""
+
+import pytest
+
+from contrib.green_program import run
+
+CASES = (
+    "echo",
+    "tls12",
+    "tls13",
+    "sendfile",
+    "openssl",
+    "timeouts",
+    "closing",
+    "two_writers",
+    "asynchronous",
+    "unpatched",
+)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_under_eventlet(case: str) -> None:
+    run("eventlet", case)
