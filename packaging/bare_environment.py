@@ -42,10 +42,10 @@ class BareEnvironment:
             command += ["--certificate", str(certificate), "--root", str(root)]
             for backend in backends:
                 command += ["--backend", backend]
-            subprocess.run(command, cwd=directory, timeout=120, check=True)
+            subprocess.run(command, cwd=directory, timeout=300, check=True)
             entry_point = [str(self.python.with_name("ktls")), "--help"]
             subprocess.run(
-                entry_point, cwd=directory, timeout=60, check=True, stdout=subprocess.DEVNULL
+                entry_point, cwd=directory, timeout=300, check=True, stdout=subprocess.DEVNULL
             )
 
     def _pip(self, *arguments: str) -> None:

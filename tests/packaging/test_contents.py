@@ -8,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,7 +95,7 @@ def test_the_wheel_holds_the_package_and_its_licenses(wheel: Path) -> None:
     ],
 )
 def test_what_is_wrong_with_a_wheel_is_noticed(
-    wheel: Path, tmp_path: Path, change: dict[str, str], fault: str
+    wheel: Path, tmp_path: Path, change: dict[str, Any], fault: str
 ) -> None:
     info = f"{'-'.join(wheel.name.split('-')[:2])}.dist-info"
     found = wheel_faults(rewritten_wheel(wheel, tmp_path, **change), ROOT)
