@@ -95,8 +95,11 @@ def asked_by_ssl(context: ssl.SSLContext) -> Wrap:
 
 
 def connect(serve: Wrap, ask: Wrap) -> None:
-    """One connection: the client sends the payload, the server sends it back from a file."""
-    failures: list[BaseException] = []
+    """One connection: the client sends the payload, the server sends it back from a file.
+
+    What goes wrong at either end is raised, both together.
+    """
+    failures: list[Exception] = []
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(TIMEOUT)
         thread = threading.Thread(target=answer, args=(listener, serve, failures))
@@ -105,44 +108,46 @@ def connect(serve: Wrap, ask: Wrap) -> None:
             with ask(socket.create_connection(listener.getsockname(), TIMEOUT)) as client:
                 require_native(client)
                 client.sendall(PAYLOAD)
-                if receive(client, len(PAYLOAD)) != PAYLOAD:
-                    sys.exit("smoke: the client received something else")
+                require_payload(client)
                 client.unwrap().close()
-        finally:
-            thread.join()
+        except Exception as failure:
+            failures.append(failure)
+        thread.join()
     if failures:
-        raise failures[0]
+        raise ExceptionGroup("smoke: a connection failed", failures)
 
 
-def answer(listener: socket.socket, serve: Wrap, failures: list[BaseException]) -> None:
+def answer(listener: socket.socket, serve: Wrap, failures: list[Exception]) -> None:
     """The server's side, in a thread; what goes wrong is kept for the other."""
     try:
         sock, _ = listener.accept()
         sock.settimeout(TIMEOUT)
         with serve(sock) as server, tempfile.TemporaryFile() as file:
             require_native(server)
-            file.write(receive(server, len(PAYLOAD)))
+            file.write(require_payload(server))
             file.seek(0)
             server.sendfile(file)
             server.unwrap().close()
-    except BaseException as failure:
+    except Exception as failure:
         failures.append(failure)
 
 
 def require_native(sock: ssl.SSLSocket | ktls.TLSSocket) -> None:
     """Refuse a `TLSSocket` that left something to OpenSSL; a stock socket is what it is."""
     if isinstance(sock, ktls.TLSSocket) and (sock.mode, sock.rx_mode) != (ktls.Mode.SW,) * 2:
-        sys.exit(
-            f"smoke: sends in mode {sock.mode.name} ({sock.why}), "
+        raise RuntimeError(
+            f"sends in mode {sock.mode.name} ({sock.why}), "
             f"receives in mode {sock.rx_mode.name} ({sock.rx_why})"
         )
 
 
-def receive(sock: ssl.SSLSocket | ktls.TLSSocket, size: int) -> bytes:
-    """`size` bytes, or fewer when the peer says its end before."""
+def require_payload(sock: ssl.SSLSocket | ktls.TLSSocket) -> bytes:
+    """Receive the payload and return it; RuntimeError for anything else."""
     received = bytearray()
-    while len(received) < size and (part := sock.recv(size - len(received))):
+    while len(received) < len(PAYLOAD) and (part := sock.recv(len(PAYLOAD) - len(received))):
         received += part
+    if received != PAYLOAD:
+        raise RuntimeError(f"{len(received)} bytes arrived, not the {len(PAYLOAD)} that were sent")
     return bytes(received)
 
 

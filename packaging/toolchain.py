@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from importlib.resources import files
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parents[1]
@@ -68,7 +69,7 @@ def _has_standard_library(name: str) -> bool:
 def _maturin(arguments: list[str], out: Path) -> Path:
     """Run maturin; the one file that it made, moved to `out`."""
     environment = {key: value for key, value in os.environ.items() if key not in _FLAGS}
-    environment["CARGO_ZIGBUILD_PYTHON_PATH"] = sys.executable
+    environment["CARGO_ZIGBUILD_ZIG_PATH"] = str(files("ziglang") / "zig")
     with tempfile.TemporaryDirectory(prefix="ktls-wheel-") as directory:
         command = [sys.executable, "-m", "maturin", *arguments, "--out", directory]
         if subprocess.run(command, cwd=TREE, env=environment, check=False).returncode:
