@@ -4,6 +4,7 @@ The environment has no pip of its own: the pip of the caller installs into it, s
 without `ensurepip` will do.  The certificate of the test is made here, for one run.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -50,7 +51,10 @@ class BareEnvironment:
 
     def _pip(self, *arguments: str) -> None:
         command = [sys.executable, "-m", "pip", "--python", str(self.python), *arguments]
-        subprocess.run(command, check=True)
+        # All files of an sdist have one old date: in a shared folder cargo would take what it
+        # built from other sources for up to date.
+        environment = {k: v for k, v in os.environ.items() if k != "CARGO_TARGET_DIR"}
+        subprocess.run(command, env=environment, check=True)
 
 
 @contextmanager
