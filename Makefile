@@ -1,4 +1,4 @@
-# The commands of the README and the developer's verbs.  Everything goes to .venv, target and dist.
+# The commands of the README and the developer's verbs.  Everything goes to .venv, target, dist and wheelhouse.
 # Nothing is built or installed again while its sources are unchanged (the stamps in .venv).
 
 PYTHON ?= python3
@@ -13,6 +13,8 @@ PYTEST ?=
 BENCH  ?=
 FORM   ?= short
 REASON ?=
+# More options for packaging/wheels.py (make wheels WHEELS="--architecture x86_64 --glibc 2.28").
+WHEELS ?=
 # How long the fuzz targets run, all of them together, and the model; one target; address or none.
 SECONDS   ?= 60
 SANITIZER ?= address
@@ -32,24 +34,29 @@ SOURCES        := $(RUST_SOURCES) $(PYTHON_SOURCES) pyproject.toml README.md LIC
 CARGO_FLAGS := --locked
 
 .DELETE_ON_ERROR:
-.PHONY: help serve build test pytest cargo-test lint lint-rust lint-python deny clean tools \
+.PHONY: help serve build wheels test pytest cargo-test lint lint-rust lint-python deny clean tools \
         fuzz fuzz-checks model bench bench-full bench-publish bench-pieces instructions instructions-baseline examples
 
 help:
 	@echo "make serve   serve DIR ($(DIR)) on https://$(HOST):$(PORT)/ with a throw-away certificate"
 	@echo "make build   build the release wheel into dist and install it into .venv"
+	@echo "make wheels  build wheels for other machines and the sdist into wheelhouse, check and try them"
 	@echo "make test    install what the tests need and run all of them (pytest and cargo test)"
 	@echo "make lint    clippy, rustfmt, ruff, mypy, stubtest, cargo-deny"
 	@echo "make fuzz    fuzz everything that reads bytes from outside for SECONDS ($(SECONDS)); FUZZ=name: one target"
 	@echo "make model   any calls in any order against a model, for SECONDS ($(SECONDS))"
 	@echo "make bench   measure whole connections side by side, about four minutes; bench-full: all of it"
 	@echo "make instructions   compare the instruction counts of sending and receiving with the baseline"
-	@echo "make clean   remove .venv, dist, target and the caches"
+	@echo "make clean   remove .venv, dist, wheelhouse, target and the caches"
 
 serve: $(VENV)/installed
 	@exec $(BIN)/ktls serve "$(DIR)" --host "$(HOST)" --port "$(PORT)" $(SERVE)
 
 build: $(VENV)/installed
+
+# docs/packaging.md says what is built, and what is looked at.
+wheels: tools $(VENV)/maturin $(VENV)/packaged
+	$(BIN)/python packaging/wheels.py --out wheelhouse $(WHEELS)
 
 test: cargo-test pytest
 
@@ -115,7 +122,7 @@ examples: tools
 	cargo build $(CARGO_FLAGS) --release --quiet -p ktls-record --example seal_rate -p ktls-engine --example instructions
 
 clean:
-	rm -rf $(VENV) dist target fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) dist wheelhouse target fuzz/target .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find python tests -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # -- what is made --------------------------------------------------------------------------------
@@ -162,6 +169,10 @@ $(VENV)/benched: pyproject.toml $(VENV)/pip
 
 $(VENV)/fuzzed: fuzz/requirements.txt $(VENV)/pip
 	$(BIN)/pip install --quiet --requirement fuzz/requirements.txt
+	@touch $@
+
+$(VENV)/packaged: pyproject.toml $(VENV)/pip
+	$(BIN)/pip install --quiet --group wheels
 	@touch $@
 
 $(VENV)/linted: pyproject.toml $(VENV)/pip

@@ -9,6 +9,7 @@ import ktls
 from harness import files
 from keyed_link import Link
 from record_reader import read_data
+from support.programs import run_program
 
 FILE_LEN = 40_000
 """Little enough for the caller to seal it by itself."""
@@ -30,3 +31,9 @@ def test_a_cold_file_arrives(
     assert passed_on == (timeout == 0)
     link.sock.close()
     assert read_data(link.peer, link.reader) == content
+
+
+@pytest.mark.parametrize("timeout", [20, 0], ids=["timed", "non-blocking"])
+def test_a_kernel_without_preadv2_sends_files(tmp_path: Path, timeout: int) -> None:
+    """Nobody can tell warm from cold there: a file is read as any other program would."""
+    run_program("no_preadv2", files.make(tmp_path, FILE_LEN), timeout).require_success()

@@ -144,15 +144,18 @@ pub(crate) fn read_at(
     offset: u64,
     cached_only: bool,
 ) -> Result<usize, Errno> {
-    let flags = if cached_only {
-        ReadWriteFlags::NOWAIT
-    } else {
-        ReadWriteFlags::empty()
-    };
     loop {
-        match rustix::io::preadv2(file, buffers, offset, flags) {
-            // A file system without RWF_NOWAIT: an ordinary read, which may wait, is the only one it has.
-            Err(Errno::OPNOTSUPP) if cached_only => return read_at(file, buffers, offset, false),
+        let read = if cached_only {
+            rustix::io::preadv2(file, buffers, offset, ReadWriteFlags::NOWAIT)
+        } else {
+            rustix::io::preadv(file, buffers, offset)
+        };
+        match read {
+            // A file system without RWF_NOWAIT, or a kernel without preadv2 (before 4.6, and emulated ones): an
+            // ordinary read, which may wait, is the only one it has.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) if cached_only => {
+                return read_at(file, buffers, offset, false);
+            }
             Err(Errno::INTR) => {}
             other => return other,
         }
