@@ -11,8 +11,8 @@ from socket import SHUT_WR, socket
 from typing import Any, BinaryIO, Literal
 
 import ktls
+from ktls import prepare, wrap_socket
 from ktls.constants import Mode
-from ktls.handover import prepare, wrap_socket
 
 Kind = Literal["plain", "ssl", "pyopenssl", "ktls", "api", "crate"]
 

@@ -8,8 +8,8 @@ import socket
 import ssl
 
 import ktls
+from ktls import prepare, wrap_socket
 from ktls.constants import Mode
-from ktls.handover import prepare, wrap_socket
 
 Feeder = socket.socket | ktls.TLSSocket
 

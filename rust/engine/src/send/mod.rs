@@ -34,6 +34,7 @@ mod writer;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::Duration;
 
 pub use self::control::AfterMessage;
 pub use self::data::{Data, WriteFlags};
@@ -50,6 +51,7 @@ use crate::error::{Error, Result};
 use crate::fork_lock::OwnerProcess;
 use crate::poll_fd::{KeptPollFd, PollFd, ReadReadiness};
 use crate::pool::{Pool, Task, lock};
+use crate::sys;
 use crate::transport::Transport;
 use crate::{counters, fork_lock};
 
@@ -185,15 +187,24 @@ impl SendStream {
         let has_peer = self.transport.has_peer();
         let made = Arc::new(PollFd::new(self.readiness.get().cloned(), has_peer)?);
         // The kernel says of a socket without a peer that it has hung up.
-        if state.connect_begun || self.transport.is_connected() {
+        let is_watched = state.connect_begun || self.transport.is_connected();
+        if is_watched {
             self.pool.watch_readable(&self.as_task(), &made)?;
         }
         let descriptor = made.raw_fd();
-        state.poll_fd = Some(made);
+        state.poll_fd = Some(Arc::clone(&made));
         // Before the look of `note_read`: a reader that does not see it has read before that.
         self.is_polled.store(true, Ordering::Release);
         drop(state);
-        self.note_read();
+        let at_once = Some(Duration::ZERO);
+        if is_watched && sys::wait_readable(self.transport.poll_fd(), at_once) == Ok(true) {
+            // What lies there already is told now, not when the poller comes to it.
+            if made.on_readable() {
+                self.pool.rearm_readable(self.as_ref());
+            }
+        } else {
+            self.note_read();
+        }
         Ok(descriptor)
     }
 
