@@ -474,7 +474,7 @@ class TLSSocket(ssl.SSLSocket):
     # -- the end -----------------------------------------------------------------------------------
 
     def unwrap(self) -> socket.socket:
-        """End TLS with close_notify both ways and return the plain socket, closing this one.
+        """End TLS with close_notify both ways and return the plain socket, which `close` closes, too.
 
         Errors as `SSLSocket.unwrap`; after one of them it may be called again.
         """
@@ -502,6 +502,9 @@ class TLSSocket(ssl.SSLSocket):
 
     def _real_close(self) -> None:
         """Like SSLSocket without close_notify; what was accepted is sent in the background."""
+        # `SSLSocket.unwrap` returns the same object: programs drop that, and close this one.
+        if self._unwrapped is not None:
+            self._unwrapped.close()
         # Closed first: a signal handler that raises leaves a closed connection, not a dropped one.
         if self._parts is not None:
             self._parts.close()
