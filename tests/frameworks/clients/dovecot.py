@@ -3,16 +3,17 @@
 import grp
 import os
 import pwd
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from .processes import directory_of, free_port, running
+from .processes import directory_of, free_port, give, running, unprivileged
 
 USER, PASSWORD = "reader", "secret"
 
-# The user of the tests runs all of it: nothing here is worth a second one.
+# One user runs all of it: nothing here is worth a second one.
 _CONFIGURATION = """
 base_dir = {directory}/run
 state_dir = {directory}/state
@@ -22,8 +23,8 @@ listen = 127.0.0.1
 default_internal_user = {user}
 default_login_user = {user}
 default_internal_group = {group}
-first_valid_uid = 0
-first_valid_gid = 0
+first_valid_uid = 1
+first_valid_gid = 1
 mail_uid = {user}
 mail_gid = {group}
 mail_home = {directory}/home/%u
@@ -31,13 +32,13 @@ mail_location = maildir:~/mail
 mail_max_userip_connections = 100
 ssl = required
 ssl_min_protocol = TLSv1.2
-ssl_cert = <{certificates}/unnamed.pem
-ssl_key = <{certificates}/unnamed.pem
+ssl_cert = <{directory}/unnamed.pem
+ssl_key = <{directory}/unnamed.pem
 local_name localhost {{
-  ssl_cert = <{certificates}/server.pem
-  ssl_key = <{certificates}/server.pem
+  ssl_cert = <{directory}/server.pem
+  ssl_key = <{directory}/server.pem
 }}
-ssl_ca = <{certificates}/ca.pem
+ssl_ca = <{directory}/ca.pem
 ssl_require_crl = no
 ssl_verify_client_cert = yes
 auth_ssl_require_client_cert = yes
@@ -88,29 +89,27 @@ class Ports:
 
 @contextmanager
 def dovecot(certificates: Path) -> Iterator[Ports]:
-    """Serve an empty mailbox to who shows a certificate and the password.
+    """Serve empty mailboxes to who shows a certificate and the password.
 
     server.pem is for who asks for localhost, unnamed.pem for all others.
     """
-    account = pwd.getpwuid(os.geteuid())
+    user = unprivileged()
+    account = pwd.getpwuid(os.geteuid()) if user is None else pwd.getpwnam(user)
     ports = Ports(*(free_port() for _ in range(4)))
     # The names of its sockets have to be short.
-    with directory_of(None) as directory:
+    with directory_of(user) as directory:
+        for path in certificates.glob("*.pem"):
+            give(shutil.copy(path, directory), user)
         configuration = directory / "dovecot.conf"
         configuration.write_text(
             _CONFIGURATION.format(
                 directory=directory,
-                certificates=certificates,
                 user=account.pw_name,
-                group=_group(account.pw_gid),
+                group=grp.getgrgid(account.pw_gid).gr_name,
                 password=PASSWORD,
                 **vars(ports),
             )
         )
         command = ["/usr/sbin/dovecot", "-F", "-c", configuration]
-        with running(command, list(vars(ports).values()), directory / "log"):
+        with running(command, list(vars(ports).values()), directory / "log", user=user):
             yield ports
-
-
-def _group(gid: int) -> str:
-    return grp.getgrgid(gid).gr_name

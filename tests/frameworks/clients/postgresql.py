@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .processes import directory_of, free_port, running, unprivileged
+from .processes import directory_of, free_port, give, identity, running, unprivileged
 
 CERTIFIED, NAMED, PASSWORD = "client", "named", "secret"
 """Who is let in by the certificate, and who by the password."""
@@ -30,16 +30,13 @@ def postgresql(certificates: Path) -> Iterator[int]:
             [_program("initdb"), "--pgdata", data, "--auth", "trust", "--no-sync", "-U", "owner"],
             check=True,
             capture_output=True,
-            user=user,
             cwd=directory,
+            **identity(user),
         )
         (data / "pg_hba.conf").write_text(_RULES)
         for name, source in (("server", "server.pem"), ("ca", "ca.pem")):
             # A key has to be the server's own.
-            copied = shutil.copy(certificates / source, data / f"{name}.pem")
-            Path(copied).chmod(0o600)
-            if user is not None:
-                shutil.chown(copied, user)
+            give(shutil.copy(certificates / source, data / f"{name}.pem"), user)
         options = {
             "port": port,
             "listen_addresses": "127.0.0.1",

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from cli.server_process import PATIENCE_S, eventually
 
@@ -44,7 +45,7 @@ def running(
     """A server that stays in the foreground; `ends_by` ends it with all its children."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, user=user
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **identity(user)
         )
     try:
         eventually(lambda: process.poll() is not None or all(map(listens, ports)))
@@ -92,6 +93,13 @@ def unprivileged() -> str | None:
     return "nobody"
 
 
+def identity(user: str | None) -> dict[str, Any]:
+    """What subprocess has to be told to run something as `user`, with no group of ours."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
 @contextmanager
 def directory_of(user: str | None) -> Iterator[Path]:
     """A directory with a short name that `user` owns."""
@@ -102,3 +110,10 @@ def directory_of(user: str | None) -> Iterator[Path]:
         yield path
     finally:
         shutil.rmtree(path)
+
+
+def give(path: str | Path, user: str | None) -> None:
+    """Make a file that of `user`, and of nobody else."""
+    Path(path).chmod(0o600)
+    if user is not None:
+        shutil.chown(path, user)

@@ -98,10 +98,11 @@ CLIENTS = [with_http_client, with_urllib3, with_requests, with_httpx, with_httpx
 
 def require_seen(page: dict[str, Any], version: str, *, alpn: str) -> None:
     """SNI, ALPN and the client's certificate."""
-    assert page["version"] == version.replace("TLSv1.", "TLSv1.")
+    assert page["version"] == version
     assert page["name"] == "localhost"
     assert page["alpn"] == alpn
-    assert (page["client"], page["verified"]) == ("CN=client", "SUCCESS")
+    assert page["verified"] == "SUCCESS"
+    assert "CN=client" in page["client"].split(",")
     assert page["http"] == ("HTTP/2.0" if alpn == "h2" else "HTTP/1.1")
 
 
@@ -121,7 +122,7 @@ def test_100_mb_each_way(
     arrived = http_files / "files" / "upload"
     assert page.sha256 == sha256(arrived.read_bytes()) == sha256(body)
     arrived.unlink()
-    alpn = {with_httpx_http2: "h2", with_http_client: "http/1.1"}.get(client, "http/1.1")
+    alpn = "h2" if client is with_httpx_http2 else "http/1.1"
     require_seen(page.first, version, alpn=alpn)
     require_seen(page.second, version, alpn=alpn)
     # One connection for all of it.

@@ -34,7 +34,7 @@ class Handler:
             "sha256": hashlib.sha256(envelope.content).hexdigest(),
             "size": len(envelope.content),
             "version": ssl_object.version(),
-            "client": dict(part[0] for part in ssl_object.getpeercert()["subject"]),
+            "client": dict(part[0] for part in ssl_object.getpeercert()["subject"])["commonName"],
             "name": ssl_object.asked_for,
             "user": server.session.auth_data,
         }
