@@ -492,6 +492,7 @@ class TLSSocket(ssl.SSLSocket):
         except BlockingIOError as error:
             raise _want(error) from None
         self._unwrapped = plain
+        parts.socket._forget_keys_of_peer()
         self._parts = self._sealing = self._opening = None
         self._connected = False
         return plain

@@ -29,6 +29,7 @@ class Page:
 
 
 def with_http_client(context: ssl.SSLContext, port: int, name: str, body: bytes) -> Page:
+    context.set_alpn_protocols(["http/1.1"])  # which it leaves to who makes the context
     connection = http.client.HTTPSConnection("localhost", port, timeout=TIMEOUT_S, context=context)
 
     def ask(method: str, path: str, data: bytes | None = None) -> bytes:
