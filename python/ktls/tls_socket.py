@@ -474,9 +474,9 @@ class TLSSocket(ssl.SSLSocket):
     # -- the end -----------------------------------------------------------------------------------
 
     def unwrap(self) -> socket.socket:
-        """End TLS with close_notify both ways and return the plain socket, which `close` closes, too.
+        """End TLS with close_notify both ways and return the plain socket, closing this one.
 
-        Errors as `SSLSocket.unwrap`; after one of them it may be called again.
+        `close` closes the plain socket, too, as in SSLSocket, where it is this object. Errors as `SSLSocket.unwrap`; after one of them it may be called again.
         """
         if self._parts is None:
             unwrapped = self._unwrapped

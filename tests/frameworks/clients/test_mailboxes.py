@@ -2,7 +2,6 @@
 
 import imaplib
 import poplib
-from collections.abc import Iterator
 
 import pytest
 
@@ -45,9 +44,9 @@ def at_once(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def user(version: str, at_once: bool) -> Iterator[str]:
+def user(version: str, at_once: bool) -> str:
     """A mailbox of the test's own."""
-    yield f"{USER}-{version}-{at_once}".lower()
+    return f"{USER}-{version}-{at_once}".lower()
 
 
 def test_imap(
