@@ -11,7 +11,7 @@ from ktls.handover.context import prepare_enabled
 from ktls.tls_socket import TLSSocket, wrap_socket
 
 if TYPE_CHECKING:
-    from _typeshed import StrOrBytesPath
+    from _typeshed import ReadableBuffer, StrOrBytesPath
 
 __all__ = ["SSLContext", "create_default_context"]
 
@@ -53,7 +53,7 @@ def create_default_context(
     *,
     cafile: "StrOrBytesPath | None" = None,
     capath: "StrOrBytesPath | None" = None,
-    cadata: str | bytes | None = None,
+    cadata: "str | ReadableBuffer | None" = None,
 ) -> SSLContext:
     """As `ssl.create_default_context` of this Python, but a `ktls.SSLContext`."""
     context = ssl.create_default_context(purpose, cafile=cafile, capath=capath, cadata=cadata)

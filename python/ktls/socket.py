@@ -13,7 +13,7 @@ import socket
 import sys
 import warnings
 from operator import index
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, workers
 from ktls import constants as c
@@ -23,6 +23,7 @@ from ktls.session import Slot
 
 if TYPE_CHECKING:
     import builtins
+    from _socket import _CMSG, _Address, _CMSGArg, _RetAddress
     from collections.abc import Callable, Iterable
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
@@ -134,8 +135,13 @@ class Socket:
             return self._stream.send(data, c.TLS_RLTYPE_APP, flags)
         return self._stream.send(data)
 
+    @overload
+    def sendto(self, data: ReadableBuffer, address: _Address, /) -> int: ...
+    @overload
+    def sendto(self, data: ReadableBuffer, flags: int, address: _Address, /) -> int: ...
+
     def sendto(
-        self, data: ReadableBuffer, flags_or_address: Any, address: Any | None = None, /
+        self, data: ReadableBuffer, flags_or_address: Any, address: _Address | None = None, /
     ) -> int:
         """As ``socket.sendto``: connects first if need be, then ``send``.
 
@@ -175,7 +181,7 @@ class Socket:
     def sendmsg(
         self,
         buffers: Iterable[ReadableBuffer],
-        ancdata: Iterable[tuple[int, int, ReadableBuffer]] = (),
+        ancdata: Iterable[_CMSGArg] = (),
         flags: int = 0,
         /,
     ) -> int:
@@ -296,7 +302,7 @@ class Socket:
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+    ) -> tuple[bytes, list[_CMSG], int, _RetAddress]:
         """At most one record, of any type; without a session as ``recv``, and no more is said.
 
         With room for it (``CMSG_SPACE(6)``) the control message ``(IPPROTO_TCP, TLS_GET_RECORD,
@@ -313,7 +319,7 @@ class Socket:
 
     def recvmsg_into(
         self, buffers: Iterable[WriteableBuffer], ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]:
+    ) -> tuple[int, list[_CMSG], int, _RetAddress]:
         """As ``recvmsg``, into the buffers in turn."""
         count, record, is_end = self._receiver.recvmsg_into(
             list(buffers), flags, takes_type=bool(ancbufsize)
@@ -339,6 +345,13 @@ class Socket:
         return self._rx_slot.mode
 
     # -- options and addresses ---------------------------------------------------------------------
+
+    @overload
+    def setsockopt(
+        self, level: int, optname: int, value: int | ReadableBuffer | TLSEnable, /
+    ) -> None: ...
+    @overload
+    def setsockopt(self, level: int, optname: int, value: None, optlen: int, /) -> None: ...
 
     def setsockopt(
         self, level: int, optname: int, value: Any, optlen: int | None = None, /
@@ -369,6 +382,11 @@ class Socket:
         else:
             self._kernel(lambda sock: sock.setsockopt(level, optname, value, optlen))
 
+    @overload
+    def getsockopt(self, level: int, optname: int, /) -> int: ...
+    @overload
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
         """As ``socket.getsockopt``; the two MODE options answer a ``Mode``, listening EINVAL."""
         if sockopt.is_ours(level, optname):
@@ -377,7 +395,7 @@ class Socket:
             return self._receiver.low_water
         return self._kernel(lambda sock: sock.getsockopt(level, optname, buflen))
 
-    def _enable_receiving(self, value: Any) -> None:
+    def _enable_receiving(self, value: object) -> None:
         """TCP_RXTLS_ENABLE.  The kernel is to tell of every byte: it knows no plaintext."""
         option = (socket.SOL_SOCKET, socket.SO_RCVLOWAT)
         low_water = self._kernel(lambda sock: sock.getsockopt(*option))
@@ -393,7 +411,7 @@ class Socket:
         )
         return bool(listening)
 
-    def bind(self, address: Any, /) -> None:
+    def bind(self, address: _Address, /) -> None:
         """As ``socket.bind``."""
         self._kernel(lambda sock: sock.bind(address))
 
@@ -408,19 +426,19 @@ class Socket:
             )
         self._kernel(lambda sock: sock.listen(backlog))
 
-    def connect(self, address: Any, /) -> None:
+    def connect(self, address: _Address, /) -> None:
         """As ``socket.connect``; keys may have been installed before, as upstream."""
         self._kernel(lambda sock: sock.connect(address), waits=True)
 
-    def connect_ex(self, address: Any, /) -> int:
+    def connect_ex(self, address: _Address, /) -> int:
         """As ``socket.connect_ex``."""
         return self._kernel(lambda sock: sock.connect_ex(address), waits=True)
 
-    def getpeername(self) -> Any:
+    def getpeername(self) -> _RetAddress:
         """As ``socket.getpeername``."""
         return self._kernel(lambda sock: sock.getpeername())
 
-    def getsockname(self) -> Any:
+    def getsockname(self) -> _RetAddress:
         """As ``socket.getsockname``."""
         return self._kernel(lambda sock: sock.getsockname())
 

@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
 from ktls import futures, sendfile
 from ktls.byte_view import byte_view
@@ -26,11 +26,13 @@ from ktls.per_process import PerProcess
 from ktls.socket import Socket
 
 if TYPE_CHECKING:
+    from _socket import _Address, _RetAddress
     from concurrent.futures import Future
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from ktls._core import OpenSSLSide, RecvStream, SendStream
+    from ktls.params import TLSEnable
 
 __all__ = ["TLSSocket", "wrap_socket"]
 
@@ -213,12 +215,12 @@ class TLSSocket(ssl.SSLSocket):
             if block and timeout == 0:
                 parts.socket.settimeout(timeout)
 
-    def connect(self, address: Any) -> None:
+    def connect(self, address: "_Address") -> None:
         """Connect, and make the handshake unless `do_handshake_on_connect` is off."""
         self._to_be_connected().connect(address)
         self._after_connect()
 
-    def connect_ex(self, address: Any) -> int:
+    def connect_ex(self, address: "_Address") -> int:
         """As `connect`, with the errno of a failed connection as the result."""
         result = self._to_be_connected().connect_ex(address)
         if result == 0:
@@ -244,7 +246,7 @@ class TLSSocket(ssl.SSLSocket):
             self._real_close()
             raise
 
-    def bind(self, address: Any) -> None:
+    def bind(self, address: "_Address") -> None:
         """As `socket.bind`."""
         self._socket.bind(address)
 
@@ -254,7 +256,7 @@ class TLSSocket(ssl.SSLSocket):
             self._socket = self._socket._release()
         self._socket.listen(backlog)
 
-    def accept(self) -> tuple["TLSSocket", Any]:
+    def accept(self) -> tuple["TLSSocket", "_RetAddress"]:
         """As `SSLSocket.accept`: a TLSSocket, and the address of the peer."""
         if isinstance(self._socket, Socket):
             raise OSError(errno.EINVAL, "the socket does not listen")
@@ -391,8 +393,7 @@ class TLSSocket(ssl.SSLSocket):
                     raise
                 return b""
         _no_flags(flags, "recv")
-        data: bytes = self._read(buflen, None)
-        return data
+        return self._read(buflen, None)
 
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
@@ -410,10 +411,16 @@ class TLSSocket(ssl.SSLSocket):
                 return 0
         _no_flags(flags, "recv_into")
         # Nothing is called with the result: a signal handler may raise at the entry of a function.
-        count: int = self._read(nbytes or 0, buffer)
-        return count
+        return self._read(nbytes or 0, buffer)
 
-    def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
+    @overload  # type: ignore[override]  # the stub says bytes where a buffer is given, too
+    def read(self, len: int = 1024, buffer: None = None) -> bytes: ...
+    @overload
+    def read(self, len: int, buffer: "WriteableBuffer") -> int: ...
+    @overload
+    def read(self, len: int = 1024, *, buffer: "WriteableBuffer") -> int: ...
+
+    def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> bytes | int:
         """As `SSLSocket.read`: bytes, or with a buffer their number; ValueError when closed.
 
         With a buffer `len` is at most its size, which 0 and what is negative stand for.
@@ -421,7 +428,14 @@ class TLSSocket(ssl.SSLSocket):
         self._require_open("Read")
         return self._read(len, buffer)
 
-    def _read(self, len: int, buffer: "WriteableBuffer | None") -> Any:
+    @overload
+    def _read(self, len: int, buffer: None) -> bytes: ...
+    @overload
+    def _read(self, len: int, buffer: "WriteableBuffer") -> int: ...
+    @overload
+    def _read(self, len: int, buffer: "WriteableBuffer | None") -> bytes | int: ...
+
+    def _read(self, len: int, buffer: "WriteableBuffer | None") -> bytes | int:
         parts = self._ready()
         if buffer is not None:
             size = byte_view(buffer).nbytes
@@ -453,7 +467,12 @@ class TLSSocket(ssl.SSLSocket):
 
     # -- what TLS has not --------------------------------------------------------------------------
 
-    def sendto(self, *args: Any) -> NoReturn:
+    def sendto(
+        self,
+        data: "ReadableBuffer",
+        flags_or_addr: "int | _Address",
+        addr: "_Address | None" = None,
+    ) -> NoReturn:
         """Refused, as in SSLSocket."""
         raise _not_allowed("sendto")
 
@@ -467,7 +486,7 @@ class TLSSocket(ssl.SSLSocket):
         """Refused, as in SSLSocket."""
         raise _not_allowed("recvfrom_into")
 
-    def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def sendmsg_afalg(self, *args: object, **kwargs: object) -> NoReturn:
         """Refused: it is for sockets of AF_ALG."""
         raise NotImplementedError("sendmsg_afalg not allowed on instances of TLSSocket")
 
@@ -579,11 +598,29 @@ class TLSSocket(ssl.SSLSocket):
         """As `socket.getblocking`."""
         return self._socket.gettimeout() != 0
 
-    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
+    @overload
+    def getsockopt(self, level: int, optname: int) -> int: ...
+    @overload
+    def getsockopt(self, level: int, optname: int, buflen: int) -> bytes: ...
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> int | bytes:
         """As `ktls.Socket.getsockopt`."""
         return self._socket.getsockopt(level, optname, buflen)
 
-    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
+    @overload
+    def setsockopt(
+        self, level: int, optname: int, value: "int | ReadableBuffer | TLSEnable"
+    ) -> None: ...
+    @overload
+    def setsockopt(self, level: int, optname: int, value: None, optlen: int) -> None: ...
+
+    def setsockopt(
+        self,
+        level: int,
+        optname: int,
+        value: "int | ReadableBuffer | TLSEnable | None",
+        optlen: int | None = None,
+    ) -> None:
         """As `ktls.Socket.setsockopt`."""
         sock: Any = self._socket
         if optlen is None:
@@ -591,11 +628,11 @@ class TLSSocket(ssl.SSLSocket):
         else:
             sock.setsockopt(level, optname, value, optlen)
 
-    def getpeername(self) -> Any:
+    def getpeername(self) -> "_RetAddress":
         """As `socket.getpeername`."""
         return self._socket.getpeername()
 
-    def getsockname(self) -> Any:
+    def getsockname(self) -> "_RetAddress":
         """As `socket.getsockname`."""
         return self._socket.getsockname()
 
