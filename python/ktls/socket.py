@@ -320,7 +320,7 @@ class Socket:
     def recvmsg_into(
         self, buffers: Iterable[WriteableBuffer], ancbufsize: int = 0, flags: int = 0, /
     ) -> tuple[int, list[_CMSG], int, _RetAddress]:
-        """As ``recvmsg``, into the buffers in turn."""
+        """As ``recvmsg``, into the buffers in turn: the first of the result is how many bytes."""
         count, record, is_end = self._receiver.recvmsg_into(
             list(buffers), flags, takes_type=bool(ancbufsize)
         )
@@ -388,7 +388,10 @@ class Socket:
     def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
-        """As ``socket.getsockopt``; the two MODE options answer a ``Mode``, listening EINVAL."""
+        """Return an option as an int, or `buflen` bytes of it; the two MODE options are a ``Mode``.
+
+        Raises OSError EINVAL for these two while listening, ENOPROTOOPT for an unknown option.
+        """
         if sockopt.is_ours(level, optname):
             return sockopt.get_option(self._slot, self._rx_slot, optname, self._is_listening)
         if is_low_water(level, optname) and not buflen and self._rx_slot.session is not None:
@@ -412,7 +415,7 @@ class Socket:
         return bool(listening)
 
     def bind(self, address: _Address, /) -> None:
-        """As ``socket.bind``."""
+        """Give the socket its own address; OSError EADDRINUSE and the like."""
         self._kernel(lambda sock: sock.bind(address))
 
     def listen(self, backlog: int = 128, /) -> None:
@@ -427,34 +430,37 @@ class Socket:
         self._kernel(lambda sock: sock.listen(backlog))
 
     def connect(self, address: _Address, /) -> None:
-        """As ``socket.connect``; keys may have been installed before, as upstream."""
+        """Connect; keys may have been installed before, as upstream.
+
+        Raises OSError as ``socket.connect``: ECONNREFUSED, EINPROGRESS, TimeoutError.
+        """
         self._kernel(lambda sock: sock.connect(address), waits=True)
 
     def connect_ex(self, address: _Address, /) -> int:
-        """As ``socket.connect_ex``."""
+        """As ``connect``, but the errno of a failed connection is returned; 0 is success."""
         return self._kernel(lambda sock: sock.connect_ex(address), waits=True)
 
     def getpeername(self) -> _RetAddress:
-        """As ``socket.getpeername``."""
+        """Return the address of the peer; OSError ENOTCONN, EBADF when closed."""
         return self._kernel(lambda sock: sock.getpeername())
 
     def getsockname(self) -> _RetAddress:
-        """As ``socket.getsockname``."""
+        """Return the socket's own address; OSError EBADF when closed."""
         return self._kernel(lambda sock: sock.getsockname())
 
     @property
     def family(self) -> socket.AddressFamily:
-        """As ``socket.family``."""
+        """The address family, such as AF_INET6."""
         return socket.AddressFamily(self._family)
 
     @property
     def type(self) -> socket.SocketKind:
-        """As ``socket.type``."""
+        """The kind of socket: SOCK_STREAM."""
         return socket.SocketKind(self._kind)
 
     @property
     def proto(self) -> int:
-        """As ``socket.proto``."""
+        """The protocol number of the socket."""
         return self._proto
 
     def _kernel(self, call: Callable[[socket.SocketType], T], *, waits: bool = False) -> T:
@@ -541,15 +547,15 @@ class Socket:
         self._stream.settimeout(value)
 
     def gettimeout(self) -> float | None:
-        """As ``socket.gettimeout``."""
+        """Return how many seconds a call waits; None: as long as it takes."""
         return self._stream.gettimeout()
 
     def setblocking(self, flag: bool, /) -> None:
-        """As ``socket.setblocking``."""
+        """Let calls wait, or not at all: ``settimeout`` of None or of 0."""
         self.settimeout(None if flag else 0.0)
 
     def getblocking(self) -> bool:
-        """As ``socket.getblocking``."""
+        """Return whether calls wait."""
         return self._stream.gettimeout() != 0
 
     def __del__(self) -> None:

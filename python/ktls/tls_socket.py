@@ -172,7 +172,10 @@ class TLSSocket(ssl.SSLSocket):
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """As `SSLSocket.session`; may be set before the handshake of a client."""
+        """The session of a client, to resume later; None where there is none.
+
+        May be set before the handshake; ValueError after it, and for a server.
+        """
         if self._parts is None:
             return self._wanted_session
         self._parts.receiver.hear()
@@ -193,15 +196,25 @@ class TLSSocket(ssl.SSLSocket):
         return None if self._parts is None else self._parts.answers
 
     def get_verified_chain(self) -> list[bytes]:
-        """As `SSLSocket.get_verified_chain` of Python 3.13, in older versions, too."""
+        """The peer's chain up to an authority, each certificate as DER; empty without one.
+
+        As in Python 3.13, in older versions, too. OSError ENOTCONN without a connection.
+        """
         return chain_der(self._connection().answers.get_verified_chain())
 
     def get_unverified_chain(self) -> list[bytes]:
-        """As `SSLSocket.get_unverified_chain` of Python 3.13, in older versions, too."""
+        """The certificates that the peer sent, each as DER; empty where it sent none.
+
+        As in Python 3.13, in older versions, too. OSError ENOTCONN without a connection.
+        """
         return chain_der(self._connection().answers.get_unverified_chain())
 
     def do_handshake(self, block: bool = False) -> None:
-        """As `SSLSocket.do_handshake`; then the keys are taken over, or `why` says why not."""
+        """Make the handshake; then the keys are taken over, or `why` says why not.
+
+        `block` waits for it also on a non-blocking socket. SSLError, SSLWantReadError,
+        SSLWantWriteError, TimeoutError as in SSLSocket; HandoverError where the keys are lost.
+        """
         parts = self._connection()
         parts.stream.check_process()
         timeout = parts.socket.gettimeout()
@@ -216,12 +229,15 @@ class TLSSocket(ssl.SSLSocket):
                 parts.socket.settimeout(timeout)
 
     def connect(self, address: "_Address") -> None:
-        """Connect, and make the handshake unless `do_handshake_on_connect` is off."""
+        """Connect, and make the handshake unless `do_handshake_on_connect` is off.
+
+        OSError as `socket.connect`, then as `do_handshake`; ValueError for a server, or connected.
+        """
         self._to_be_connected().connect(address)
         self._after_connect()
 
     def connect_ex(self, address: "_Address") -> int:
-        """As `connect`, with the errno of a failed connection as the result."""
+        """As `connect`, but the errno of a failed connection is returned; 0 is success."""
         result = self._to_be_connected().connect_ex(address)
         if result == 0:
             self._after_connect()
@@ -247,17 +263,24 @@ class TLSSocket(ssl.SSLSocket):
             raise
 
     def bind(self, address: "_Address") -> None:
-        """As `socket.bind`."""
+        """Give the socket its own address, as `socket.bind`; OSError EADDRINUSE and the like."""
         self._socket.bind(address)
 
     def listen(self, backlog: int = 128) -> None:
-        """As `socket.listen`; ask for `fileno` afterwards, it is that of the listening socket."""
+        """Listen, with room for `backlog` connections; OSError as `socket.listen`.
+
+        Ask for `fileno` afterwards: it is that of the listening socket.
+        """
         if isinstance(self._socket, Socket) and not self._connected:
             self._socket = self._socket._release()
         self._socket.listen(backlog)
 
     def accept(self) -> tuple["TLSSocket", "_RetAddress"]:
-        """As `SSLSocket.accept`: a TLSSocket, and the address of the peer."""
+        """Return a TLSSocket for the next connection, and the address of the peer.
+
+        With `do_handshake_on_connect` its handshake is made here. OSError EINVAL unless the socket
+        listens; BlockingIOError, TimeoutError.
+        """
         if isinstance(self._socket, Socket):
             raise OSError(errno.EINVAL, "the socket does not listen")
         sock, address = self._socket.accept()
@@ -277,7 +300,11 @@ class TLSSocket(ssl.SSLSocket):
     # -- sending -----------------------------------------------------------------------------------
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        """As `ktls.Socket.send`: returns how many bytes were accepted."""
+        """Accept as much of `data` as there is room for; returns how many bytes, 0 for none.
+
+        SSLWantWriteError when nothing was accepted, OSError EPIPE after `shutdown`; flags as
+        `ktls.Socket.send`, ValueError for any while OpenSSL writes.
+        """
         try:
             sealing = self._sealing or self._sealer()
             if sealing is None:
@@ -293,7 +320,7 @@ class TLSSocket(ssl.SSLSocket):
             raise _want(error) from None
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        """As `ktls.Socket.sendall`."""
+        """Accept all of `data`, waiting for room; errors as `send`, perhaps after a part."""
         try:
             sealing = self._sealing or self._sealer()
             if sealing is None:
@@ -307,7 +334,7 @@ class TLSSocket(ssl.SSLSocket):
             raise _want(error) from None
 
     def write(self, data: "ReadableBuffer") -> int:
-        """As `send`; ValueError when closed."""
+        """As `send`: returns how many bytes were accepted; ValueError when closed."""
         self._require_open("Write")
         return self.send(data)
 
@@ -335,7 +362,11 @@ class TLSSocket(ssl.SSLSocket):
         return self.send(b"".join(map(byte_view, parts)), flags)
 
     def sendfile(self, file: sendfile.Readable, offset: int = 0, count: int | None = None) -> int:
-        """As `ktls.Socket.sendfile`: returns how many bytes of the file were accepted."""
+        """Send a binary file from `offset` on; returns how many bytes of it were accepted.
+
+        `count` bytes, or up to its end. ValueError for a text file or a `count` that is not
+        positive, OSError as `send`.
+        """
         parts = self._ready()
         sender = OpenSSLSender(parts.openssl()) if self._sealing is None else self._sealing
         blocking = parts.socket.getblocking()
@@ -345,12 +376,19 @@ class TLSSocket(ssl.SSLSocket):
             raise _want(error) from None
 
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
-        """As `ktls.Socket.aio_write`.  While OpenSSL writes it seals here and now."""
+        """Accept all of `data` without waiting; the future ends with the count that TCP has taken.
+
+        Or with the error of the connection. While OpenSSL writes it seals here and now. OSError as
+        `send`.
+        """
         parts = self._ready()
         return futures.write(parts.openssl() if self._sealing is None else self._sealing, data)
 
     def cork(self) -> AbstractContextManager[None]:
-        """As `ktls.Socket.cork`; while OpenSSL writes it does nothing."""
+        """Return a context in which small writes share records; see `ktls.Socket.cork`.
+
+        It does nothing while OpenSSL writes. OSError as `send`.
+        """
         parts = self._ready()
         parts.stream.check_process()
         return nullcontext() if self._sealing is None else parts.socket.cork()
@@ -372,7 +410,10 @@ class TLSSocket(ssl.SSLSocket):
         self._connection().socket.flush(timeout)
 
     def verify_client_post_handshake(self) -> None:
-        """As in SSLSocket; the request leaves at once."""
+        """Ask the client for a certificate, in TLS 1.3; the request leaves at once.
+
+        SSLError where the client did not offer it, in another version, and for a client.
+        """
         self._require_wrapped()
         self._ready().verify_client_post_handshake()
 
@@ -384,7 +425,10 @@ class TLSSocket(ssl.SSLSocket):
     # -- receiving ---------------------------------------------------------------------------------
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """As `SSLSocket.recv`: empty at the end of the stream; over the ends of records."""
+        """Return at most `buflen` bytes, over the ends of records; empty at the end of the stream.
+
+        SSLWantReadError, TimeoutError, SSLError; ValueError for flags.
+        """
         if self._opening is not None and buflen > 0 and not flags:
             try:
                 return self._opening.recv(buflen)
@@ -398,9 +442,9 @@ class TLSSocket(ssl.SSLSocket):
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
     ) -> int:
-        """As `SSLSocket.recv_into`: 0 at the end of the stream.
+        """Receive at most `nbytes` into `buffer`; returns how many, 0 at the end of the stream.
 
-        What lies behind the result may become zeros.
+        Errors as `recv`. What lies behind the result may become zeros.
         """
         if self._opening is not None and not nbytes and not flags:
             try:
@@ -421,7 +465,7 @@ class TLSSocket(ssl.SSLSocket):
     def read(self, len: int = 1024, *, buffer: "WriteableBuffer") -> int: ...
 
     def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> bytes | int:
-        """As `SSLSocket.read`: bytes, or with a buffer their number; ValueError when closed.
+        """Return bytes, or with a buffer their number; errors as `recv`, ValueError when closed.
 
         With a buffer `len` is at most its size, which 0 and what is negative stand for.
         """
@@ -456,7 +500,7 @@ class TLSSocket(ssl.SSLSocket):
             return b"" if buffer is None else 0
 
     def pending(self) -> int:
-        """As `SSLSocket.pending`: bytes that `recv` returns without looking at the socket."""
+        """Return how many bytes `recv` returns without looking at the socket."""
         parts = self._parts
         if parts is None:
             return 0
@@ -495,7 +539,8 @@ class TLSSocket(ssl.SSLSocket):
     def unwrap(self) -> socket.socket:
         """End TLS with close_notify both ways and return the plain socket, closing this one.
 
-        `close` closes the plain socket, too, as in SSLSocket, where it is this object. Errors as `SSLSocket.unwrap`; after one of them it may be called again.
+        `close` closes the plain socket, too, as in SSLSocket, where it is this object. Errors as
+        `SSLSocket.unwrap`; after one of them it may be called again.
         """
         if self._parts is None:
             unwrapped = self._unwrapped
@@ -517,7 +562,10 @@ class TLSSocket(ssl.SSLSocket):
         return plain
 
     def shutdown(self, how: int) -> None:
-        """As `socket.shutdown`, after everything accepted; like SSLSocket without close_notify."""
+        """End one side or both (`SHUT_WR`, ...), after everything accepted.
+
+        Like SSLSocket without close_notify. OSError EINVAL for another `how`, ENOTCONN.
+        """
         self._socket.shutdown(how)
 
     def _real_close(self) -> None:
@@ -578,24 +626,24 @@ class TLSSocket(ssl.SSLSocket):
         return descriptor
 
     def settimeout(self, value: float | None) -> None:
-        """As `socket.settimeout`."""
+        """Let calls wait so many seconds, with None as long as it takes, with 0 not at all."""
         self._socket.settimeout(value)
 
     def gettimeout(self) -> float | None:
-        """As `socket.gettimeout`."""
+        """Return how many seconds a call waits; None: as long as it takes."""
         return self._socket.gettimeout()
 
     @property
     def timeout(self) -> float | None:
-        """As `socket.timeout`."""
+        """How many seconds a call waits; None: as long as it takes."""
         return self._socket.gettimeout()
 
     def setblocking(self, flag: bool) -> None:
-        """As `socket.setblocking`."""
+        """Let calls wait, or not at all: `settimeout` of None or of 0."""
         self._socket.setblocking(flag)
 
     def getblocking(self) -> bool:
-        """As `socket.getblocking`."""
+        """Return whether calls wait."""
         return self._socket.gettimeout() != 0
 
     @overload
@@ -604,7 +652,10 @@ class TLSSocket(ssl.SSLSocket):
     def getsockopt(self, level: int, optname: int, buflen: int) -> bytes: ...
 
     def getsockopt(self, level: int, optname: int, buflen: int = 0) -> int | bytes:
-        """As `ktls.Socket.getsockopt`."""
+        """Return an option as an int, or `buflen` bytes of it; TCP_TXTLS_MODE is a `Mode`.
+
+        OSError ENOPROTOOPT for an unknown one.
+        """
         return self._socket.getsockopt(level, optname, buflen)
 
     @overload
@@ -621,7 +672,7 @@ class TLSSocket(ssl.SSLSocket):
         value: "int | ReadableBuffer | TLSEnable | None",
         optlen: int | None = None,
     ) -> None:
-        """As `ktls.Socket.setsockopt`."""
+        """Set an option to an int, to bytes, or to `optlen` zeros; OSError as `ktls.Socket`'s."""
         sock: Any = self._socket
         if optlen is None:
             sock.setsockopt(level, optname, value)
@@ -629,26 +680,26 @@ class TLSSocket(ssl.SSLSocket):
             sock.setsockopt(level, optname, value, optlen)
 
     def getpeername(self) -> "_RetAddress":
-        """As `socket.getpeername`."""
+        """Return the address of the peer; OSError ENOTCONN, EBADF when closed."""
         return self._socket.getpeername()
 
     def getsockname(self) -> "_RetAddress":
-        """As `socket.getsockname`."""
+        """Return the socket's own address; OSError EBADF when closed."""
         return self._socket.getsockname()
 
     @property
     def family(self) -> socket.AddressFamily:
-        """As `socket.family`."""
+        """The address family, such as AF_INET6."""
         return socket.AddressFamily(self._socket.family)
 
     @property
     def type(self) -> socket.SocketKind:
-        """As `socket.type`."""
+        """The kind of socket: SOCK_STREAM."""
         return socket.SocketKind(self._socket.type)
 
     @property
     def proto(self) -> int:
-        """As `socket.proto`."""
+        """The protocol number of the socket."""
         return self._socket.proto
 
     def __repr__(self) -> str:
@@ -724,7 +775,7 @@ def wrap_socket(
     server_hostname: str | bytes | None = None,
     session: ssl.SSLSession | None = None,
 ) -> TLSSocket:
-    """As `SSLContext.wrap_socket`, for a context that `ktls.prepare` has seen.
+    """Return a TLSSocket over `sock`, by a context that `ktls.prepare` has seen.
 
     `sock` is taken over and closed; a listening socket gives a TLSSocket whose `accept` wraps what
     it accepts, and an unconnected one makes the handshake in `connect`.
