@@ -53,7 +53,7 @@ build: $(VENV)/installed
 
 test: cargo-test pytest
 
-pytest: $(VENV)/installed $(VENV)/tested $(VENV)/clients
+pytest: $(VENV)/installed $(VENV)/tested $(VENV)/clients $(VENV)/linted
 	$(BIN)/pytest $(PYTEST)
 
 cargo-test: tools

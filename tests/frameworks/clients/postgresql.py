@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from cli.server_process import eventually
+
 from .processes import directory_of, free_port, give, identity, running, unprivileged
 
 CERTIFIED, NAMED, PASSWORD = "client", "named", "secret"
@@ -53,10 +55,17 @@ def postgresql(certificates: Path) -> Iterator[int]:
         log = directory / "log"
         # SIGINT: the fast way to shut down, which does not wait for clients.
         with running(command, [port], log, ends_by=signal.SIGINT, user=user):
+            # The port is there before the database.
+            eventually(lambda: _is_ready(directory, port))
             for role, rest in ((CERTIFIED, ""), (NAMED, f" PASSWORD '{PASSWORD}'")):
                 _ask(directory, port, f"CREATE ROLE {role} LOGIN{rest}")
                 _ask(directory, port, f"GRANT ALL ON SCHEMA public TO {role}")
             yield port
+
+
+def _is_ready(directory: Path, port: int) -> bool:
+    command = [_program("pg_isready"), "-h", directory, "-p", str(port)]
+    return subprocess.run(command, capture_output=True).returncode == 0
 
 
 def _ask(directory: Path, port: int, command: str) -> None:

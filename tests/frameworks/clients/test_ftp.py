@@ -63,6 +63,7 @@ def test_a_download_that_is_broken_off(
     with connected(context, ftp) as client:
         client.login("user", "secret")
         client.prot_p()
+        client.voidcmd("TYPE I")
         with client.transfercmd("RETR long") as data:
             assert isinstance(data, ktls.TLSSocket)
             assert data.recv(1000) == bytes(1000)
