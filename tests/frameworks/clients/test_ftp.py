@@ -39,10 +39,10 @@ def test_100_mb_each_way(
     assert len(all_ours) == 4
 
 
-def test_lines_and_clear_commands(
+def test_lines_and_listings(
     context: ktls.SSLContext, ftp: int, ftp_files: Path, all_ours: list[Seen]
 ) -> None:
-    """Text goes by lines, over `makefile`; `ccc` gives the plain connection back."""
+    """Text goes by lines, over `makefile`."""
     with connected(context, ftp) as client:
         client.login("user", "secret")  # makes `auth` itself
         client.prot_p()
