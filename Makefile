@@ -61,7 +61,7 @@ wheels: tools $(VENV)/maturin $(VENV)/packaged
 test: cargo-test pytest
 
 # Files of tests are shared out among as many processes as there are processors.
-pytest: $(VENV)/installed $(VENV)/tested
+pytest: $(VENV)/installed $(VENV)/tested $(VENV)/clients $(VENV)/linted
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST)
 
 cargo-test: tools
@@ -161,6 +161,10 @@ $(VENV)/installed: $(VENV)/built
 
 $(VENV)/tested: pyproject.toml $(VENV)/pip
 	$(BIN)/pip install --quiet --group test
+	@touch $@
+
+$(VENV)/clients: pyproject.toml $(VENV)/pip
+	$(BIN)/pip install --quiet --group clients
 	@touch $@
 
 $(VENV)/benched: pyproject.toml $(VENV)/pip

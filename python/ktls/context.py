@@ -11,7 +11,7 @@ from ktls.handover.context import prepare_enabled
 from ktls.tls_socket import TLSSocket, wrap_socket
 
 if TYPE_CHECKING:
-    from _typeshed import StrOrBytesPath
+    from _typeshed import ReadableBuffer, StrOrBytesPath
 
 __all__ = ["SSLContext", "create_default_context"]
 
@@ -35,7 +35,11 @@ class SSLContext(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> TLSSocket:
-        """As `ssl.SSLContext.wrap_socket`; errors as `ktls.wrap_socket`."""
+        """Return a `TLSSocket` over `sock`, which is closed; arguments as in `ssl`.
+
+        SSLError where the handshake fails, ValueError and TypeError for bad arguments, OSError
+        EINVAL for a socket that is not TCP; see `ktls.wrap_socket`.
+        """
         prepare_enabled(self)
         return wrap_socket(
             sock,
@@ -53,9 +57,12 @@ def create_default_context(
     *,
     cafile: "StrOrBytesPath | None" = None,
     capath: "StrOrBytesPath | None" = None,
-    cadata: str | bytes | None = None,
+    cadata: "str | ReadableBuffer | None" = None,
 ) -> SSLContext:
-    """As `ssl.create_default_context` of this Python, but a `ktls.SSLContext`."""
+    """Return a `ktls.SSLContext` with the defaults of `ssl.create_default_context` of this Python.
+
+    SSLError or OSError for authorities that cannot be loaded, TypeError for another `purpose`.
+    """
     context = ssl.create_default_context(purpose, cafile=cafile, capath=capath, cadata=cadata)
     # `ssl` sets up its own class as this version of Python has it; the two differ in methods alone.
     context.__class__ = SSLContext

@@ -14,7 +14,7 @@ import sys
 import warnings
 import weakref
 from operator import index
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, overload
 
 from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, waiting, workers
 from ktls import constants as c
@@ -24,6 +24,7 @@ from ktls.session import Slot
 
 if TYPE_CHECKING:
     import builtins
+    from _socket import _CMSG, _Address, _CMSGArg, _RetAddress
     from collections.abc import Callable, Iterable
     from concurrent.futures import Future
     from contextlib import AbstractContextManager
@@ -138,8 +139,13 @@ class Socket:
             return self._stream.send(data, c.TLS_RLTYPE_APP, flags)
         return self._stream.send(data)
 
+    @overload
+    def sendto(self, data: ReadableBuffer, address: _Address, /) -> int: ...
+    @overload
+    def sendto(self, data: ReadableBuffer, flags: int, address: _Address, /) -> int: ...
+
     def sendto(
-        self, data: ReadableBuffer, flags_or_address: Any, address: Any | None = None, /
+        self, data: ReadableBuffer, flags_or_address: Any, address: _Address | None = None, /
     ) -> int:
         """As ``socket.sendto``: connects first if need be, then ``send``.
 
@@ -179,7 +185,7 @@ class Socket:
     def sendmsg(
         self,
         buffers: Iterable[ReadableBuffer],
-        ancdata: Iterable[tuple[int, int, ReadableBuffer]] = (),
+        ancdata: Iterable[_CMSGArg] = (),
         flags: int = 0,
         /,
     ) -> int:
@@ -300,7 +306,7 @@ class Socket:
 
     def recvmsg(
         self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[bytes, list[tuple[int, int, bytes]], int, Any]:
+    ) -> tuple[bytes, list[_CMSG], int, _RetAddress]:
         """At most one record, of any type; without a session as ``recv``, and no more is said.
 
         With room for it (``CMSG_SPACE(6)``) the control message ``(IPPROTO_TCP, TLS_GET_RECORD,
@@ -317,8 +323,8 @@ class Socket:
 
     def recvmsg_into(
         self, buffers: Iterable[WriteableBuffer], ancbufsize: int = 0, flags: int = 0, /
-    ) -> tuple[int, list[tuple[int, int, bytes]], int, Any]:
-        """As ``recvmsg``, into the buffers in turn."""
+    ) -> tuple[int, list[_CMSG], int, _RetAddress]:
+        """As ``recvmsg``, into the buffers in turn: the first of the result is how many bytes."""
         count, record, is_end = self._receiver.recvmsg_into(
             list(buffers), flags, takes_type=bool(ancbufsize)
         )
@@ -343,6 +349,13 @@ class Socket:
         return self._rx_slot.mode
 
     # -- options and addresses ---------------------------------------------------------------------
+
+    @overload
+    def setsockopt(
+        self, level: int, optname: int, value: int | ReadableBuffer | TLSEnable, /
+    ) -> None: ...
+    @overload
+    def setsockopt(self, level: int, optname: int, value: None, optlen: int, /) -> None: ...
 
     def setsockopt(
         self, level: int, optname: int, value: Any, optlen: int | None = None, /
@@ -373,15 +386,23 @@ class Socket:
         else:
             self._kernel(lambda sock: sock.setsockopt(level, optname, value, optlen))
 
+    @overload
+    def getsockopt(self, level: int, optname: int, /) -> int: ...
+    @overload
+    def getsockopt(self, level: int, optname: int, buflen: int, /) -> bytes: ...
+
     def getsockopt(self, level: int, optname: int, buflen: int = 0, /) -> int | bytes:
-        """As ``socket.getsockopt``; the two MODE options answer a ``Mode``, listening EINVAL."""
+        """Return an option as an int, or `buflen` bytes of it; the two MODE options are a ``Mode``.
+
+        Raises OSError EINVAL for these two while listening, ENOPROTOOPT for an unknown option.
+        """
         if sockopt.is_ours(level, optname):
             return sockopt.get_option(self._slot, self._rx_slot, optname, self._is_listening)
         if is_low_water(level, optname) and not buflen and self._rx_slot.session is not None:
             return self._receiver.low_water
         return self._kernel(lambda sock: sock.getsockopt(level, optname, buflen))
 
-    def _enable_receiving(self, value: Any) -> None:
+    def _enable_receiving(self, value: object) -> None:
         """TCP_RXTLS_ENABLE.  The kernel is to tell of every byte: it knows no plaintext."""
         option = (socket.SOL_SOCKET, socket.SO_RCVLOWAT)
         low_water = self._kernel(lambda sock: sock.getsockopt(*option))
@@ -397,8 +418,8 @@ class Socket:
         )
         return bool(listening)
 
-    def bind(self, address: Any, /) -> None:
-        """As ``socket.bind``."""
+    def bind(self, address: _Address, /) -> None:
+        """Give the socket its own address; OSError EADDRINUSE and the like."""
         self._kernel(lambda sock: sock.bind(address))
 
     def listen(self, backlog: int = 128, /) -> None:
@@ -412,15 +433,16 @@ class Socket:
             )
         self._kernel(lambda sock: sock.listen(backlog))
 
-    def connect(self, address: Any, /) -> None:
-        """As ``socket.connect``; keys may have been installed before, as upstream.
+    def connect(self, address: _Address, /) -> None:
+        """Connect; keys may have been installed before, as upstream.
 
-        ``fileno`` stays what it was before.
+        ``fileno`` stays what it was before.  Raises OSError as ``socket.connect``: ECONNREFUSED,
+        EINPROGRESS, TimeoutError.
         """
         self._connect(lambda sock: waiting.connect(sock, address))
 
-    def connect_ex(self, address: Any, /) -> int:
-        """As ``socket.connect_ex``; errors as ``connect``."""
+    def connect_ex(self, address: _Address, /) -> int:
+        """As ``connect``, but the errno of a failed connection is returned; 0 is success."""
         return self._connect(lambda sock: waiting.connect_ex(sock, address))
 
     def _connect(self, call: Callable[[socket.SocketType], T]) -> T:
@@ -429,27 +451,27 @@ class Socket:
         finally:
             self._stream.note_connect()
 
-    def getpeername(self) -> Any:
-        """As ``socket.getpeername``."""
+    def getpeername(self) -> _RetAddress:
+        """Return the address of the peer; OSError ENOTCONN, EBADF when closed."""
         return self._kernel(lambda sock: sock.getpeername())
 
-    def getsockname(self) -> Any:
-        """As ``socket.getsockname``."""
+    def getsockname(self) -> _RetAddress:
+        """Return the socket's own address; OSError EBADF when closed."""
         return self._kernel(lambda sock: sock.getsockname())
 
     @property
     def family(self) -> socket.AddressFamily:
-        """As ``socket.family``."""
+        """The address family, such as AF_INET6."""
         return socket.AddressFamily(self._family)
 
     @property
     def type(self) -> socket.SocketKind:
-        """As ``socket.type``."""
+        """The kind of socket: SOCK_STREAM."""
         return socket.SocketKind(self._kind)
 
     @property
     def proto(self) -> int:
-        """As ``socket.proto``."""
+        """The protocol number of the socket."""
         return self._proto
 
     def _kernel(self, call: Callable[[socket.SocketType], T], *, waits: bool = False) -> T:
@@ -508,6 +530,14 @@ class Socket:
         sock.settimeout(timeout)
         return sock
 
+    def _forget_keys_of_peer(self) -> None:
+        """After the end: whoever listens beside the stream of what is received lets go, too.
+
+        OpenSSL does, which waits for tickets, and it holds the descriptor.
+        """
+        self._receiver = _core.RecvStream(self._stream)
+        self._rx_slot = RxSlot(self._receiver)
+
     def close(self) -> None:
         """Let accepted data drain in the background, then close the connection.
 
@@ -532,15 +562,15 @@ class Socket:
         self._stream.settimeout(value)
 
     def gettimeout(self) -> float | None:
-        """As ``socket.gettimeout``."""
+        """Return how many seconds a call waits; None: as long as it takes."""
         return self._stream.gettimeout()
 
     def setblocking(self, flag: bool, /) -> None:
-        """As ``socket.setblocking``."""
+        """Let calls wait, or not at all: ``settimeout`` of None or of 0."""
         self.settimeout(None if flag else 0.0)
 
     def getblocking(self) -> bool:
-        """As ``socket.getblocking``."""
+        """Return whether calls wait."""
         return self._stream.gettimeout() != 0
 
     def __del__(self) -> None:

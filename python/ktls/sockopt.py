@@ -44,7 +44,11 @@ def set_option(
 
 
 def enable_receiving(
-    slot: RxSlot, stream: SendStream, value: Any, is_listening: Callable[[], bool], low_water: int
+    slot: RxSlot,
+    stream: SendStream,
+    value: object,
+    is_listening: Callable[[], bool],
+    low_water: int,
 ) -> None:
     """TCP_RXTLS_ENABLE; `low_water` is SO_RCVLOWAT so far."""
     stream.check_process()

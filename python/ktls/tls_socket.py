@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
 from ktls import futures, sendfile, waiting
 from ktls.byte_view import byte_view
@@ -26,11 +26,13 @@ from ktls.per_process import PerProcess
 from ktls.socket import Socket
 
 if TYPE_CHECKING:
+    from _socket import _Address, _RetAddress
     from concurrent.futures import Future
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from ktls._core import OpenSSLSide, RecvStream, SendStream
+    from ktls.params import TLSEnable
 
 __all__ = ["TLSSocket", "wrap_socket"]
 
@@ -170,7 +172,10 @@ class TLSSocket(ssl.SSLSocket):
 
     @property
     def session(self) -> ssl.SSLSession | None:
-        """As `SSLSocket.session`; may be set before the handshake of a client."""
+        """The session of a client, to resume later; None where there is none.
+
+        May be set before the handshake; ValueError after it, and for a server.
+        """
         if self._parts is None:
             return self._wanted_session
         self._parts.receiver.hear()
@@ -191,15 +196,25 @@ class TLSSocket(ssl.SSLSocket):
         return None if self._parts is None else self._parts.answers
 
     def get_verified_chain(self) -> list[bytes]:
-        """As `SSLSocket.get_verified_chain` of Python 3.13, in older versions, too."""
+        """The peer's chain up to an authority, each certificate as DER; empty without one.
+
+        As in Python 3.13, in older versions, too. OSError ENOTCONN without a connection.
+        """
         return chain_der(self._connection().answers.get_verified_chain())
 
     def get_unverified_chain(self) -> list[bytes]:
-        """As `SSLSocket.get_unverified_chain` of Python 3.13, in older versions, too."""
+        """The certificates that the peer sent, each as DER; empty where it sent none.
+
+        As in Python 3.13, in older versions, too. OSError ENOTCONN without a connection.
+        """
         return chain_der(self._connection().answers.get_unverified_chain())
 
     def do_handshake(self, block: bool = False) -> None:
-        """As `SSLSocket.do_handshake`; then the keys are taken over, or `why` says why not."""
+        """Make the handshake; then the keys are taken over, or `why` says why not.
+
+        `block` waits for it also on a non-blocking socket. SSLError, SSLWantReadError,
+        SSLWantWriteError, TimeoutError as in SSLSocket; HandoverError where the keys are lost.
+        """
         parts = self._connection()
         parts.stream.check_process()
         timeout = parts.socket.gettimeout()
@@ -213,13 +228,16 @@ class TLSSocket(ssl.SSLSocket):
             if block and timeout == 0:
                 parts.socket.settimeout(timeout)
 
-    def connect(self, address: Any) -> None:
-        """Connect, and make the handshake unless `do_handshake_on_connect` is off."""
+    def connect(self, address: "_Address") -> None:
+        """Connect, and make the handshake unless `do_handshake_on_connect` is off.
+
+        OSError as `socket.connect`, then as `do_handshake`; ValueError for a server, or connected.
+        """
         self._to_be_connected().connect(address)
         self._after_connect()
 
-    def connect_ex(self, address: Any) -> int:
-        """As `connect`, with the errno of a failed connection as the result."""
+    def connect_ex(self, address: "_Address") -> int:
+        """As `connect`, but the errno of a failed connection is returned; 0 is success."""
         result = self._to_be_connected().connect_ex(address)
         if result == 0:
             self._after_connect()
@@ -244,18 +262,25 @@ class TLSSocket(ssl.SSLSocket):
             self._real_close()
             raise
 
-    def bind(self, address: Any) -> None:
-        """As `socket.bind`."""
+    def bind(self, address: "_Address") -> None:
+        """Give the socket its own address, as `socket.bind`; OSError EADDRINUSE and the like."""
         self._socket.bind(address)
 
     def listen(self, backlog: int = 128) -> None:
-        """As `socket.listen`; ask for `fileno` afterwards, it is that of the listening socket."""
+        """Listen, with room for `backlog` connections; OSError as `socket.listen`.
+
+        Ask for `fileno` afterwards: it is that of the listening socket.
+        """
         if isinstance(self._socket, Socket) and not self._connected:
             self._socket = self._socket._release()
         self._socket.listen(backlog)
 
-    def accept(self) -> tuple["TLSSocket", Any]:
-        """As `SSLSocket.accept`: a TLSSocket, and the address of the peer."""
+    def accept(self) -> tuple["TLSSocket", "_RetAddress"]:
+        """Return a TLSSocket for the next connection, and the address of the peer.
+
+        With `do_handshake_on_connect` its handshake is made here. OSError EINVAL unless the socket
+        listens; BlockingIOError, TimeoutError.
+        """
         if isinstance(self._socket, Socket):
             raise OSError(errno.EINVAL, "the socket does not listen")
         sock, address = waiting.accept(self._socket, self)
@@ -275,7 +300,11 @@ class TLSSocket(ssl.SSLSocket):
     # -- sending -----------------------------------------------------------------------------------
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        """As `ktls.Socket.send`: returns how many bytes were accepted."""
+        """Accept as much of `data` as there is room for; returns how many bytes, 0 for none.
+
+        SSLWantWriteError when nothing was accepted, OSError EPIPE after `shutdown`; flags as
+        `ktls.Socket.send`, ValueError for any while OpenSSL writes.
+        """
         try:
             sealing = self._sealing or self._sealer()
             if sealing is None:
@@ -291,7 +320,7 @@ class TLSSocket(ssl.SSLSocket):
             raise _want(error) from None
 
     def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
-        """As `ktls.Socket.sendall`."""
+        """Accept all of `data`, waiting for room; errors as `send`, perhaps after a part."""
         try:
             sealing = self._sealing or self._sealer()
             if sealing is None:
@@ -305,7 +334,7 @@ class TLSSocket(ssl.SSLSocket):
             raise _want(error) from None
 
     def write(self, data: "ReadableBuffer") -> int:
-        """As `send`; ValueError when closed."""
+        """As `send`: returns how many bytes were accepted; ValueError when closed."""
         self._require_open("Write")
         return self.send(data)
 
@@ -333,7 +362,11 @@ class TLSSocket(ssl.SSLSocket):
         return self.send(b"".join(map(byte_view, parts)), flags)
 
     def sendfile(self, file: sendfile.Readable, offset: int = 0, count: int | None = None) -> int:
-        """As `ktls.Socket.sendfile`: returns how many bytes of the file were accepted."""
+        """Send a binary file from `offset` on; returns how many bytes of it were accepted.
+
+        `count` bytes, or up to its end. ValueError for a text file or a `count` that is not
+        positive, OSError as `send`.
+        """
         parts = self._ready()
         sender = OpenSSLSender(parts.openssl()) if self._sealing is None else self._sealing
         blocking = parts.socket.getblocking()
@@ -343,12 +376,19 @@ class TLSSocket(ssl.SSLSocket):
             raise _want(error) from None
 
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
-        """As `ktls.Socket.aio_write`.  While OpenSSL writes it seals here and now."""
+        """Accept all of `data` without waiting; the future ends with the count that TCP has taken.
+
+        Or with the error of the connection. While OpenSSL writes it seals here and now. OSError as
+        `send`.
+        """
         parts = self._ready()
         return futures.write(parts.openssl() if self._sealing is None else self._sealing, data)
 
     def cork(self) -> AbstractContextManager[None]:
-        """As `ktls.Socket.cork`; while OpenSSL writes it does nothing."""
+        """Return a context in which small writes share records; see `ktls.Socket.cork`.
+
+        It does nothing while OpenSSL writes. OSError as `send`.
+        """
         parts = self._ready()
         parts.stream.check_process()
         return nullcontext() if self._sealing is None else parts.socket.cork()
@@ -370,7 +410,10 @@ class TLSSocket(ssl.SSLSocket):
         self._connection().socket.flush(timeout)
 
     def verify_client_post_handshake(self) -> None:
-        """As in SSLSocket; the request leaves at once."""
+        """Ask the client for a certificate, in TLS 1.3; the request leaves at once.
+
+        SSLError where the client did not offer it, in another version, and for a client.
+        """
         self._require_wrapped()
         self._ready().verify_client_post_handshake()
 
@@ -382,7 +425,10 @@ class TLSSocket(ssl.SSLSocket):
     # -- receiving ---------------------------------------------------------------------------------
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        """As `SSLSocket.recv`: empty at the end of the stream; over the ends of records."""
+        """Return at most `buflen` bytes, over the ends of records; empty at the end of the stream.
+
+        SSLWantReadError, TimeoutError, SSLError; ValueError for flags.
+        """
         if self._opening is not None and buflen > 0 and not flags:
             try:
                 return self._opening.recv(buflen)
@@ -391,15 +437,14 @@ class TLSSocket(ssl.SSLSocket):
                     raise
                 return b""
         _no_flags(flags, "recv")
-        data: bytes = self._read(buflen, None)
-        return data
+        return self._read(buflen, None)
 
     def recv_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
     ) -> int:
-        """As `SSLSocket.recv_into`: 0 at the end of the stream.
+        """Receive at most `nbytes` into `buffer`; returns how many, 0 at the end of the stream.
 
-        What lies behind the result may become zeros.
+        Errors as `recv`. What lies behind the result may become zeros.
         """
         if self._opening is not None and not nbytes and not flags:
             try:
@@ -410,18 +455,31 @@ class TLSSocket(ssl.SSLSocket):
                 return 0
         _no_flags(flags, "recv_into")
         # Nothing is called with the result: a signal handler may raise at the entry of a function.
-        count: int = self._read(nbytes or 0, buffer)
-        return count
+        return self._read(nbytes or 0, buffer)
 
-    def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> Any:
-        """As `SSLSocket.read`: bytes, or with a buffer their number; ValueError when closed.
+    @overload  # type: ignore[override]  # the stub says bytes where a buffer is given, too
+    def read(self, len: int = 1024, buffer: None = None) -> bytes: ...
+    @overload
+    def read(self, len: int, buffer: "WriteableBuffer") -> int: ...
+    @overload
+    def read(self, len: int = 1024, *, buffer: "WriteableBuffer") -> int: ...
+
+    def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> bytes | int:
+        """Return bytes, or with a buffer their number; errors as `recv`, ValueError when closed.
 
         With a buffer `len` is at most its size, which 0 and what is negative stand for.
         """
         self._require_open("Read")
         return self._read(len, buffer)
 
-    def _read(self, len: int, buffer: "WriteableBuffer | None") -> Any:
+    @overload
+    def _read(self, len: int, buffer: None) -> bytes: ...
+    @overload
+    def _read(self, len: int, buffer: "WriteableBuffer") -> int: ...
+    @overload
+    def _read(self, len: int, buffer: "WriteableBuffer | None") -> bytes | int: ...
+
+    def _read(self, len: int, buffer: "WriteableBuffer | None") -> bytes | int:
         parts = self._ready()
         if buffer is not None:
             size = byte_view(buffer).nbytes
@@ -442,7 +500,7 @@ class TLSSocket(ssl.SSLSocket):
             return b"" if buffer is None else 0
 
     def pending(self) -> int:
-        """As `SSLSocket.pending`: bytes that `recv` returns without looking at the socket."""
+        """Return how many bytes `recv` returns without looking at the socket."""
         parts = self._parts
         if parts is None:
             return 0
@@ -453,7 +511,12 @@ class TLSSocket(ssl.SSLSocket):
 
     # -- what TLS has not --------------------------------------------------------------------------
 
-    def sendto(self, *args: Any) -> NoReturn:
+    def sendto(
+        self,
+        data: "ReadableBuffer",
+        flags_or_addr: "int | _Address",
+        addr: "_Address | None" = None,
+    ) -> NoReturn:
         """Refused, as in SSLSocket."""
         raise _not_allowed("sendto")
 
@@ -467,7 +530,7 @@ class TLSSocket(ssl.SSLSocket):
         """Refused, as in SSLSocket."""
         raise _not_allowed("recvfrom_into")
 
-    def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> NoReturn:
+    def sendmsg_afalg(self, *args: object, **kwargs: object) -> NoReturn:
         """Refused: it is for sockets of AF_ALG."""
         raise NotImplementedError("sendmsg_afalg not allowed on instances of TLSSocket")
 
@@ -476,7 +539,8 @@ class TLSSocket(ssl.SSLSocket):
     def unwrap(self) -> socket.socket:
         """End TLS with close_notify both ways and return the plain socket, closing this one.
 
-        Errors as `SSLSocket.unwrap`; after one of them it may be called again.
+        `close` closes the plain socket, too, as in SSLSocket, where it is this object. Errors as
+        `SSLSocket.unwrap`; after one of them it may be called again.
         """
         if self._parts is None:
             unwrapped = self._unwrapped
@@ -492,16 +556,23 @@ class TLSSocket(ssl.SSLSocket):
         except BlockingIOError as error:
             raise _want(error) from None
         self._unwrapped = plain
+        parts.socket._forget_keys_of_peer()
         self._parts = self._sealing = self._opening = None
         self._connected = False
         return plain
 
     def shutdown(self, how: int) -> None:
-        """As `socket.shutdown`, after everything accepted; like SSLSocket without close_notify."""
+        """End one side or both (`SHUT_WR`, ...), after everything accepted.
+
+        Like SSLSocket without close_notify. OSError EINVAL for another `how`, ENOTCONN.
+        """
         self._socket.shutdown(how)
 
     def _real_close(self) -> None:
         """Like SSLSocket without close_notify; what was accepted is sent in the background."""
+        # `SSLSocket.unwrap` returns the same object: programs drop that, and close this one.
+        if self._unwrapped is not None:
+            self._unwrapped.close()
         # Closed first: a signal handler that raises leaves a closed connection, not a dropped one.
         if self._parts is not None:
             self._parts.close()
@@ -555,59 +626,80 @@ class TLSSocket(ssl.SSLSocket):
         return descriptor
 
     def settimeout(self, value: float | None) -> None:
-        """As `socket.settimeout`."""
+        """Let calls wait so many seconds, with None as long as it takes, with 0 not at all."""
         self._socket.settimeout(value)
 
     def gettimeout(self) -> float | None:
-        """As `socket.gettimeout`."""
+        """Return how many seconds a call waits; None: as long as it takes."""
         return self._socket.gettimeout()
 
     @property
     def timeout(self) -> float | None:
-        """As `socket.timeout`."""
+        """How many seconds a call waits; None: as long as it takes."""
         return self._socket.gettimeout()
 
     def setblocking(self, flag: bool) -> None:
-        """As `socket.setblocking`."""
+        """Let calls wait, or not at all: `settimeout` of None or of 0."""
         self._socket.setblocking(flag)
 
     def getblocking(self) -> bool:
-        """As `socket.getblocking`."""
+        """Return whether calls wait."""
         return self._socket.gettimeout() != 0
 
-    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> Any:
-        """As `ktls.Socket.getsockopt`."""
+    @overload
+    def getsockopt(self, level: int, optname: int) -> int: ...
+    @overload
+    def getsockopt(self, level: int, optname: int, buflen: int) -> bytes: ...
+
+    def getsockopt(self, level: int, optname: int, buflen: int = 0) -> int | bytes:
+        """Return an option as an int, or `buflen` bytes of it; TCP_TXTLS_MODE is a `Mode`.
+
+        OSError ENOPROTOOPT for an unknown one.
+        """
         return self._socket.getsockopt(level, optname, buflen)
 
-    def setsockopt(self, level: int, optname: int, value: Any, optlen: int | None = None) -> None:
-        """As `ktls.Socket.setsockopt`."""
+    @overload
+    def setsockopt(
+        self, level: int, optname: int, value: "int | ReadableBuffer | TLSEnable"
+    ) -> None: ...
+    @overload
+    def setsockopt(self, level: int, optname: int, value: None, optlen: int) -> None: ...
+
+    def setsockopt(
+        self,
+        level: int,
+        optname: int,
+        value: "int | ReadableBuffer | TLSEnable | None",
+        optlen: int | None = None,
+    ) -> None:
+        """Set an option to an int, to bytes, or to `optlen` zeros; OSError as `ktls.Socket`'s."""
         sock: Any = self._socket
         if optlen is None:
             sock.setsockopt(level, optname, value)
         else:
             sock.setsockopt(level, optname, value, optlen)
 
-    def getpeername(self) -> Any:
-        """As `socket.getpeername`."""
+    def getpeername(self) -> "_RetAddress":
+        """Return the address of the peer; OSError ENOTCONN, EBADF when closed."""
         return self._socket.getpeername()
 
-    def getsockname(self) -> Any:
-        """As `socket.getsockname`."""
+    def getsockname(self) -> "_RetAddress":
+        """Return the socket's own address; OSError EBADF when closed."""
         return self._socket.getsockname()
 
     @property
     def family(self) -> socket.AddressFamily:
-        """As `socket.family`."""
+        """The address family, such as AF_INET6."""
         return socket.AddressFamily(self._socket.family)
 
     @property
     def type(self) -> socket.SocketKind:
-        """As `socket.type`."""
+        """The kind of socket: SOCK_STREAM."""
         return socket.SocketKind(self._socket.type)
 
     @property
     def proto(self) -> int:
-        """As `socket.proto`."""
+        """The protocol number of the socket."""
         return self._socket.proto
 
     def __repr__(self) -> str:
@@ -683,7 +775,7 @@ def wrap_socket(
     server_hostname: str | bytes | None = None,
     session: ssl.SSLSession | None = None,
 ) -> TLSSocket:
-    """As `SSLContext.wrap_socket`, for a context that `ktls.prepare` has seen.
+    """Return a TLSSocket over `sock`, by a context that `ktls.prepare` has seen.
 
     `sock` is taken over and closed; a listening socket gives a TLSSocket whose `accept` wraps what
     it accepts, and an unconnected one makes the handshake in `connect`.

@@ -26,6 +26,6 @@ def acknowledged_len(connection: TLSSocket) -> int:
 
 def _information(connection: TLSSocket) -> bytes:
     found = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED.size)
-    if not isinstance(found, bytes) or len(found) < _BYTES_ACKED.size:
+    if len(found) < _BYTES_ACKED.size:
         raise OSError(f"TCP_INFO of this system has {found!r}, less than {_BYTES_ACKED.size} bytes")
     return found
