@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 import threading
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
@@ -18,7 +19,7 @@ from ktls import futures, sendfile
 from ktls.byte_view import byte_view
 from ktls.constants import Mode
 from ktls.errors import KTLSError, WantWriteError
-from ktls.handover.context import prepared
+from ktls.handover.context import prepare, prepared
 from ktls.handover.kept import Answers, chain_der
 from ktls.handover.openssl_sender import OpenSSLSender
 from ktls.handover.parts import Parts, check_arguments, has_peer, new_ssl_object
@@ -102,6 +103,11 @@ class TLSSocket(ssl.SSLSocket):
         self._io_refs = 0
         self._closed = False
         self._parts = self._sealing = self._opening = self._unwrapped = None
+        if not isinstance(sock, socket.socket):
+            # It behaves like one: `ssl` takes that, too.
+            timeout = sock.gettimeout()
+            sock = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
+            sock.settimeout(timeout)
         self._socket = sock
         if shakes_hands:
             self._connection()
@@ -152,7 +158,7 @@ class TLSSocket(ssl.SSLSocket):
     def context(self) -> ssl.SSLContext:
         """The context in use; an SNI callback may have changed it.
 
-        May be set to another prepared one before the handshake.
+        May be set to another one, which is prepared, before the handshake; it changes little later.
         """
         context: ssl.SSLContext = (
             self._context if self._parts is None else self._parts.answers.context
@@ -162,8 +168,8 @@ class TLSSocket(ssl.SSLSocket):
     @context.setter
     def context(self, context: ssl.SSLContext) -> None:
         # One that an SNI callback puts in place is prepared when that returns.
-        if self._parts is None or not self._parts.handshake.is_under_way:
-            prepared(context, self.server_side)
+        if self._parts is None or not self._parts.handshake.has_begun:
+            prepare(context)
         self._context = context
         if self._parts is not None:
             self._parts.answers.context = context
@@ -454,18 +460,23 @@ class TLSSocket(ssl.SSLSocket):
     # -- what TLS has not --------------------------------------------------------------------------
 
     def sendto(self, *args: Any) -> NoReturn:
-        """Refused, as in SSLSocket."""
-        raise _not_allowed("sendto")
+        """Refused, as in SSLSocket; OSError without a connection."""
+        self._refuse("sendto")
 
     def recvfrom(self, buflen: int = 1024, flags: int = 0) -> NoReturn:
-        """Refused, as in SSLSocket."""
-        raise _not_allowed("recvfrom")
+        """Refused, as in SSLSocket; OSError without a connection."""
+        self._refuse("recvfrom")
 
     def recvfrom_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
     ) -> NoReturn:
-        """Refused, as in SSLSocket."""
-        raise _not_allowed("recvfrom_into")
+        """Refused, as in SSLSocket; OSError without a connection."""
+        self._refuse("recvfrom_into")
+
+    def _refuse(self, name: str) -> NoReturn:
+        # EBADF, ENOTCONN: `ssl` asks the kernel, which an address would have connect.
+        self._socket.getpeername()
+        raise ValueError(f"{name} not allowed on instances of TLSSocket")
 
     def sendmsg_afalg(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Refused: it is for sockets of AF_ALG."""
@@ -509,6 +520,15 @@ class TLSSocket(ssl.SSLSocket):
             self._socket.close()
         self._connected = False
         self._parts = self._unwrapped = self._sealing = self._opening = None
+
+    def __del__(self) -> None:
+        sock = getattr(self, "_socket", None)
+        # The engine's socket warns itself; of a plain one nobody would know whose it was.
+        if isinstance(sock, socket.socket) and sock.fileno() >= 0 and not sys.is_finalizing():
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                sock.close()
 
     def abort(self) -> None:
         """As `ktls.Socket.abort`: reset the connection and drop what was accepted.
@@ -717,7 +737,3 @@ def _no_flags(flags: int, name: str) -> None:
         raise ValueError(
             f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags:#x}"
         )
-
-
-def _not_allowed(name: str) -> ValueError:
-    return ValueError(f"{name} not allowed on instances of TLSSocket")

@@ -105,9 +105,10 @@ def check_arguments(
 ) -> None:
     """Raise what `SSLContext.wrap_socket` raises; TypeError for anything but a plain socket.
 
-    OSError EBADF for a closed one, EINVAL for one that is not TCP.
+    What behaves like a socket and gives its descriptor by `detach` is one. OSError EBADF for a
+    closed one, EINVAL for one that is not TCP.
     """
-    if not isinstance(sock, socket.socket):
+    if not isinstance(sock, socket.socket) and not hasattr(sock, "detach"):
         raise TypeError(f"a socket.socket is needed, not {type(sock).__name__}")
     if isinstance(sock, ssl.SSLSocket):
         raise TypeError("an ssl.SSLSocket makes its own handshake: wrap the plain socket")
@@ -145,4 +146,8 @@ def _require_no_failure(sock: socket.socket) -> None:
             raise
         return
     if unread:
-        raise ssl.SSLError(0, "Closed before TLS handshake with data in recv buffer.")
+        reason = "Closed before TLS handshake with data in recv buffer."
+        error = ssl.SSLError(errno.ENOTCONN, reason)
+        error.reason = reason
+        error.library = None  # type: ignore[assignment]  # as in `ssl` itself
+        raise error

@@ -145,6 +145,18 @@ impl Transport for TcpTransport {
         }
     }
 
+    fn drop_unread(&self) -> bool {
+        let mut scrap = vec![0; UNREAD_MAX];
+        loop {
+            match sys::receive(&self.socket, &mut scrap, RecvFlags::empty()) {
+                Ok(0) => return false,
+                Ok(len) if len < scrap.len() => return true,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return errno == Errno::AGAIN,
+            }
+        }
+    }
+
     fn clear_linger(&self) {
         sys::clear_linger(&self.socket);
     }

@@ -1,0 +1,135 @@
+"""Run one of CPython's own suites, as it is or with `SSLContext.wrap_socket` routed through ktls.
+
+    python run.py test.test_ssl --results FILE [--routed]
+
+FILE gets a line of JSON for each test: its name, its outcome ("passed", "failed", "skipped") and
+what was said about it. The last line counts the connections that were taken over. Nothing is judged
+here; `suites.py` does that.
+"""
+
+import argparse
+import faulthandler
+import json
+import ssl
+import sys
+import unittest
+from pathlib import Path
+from typing import Any, TextIO
+
+ONE_TEST_S = 120.0
+"""A test that takes longer has hung; the process shows where and ends."""
+
+
+def route() -> None:
+    """Let every `SSLContext` of this process give sockets of ktls."""
+    import ktls
+
+    ktls.enable()
+
+    def wrap_socket(
+        self: ssl.SSLContext,
+        sock: Any,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
+        ktls.prepare(self)
+        return ktls.wrap_socket(
+            sock,
+            self,
+            server_side,
+            do_handshake_on_connect,
+            suppress_ragged_eofs,
+            server_hostname,
+            session,
+        )
+
+    ssl.SSLContext.wrap_socket = wrap_socket  # type: ignore[method-assign]
+
+
+def taken_over() -> int:
+    """How many directions of connections this process has taken over."""
+    ktls = sys.modules.get("ktls")
+    return 0 if ktls is None else int(ktls.sysctl["kern.ipc.tls.stats.offload_total"])
+
+
+class Results(unittest.TestResult):
+    """Writes down each test as it ends, so that a suite that hangs has said what went before."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__()
+        self.file = file
+        self.said: dict[str, tuple[str, str]] = {}
+
+    def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        super().startTest(test)
+        self.said[test.id()] = ("passed", "")
+        faulthandler.dump_traceback_later(ONE_TEST_S, exit=True)
+
+    def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
+        faulthandler.cancel_dump_traceback_later()
+        super().stopTest(test)
+        # Of a test that was skipped before it began some versions say that it has stopped.
+        if (outcome := self.said.pop(test.id(), None)) is not None:
+            self.write(test.id(), *outcome)
+
+    def addError(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        super().addError(test, err)
+        self.judge(test, "failed", self.errors[-1][1])
+
+    def addFailure(self, test: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        super().addFailure(test, err)
+        self.judge(test, "failed", self.failures[-1][1])
+
+    def addSubTest(self, test: unittest.TestCase, subtest: unittest.TestCase, err: Any) -> None:  # noqa: N802
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self.judge(test, "failed", f"{subtest.id()}\n{(self.failures + self.errors)[-1][1]}")
+
+    def addSkip(self, test: unittest.TestCase, reason: str) -> None:  # noqa: N802
+        super().addSkip(test, reason)
+        self.judge(test, "skipped", reason)
+
+    def addUnexpectedSuccess(self, test: unittest.TestCase) -> None:  # noqa: N802
+        super().addUnexpectedSuccess(test)
+        self.judge(test, "failed", "an unexpected success")
+
+    def judge(self, test: unittest.TestCase, outcome: str, words: str) -> None:
+        if test.id() not in self.said:
+            # One that did not begin, and setUpClass and setUpModule, which are no tests.
+            self.write(test.id(), outcome, words)
+        elif self.said[test.id()][0] != "failed":
+            self.said[test.id()] = (outcome, words)
+
+    def write(self, name: str, outcome: str, words: str) -> None:
+        print(json.dumps([name, outcome, words]), file=self.file, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("suite")
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--routed", action="store_true")
+    parser.add_argument("--only", action="append", help="a pattern of names, as unittest -k")
+    arguments = parser.parse_args()
+    from test import support
+
+    # No internet, as on a machine that builds; what is slow is run.
+    support.use_resources = ["cpu", "walltime"]
+    # Failures are told with their tracebacks, not with a logged copy of them.
+    support.verbose = False
+    if arguments.routed:
+        route()
+    loader = unittest.TestLoader()
+    if arguments.only:
+        loader.testNamePatterns = [f"*{pattern}*" for pattern in arguments.only]
+    suite = loader.loadTestsFromName(arguments.suite)
+    with arguments.results.open("w") as file:
+        suite.run(Results(file))
+        print(json.dumps(["", "ended", taken_over()]), file=file)
+
+
+if __name__ == "__main__":
+    main()
