@@ -231,6 +231,10 @@ class TLSSocket(ssl.SSLSocket):
             self._after_connect()
         return result
 
+    def _real_connect(self, address: Any, connect_ex: bool) -> int | None:
+        # What a subclass of SSLSocket may replace or call.
+        return self.connect_ex(address) if connect_ex else self.connect(address)  # type: ignore[func-returns-value]  # as `ssl`
+
     def _to_be_connected(self) -> Socket:
         if self.server_side:
             raise ValueError("can't connect in server-side mode")
@@ -347,6 +351,9 @@ class TLSSocket(ssl.SSLSocket):
             return sendfile.send_file(sender, file, offset, count, blocking=blocking)
         except BlockingIOError as error:
             raise _want(error) from None
+
+    # The base class has one way by `send` and one by the descriptor.
+    _sendfile_use_send = _sendfile_use_sendfile = sendfile
 
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
         """As `ktls.Socket.aio_write`.  While OpenSSL writes it seals here and now."""
@@ -606,6 +613,17 @@ class TLSSocket(ssl.SSLSocket):
             sock.setsockopt(level, optname, value)
         else:
             sock.setsockopt(level, optname, value, optlen)
+
+    def get_inheritable(self) -> bool:
+        """As `socket.get_inheritable`; never, once the connection is used."""
+        return not isinstance(self._socket, Socket) and self._socket.get_inheritable()
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """As `socket.set_inheritable`; KTLSError for a connection, which is of one process."""
+        if not isinstance(self._socket, Socket):
+            self._socket.set_inheritable(inheritable)
+        elif inheritable:
+            raise KTLSError("a TLS connection cannot be inherited: its keys are in this process")
 
     def getpeername(self) -> Any:
         """As `socket.getpeername`."""

@@ -1,10 +1,10 @@
 """Run one of CPython's own suites, as it is or with `SSLContext.wrap_socket` routed through ktls.
 
-    python run.py test.test_ssl --results FILE [--routed]
+    python run.py test.test_ssl --results FILE [--routed] [--but FILE]
 
-FILE gets a line of JSON for each test: its name, its outcome ("passed", "failed", "skipped") and
-what was said about it. The last line counts the connections that were taken over. Nothing is judged
-here; `suites.py` does that.
+The results are lines of JSON: first all names that were loaded, then each test with its outcome
+("passed", "failed", "skipped") and what was said about it, last how often the library took over.
+`--but` has names that are left out. Nothing is judged here; `suites.py` does that.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import ssl
 import sys
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -107,11 +108,20 @@ class Results(unittest.TestResult):
         print(json.dumps([name, outcome, words]), file=self.file, flush=True)
 
 
+def tests_of(suite: unittest.TestSuite) -> Iterator[unittest.TestCase]:
+    for test in suite:
+        if isinstance(test, unittest.TestSuite):
+            yield from tests_of(test)
+        else:
+            yield test
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("suite")
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--routed", action="store_true")
+    parser.add_argument("--but", type=Path)
     parser.add_argument("--only", action="append", help="a pattern of names, as unittest -k")
     arguments = parser.parse_args()
     from test import support
@@ -126,9 +136,28 @@ def main() -> None:
     if arguments.only:
         loader.testNamePatterns = [f"*{pattern}*" for pattern in arguments.only]
     suite = loader.loadTestsFromName(arguments.suite)
+    names = [test.id() for test in tests_of(suite)]
+    left_out = set(json.loads(arguments.but.read_text())) if arguments.but else set()
+    if left_out:
+        # One that is not run is not there: the rest keeps its order, and its classes and modules.
+        leave_out(suite, left_out)
     with arguments.results.open("w") as file:
+        print(json.dumps(["", "loaded", names]), file=file, flush=True)
         suite.run(Results(file))
         print(json.dumps(["", "ended", taken_over()]), file=file)
+
+
+def leave_out(suite: unittest.TestSuite, names: set[str]) -> None:
+    """Drop tests by name, and suites that are empty then."""
+    for test in list(suite):
+        if isinstance(test, unittest.TestSuite):
+            leave_out(test, names)
+    kept = [
+        test
+        for test in suite
+        if (test.countTestCases() if isinstance(test, unittest.TestSuite) else test.id() not in names)
+    ]
+    suite._tests = kept  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":
