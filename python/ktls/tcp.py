@@ -14,6 +14,11 @@ def require_tcp(sock: object) -> None:
         )
     if not isinstance(sock, socket.socket):
         raise TypeError(f"ktls.Socket takes a socket.socket, not {type(sock).__name__}")
+    require_open_tcp(sock)
+
+
+def require_open_tcp(sock: socket.socket) -> None:
+    """The same of what behaves like a socket."""
     if sock.fileno() < 0:
         raise OSError(errno.EBADF, "the socket is closed; pass an open one")
     proto = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)

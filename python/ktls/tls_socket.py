@@ -324,11 +324,15 @@ class TLSSocket(ssl.SSLSocket):
         buffers: Iterable["ReadableBuffer"],
         ancdata: Iterable[tuple[int, int, "ReadableBuffer"]] = (),
         flags: int = 0,
+        address: Any = None,
     ) -> int:
         """As `ktls.Socket.sendmsg`: buffers as one write, and their record type.
 
-        EOPNOTSUPP for a control message while OpenSSL writes.
+        EOPNOTSUPP for a control message while OpenSSL writes; NotImplementedError, as in SSLSocket,
+        for an address.
         """
+        if address is not None:
+            raise NotImplementedError("sendmsg to an address not allowed on instances of TLSSocket")
         parts, controls = list(buffers), list(ancdata)
         if self._sealer() is not None:
             try:

@@ -11,12 +11,13 @@ import json
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from cpython.suites import compare, debian_package, has_suites, suites_of
+from cpython.suites import Comparison, compare, debian_package, has_suites, suites_of
 
 SIDE_BY_SIDE = 6
 
@@ -49,7 +50,7 @@ def interpreters() -> dict[str, tuple[int, int]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--python", action="append")
     parser.add_argument("--suite", action="append")
@@ -59,24 +60,31 @@ def main() -> int:
         if arguments.python and python not in arguments.python:
             continue
         if not has_suites(python):
-            print(f"{python}: no test.test_ssl; on Debian: apt-get install {debian_package(version)}")
+            remedy = f"on Debian: apt-get install {debian_package(version)}"
+            print(f"{python}: no test.test_ssl; {remedy}")
             continue
+        suites = [each for each in suites_of(version) if each in (arguments.suite or [each])]
         for time in range(1, arguments.times + 1):
-            suites = [s for s in suites_of(version) if s in (arguments.suite or [s])]
-            with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-                for comparison in pool.map(lambda suite: compare(suite, python), suites):
-                    ran += 1
-                    complaints += len(comparison.complaints)
-                    print(
-                        f"{python}: {time}: {comparison.suite}: {comparison.passed} passed,"
-                        f" {comparison.taken_over} directions taken over,"
-                        f" {len(comparison.complaints)} complaints",
-                        *comparison.complaints,
-                        sep="\n",
-                        flush=True,
-                    )
+            for comparison in comparisons(suites, python):
+                ran += 1
+                complaints += len(comparison.complaints)
+                print(
+                    f"{python}: {time}: {comparison.suite}: {comparison.passed} passed,"
+                    f" {comparison.taken_over} directions taken over,"
+                    f" {len(comparison.complaints)} complaints",
+                    *comparison.complaints,
+                    sep="\n",
+                    flush=True,
+                )
     print(f"{ran} runs, {complaints} complaints")
     return int(not ran or complaints > 0)
+
+
+def comparisons(suites: list[str], python: str) -> Iterator[Comparison]:
+    """All of them, side by side, as they end."""
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        for future in as_completed([pool.submit(compare, suite, python) for suite in suites]):
+            yield future.result()
 
 
 if __name__ == "__main__":

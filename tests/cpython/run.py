@@ -149,14 +149,15 @@ def main() -> None:
 
 def leave_out(suite: unittest.TestSuite, names: set[str]) -> None:
     """Drop tests by name, and suites that are empty then."""
-    for test in list(suite):
+    kept: list[unittest.TestCase | unittest.TestSuite] = []
+    for test in suite:
         if isinstance(test, unittest.TestSuite):
             leave_out(test, names)
-    kept = [
-        test
-        for test in suite
-        if (test.countTestCases() if isinstance(test, unittest.TestSuite) else test.id() not in names)
-    ]
+            is_kept = test.countTestCases() > 0
+        else:
+            is_kept = test.id() not in names
+        if is_kept:
+            kept.append(test)
     suite._tests = kept  # type: ignore[attr-defined]
 
 

@@ -66,7 +66,10 @@ def debian_package(version: tuple[int, int]) -> str:
 
 def has_suites(python: str) -> bool:
     """Whether the interpreter has CPython's suites."""
-    code = "import importlib.util as u, sys; sys.exit(not (u.find_spec('test') and u.find_spec('test.test_ssl')))"
+    code = (
+        "import sys; from importlib.util import find_spec;"
+        " sys.exit(not (find_spec('test') and find_spec('test.test_ssl')))"
+    )
     return subprocess.run([python, "-c", code], check=False).returncode == 0
 
 
@@ -79,7 +82,7 @@ def compare(suite: str, python: str = sys.executable) -> Comparison:
         stock = _Run(suite, python, directory, "stock", passed=passed)
     complaints = [*stock.problems, *routed.problems]
     for test in stock.loaded:
-        outcome, words = routed.outcomes.get(test, ("missing", routed.last_words))
+        outcome, words = routed.outcomes.get(test, ("missing", ""))
         stock_passes = test in passed or stock.outcomes.get(test, ("",))[0] == "passed"
         if test in EXCEPTIONS:
             if outcome == "passed":

@@ -182,13 +182,12 @@ def test_something_is_inherited_and_something_is_not() -> None:
 def test_what_is_inherited_answers_as_stock(
     make_context, tmp_path: Path, state: str, name: str
 ) -> None:
-    answers = []
-    for wrap in (wrap_socket, stock_wrap):
+    def answers(wrap: Callable[..., ssl.SSLSocket]) -> list[Any]:
         with in_state(state, wrap, make_context) as (sock, _):
-            for given in arguments(name, tmp_path, ("127.0.0.1", 9)):
-                answers.append(answer(getattr(sock, name), given))
-    ours, stock = answers[: len(answers) // 2], answers[len(answers) // 2 :]
-    for mine, other in zip(ours, stock, strict=True):
+            several = arguments(name, tmp_path, ("127.0.0.1", 9))
+            return [answer(getattr(sock, name), given) for given in several]
+
+    for mine, other in zip(answers(wrap_socket), answers(stock_wrap), strict=True):
         expected = OTHERWISE.get((state, name), other)
         if isinstance(expected, type) and issubclass(expected, BaseException):
             assert issubclass(mine, expected)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktls._core import OpenSSLSide
 from ktls.socket import Socket
-from ktls.tcp import require_tcp
+from ktls.tcp import require_open_tcp
 
 from .handshake import Handshake
 from .kept import Kept
@@ -116,7 +116,7 @@ def check_arguments(
         raise OSError(errno.EBADF, "the socket is closed; pass an open one")
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
         raise NotImplementedError("only stream sockets are supported")
-    require_tcp(sock)
+    require_open_tcp(sock)
     if server_side and server_hostname:
         raise ValueError("server_hostname can only be specified in client mode")
     if server_side and session is not None:
@@ -147,7 +147,7 @@ def _require_no_failure(sock: socket.socket) -> None:
         return
     if unread:
         reason = "Closed before TLS handshake with data in recv buffer."
-        error = ssl.SSLError(errno.ENOTCONN, reason)
-        error.reason = reason
-        error.library = None  # type: ignore[assignment]  # as in `ssl` itself
-        raise error
+        early = ssl.SSLError(errno.ENOTCONN, reason)
+        early.reason = reason
+        early.library = None  # type: ignore[assignment]  # as in `ssl` itself
+        raise early

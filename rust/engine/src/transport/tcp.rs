@@ -49,6 +49,12 @@ impl TcpTransport {
         &self.socket
     }
 
+    /// The process that it belongs to, for who is not to hold the descriptor.
+    #[must_use]
+    pub fn owner(&self) -> OwnerProcess {
+        self.owner
+    }
+
     /// Raises EPERM in a child of the process that made it.
     ///
     /// # Errors
