@@ -80,9 +80,14 @@ class TLSSocket(ssl.SSLSocket):
         if context is None:
             raise TypeError("a context is needed")
         prepared(context, server_side)
-        # Encodes by IDNA.
-        name: str | None = context._encode_hostname(server_hostname)  # type: ignore[attr-defined]  # the stub leaves it out
-        check_arguments(sock, context, server_side, name, session)
+        check_arguments(sock, context, server_side, server_hostname, session)
+        try:
+            # Encodes by IDNA.
+            name: str | None = context._encode_hostname(server_hostname)  # type: ignore[attr-defined]  # the stub leaves it out
+        except ValueError:
+            # `ssl` has taken it over by then.
+            sock.close()
+            raise
         is_connected = has_peer(sock)
         shakes_hands = is_connected and do_handshake_on_connect
         if shakes_hands and sock.gettimeout() == 0:
@@ -732,7 +737,7 @@ def wrap_socket(
 
     Errors as `SSLContext.wrap_socket`; HandoverError when the context was not prepared, and OSError
     EINVAL for a socket that is not TCP. Before any of those nothing is sent, and `sock` stays as it
-    was.
+    was; a `server_hostname` that IDNA cannot encode closes it, as in `ssl`.
     """
     return TLSSocket._create(
         sock,

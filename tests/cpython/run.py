@@ -1,10 +1,10 @@
 """Run one of CPython's own suites, as it is or with `SSLContext.wrap_socket` routed through ktls.
 
-    python run.py test.test_ssl --results FILE [--routed] [--but FILE]
+    python run.py test.test_ssl --results FILE [--routed] [--but FILE] [--just NAME] [--limit S]
 
 The results are lines of JSON: first all names that were loaded, then each test with its outcome
 ("passed", "failed", "skipped") and what was said about it, last how often the library took over.
-`--but` has names that are left out. Nothing is judged here; `suites.py` does that.
+`--but` has names that are left out; `--limit` is the time of one test, which has hung after it. Nothing is judged here; `suites.py` does that.
 """
 
 import argparse
@@ -16,9 +16,6 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
-
-ONE_TEST_S = 120.0
-"""A test that takes longer has hung; the process shows where and ends."""
 
 
 def route() -> None:
@@ -59,15 +56,16 @@ def taken_over() -> int:
 class Results(unittest.TestResult):
     """Writes down each test as it ends, so that a suite that hangs has said what went before."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, limit: float) -> None:
         super().__init__()
         self.file = file
+        self.limit = limit
         self.said: dict[str, tuple[str, str]] = {}
 
     def startTest(self, test: unittest.TestCase) -> None:  # noqa: N802
         super().startTest(test)
         self.said[test.id()] = ("passed", "")
-        faulthandler.dump_traceback_later(ONE_TEST_S, exit=True)
+        faulthandler.dump_traceback_later(self.limit, exit=True)
 
     def stopTest(self, test: unittest.TestCase) -> None:  # noqa: N802
         faulthandler.cancel_dump_traceback_later()
@@ -122,7 +120,8 @@ def main() -> None:
     parser.add_argument("--results", type=Path, required=True)
     parser.add_argument("--routed", action="store_true")
     parser.add_argument("--but", type=Path)
-    parser.add_argument("--only", action="append", help="a pattern of names, as unittest -k")
+    parser.add_argument("--just")
+    parser.add_argument("--limit", type=float, default=120)
     arguments = parser.parse_args()
     from test import support
 
@@ -133,17 +132,17 @@ def main() -> None:
     if arguments.routed:
         route()
     loader = unittest.TestLoader()
-    if arguments.only:
-        loader.testNamePatterns = [f"*{pattern}*" for pattern in arguments.only]
     suite = loader.loadTestsFromName(arguments.suite)
     names = [test.id() for test in tests_of(suite)]
     left_out = set(json.loads(arguments.but.read_text())) if arguments.but else set()
+    if arguments.just:
+        left_out |= {*names} - {arguments.just}
     if left_out:
         # One that is not run is not there: the rest keeps its order, and its classes and modules.
         leave_out(suite, left_out)
     with arguments.results.open("w") as file:
         print(json.dumps(["", "loaded", names]), file=file, flush=True)
-        suite.run(Results(file))
+        suite.run(Results(file, arguments.limit))
         print(json.dumps(["", "ended", taken_over()]), file=file)
 
 

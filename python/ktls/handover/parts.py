@@ -100,7 +100,7 @@ def check_arguments(
     sock: socket.socket,
     context: ssl.SSLContext,
     server_side: bool,
-    server_hostname: str | None,
+    server_hostname: str | bytes | None,
     session: ssl.SSLSession | None,
 ) -> None:
     """Raise what `SSLContext.wrap_socket` raises; TypeError for anything but a plain socket.

@@ -272,7 +272,7 @@ impl core::fmt::Display for Error {
                 f.write_str("TLS was ended with close_notify or an alert; no data may follow")
             }
             Self::PeerEnded => f.write_str(
-                "the peer has ended the connection with an alert, which recv raises; no data may follow",
+                "Broken pipe: the peer has ended the connection with an alert, which recv raises",
             ),
             Self::NotConnected => {
                 f.write_str("the socket is not connected; connect it, or send with sendto")
