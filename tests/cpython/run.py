@@ -4,7 +4,8 @@
 
 The results are lines of JSON: first all names that were loaded, then each test with its outcome
 ("passed", "failed", "skipped") and what was said about it, last how often the library took over.
-`--but` has names that are left out; `--limit` is the time of one test, which has hung after it. Nothing is judged here; `suites.py` does that.
+`--but` has names that are left out; after `--limit` one test has hung, and the process ends.
+Nothing is judged here; `suites.py` does that.
 """
 
 import argparse

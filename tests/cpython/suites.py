@@ -1,7 +1,8 @@
 """Which of CPython's suites an interpreter has, and what one of them says with ktls in the middle.
 
 A suite is run routed, the exceptions one by one; then what did not pass is run stock, which decides
-whether that is to be minded. No tests: `test_suites.py` runs this for the interpreter at hand, `compare.py` for all.
+whether that is to be minded. No tests: `test_suites.py` runs this for the interpreter at hand,
+`compare.py` for all.
 """
 
 import json
