@@ -8,6 +8,8 @@ HOST   ?= 127.0.0.1
 # More options for `ktls serve` (make serve SERVE="--tls 1.3"), pytest and cargo test.
 SERVE  ?=
 PYTEST ?=
+# Options of the comparison with CPython's suites (make test-cpython CPYTHON="--times 1").
+CPYTHON ?=
 # More options for the benches (make bench BENCH="--only echo --runs 9"), what bench-publish takes,
 # and why the baseline of instruction counts is renewed.
 BENCH  ?=
@@ -34,7 +36,7 @@ SOURCES        := $(RUST_SOURCES) $(PYTHON_SOURCES) pyproject.toml README.md LIC
 CARGO_FLAGS := --locked
 
 .DELETE_ON_ERROR:
-.PHONY: help serve build wheels test pytest cargo-test lint lint-rust lint-python deny clean tools \
+.PHONY: help serve build wheels test pytest test-cpython cargo-test lint lint-rust lint-python deny clean tools \
         fuzz fuzz-checks model bench bench-full bench-publish bench-pieces instructions instructions-baseline examples
 
 help:
@@ -42,6 +44,7 @@ help:
 	@echo "make build   build the release wheel into dist and install it into .venv"
 	@echo "make wheels  build wheels for other machines and the sdist into wheelhouse, check and try them"
 	@echo "make test    install what the tests need and run all of them (pytest and cargo test)"
+	@echo "make test-cpython   run CPython's own suites with ktls in the middle, three times on each CPython found"
 	@echo "make lint    clippy, rustfmt, ruff, mypy, stubtest, cargo-deny"
 	@echo "make fuzz    fuzz everything that reads bytes from outside for SECONDS ($(SECONDS)); FUZZ=name: one target"
 	@echo "make model   any calls in any order against a model, for SECONDS ($(SECONDS))"
@@ -63,6 +66,9 @@ test: cargo-test pytest
 # Files of tests are shared out among as many processes as there are processors.
 pytest: $(VENV)/installed $(VENV)/tested $(VENV)/clients $(VENV)/linted
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST)
+
+test-cpython: $(VENV)/installed
+	$(BIN)/python tests/cpython/compare.py $(CPYTHON)
 
 cargo-test: tools
 	cargo test $(CARGO_FLAGS) --quiet

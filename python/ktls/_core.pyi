@@ -317,6 +317,7 @@ class Handover:
     key_len: Final[int]
     auth_algorithm: Final[int]
     max_frame_len: Final[int]  # payload bytes that the peer takes (RFC 6066 §4, RFC 8449 §4)
+    offers_post_handshake_auth: Final[bool]  # by the client (RFC 8446 §4.2.6)
 
 @final
 class Reading:

@@ -37,6 +37,11 @@ def require_tcp(sock: Any) -> None:
         )
     if not is_socket(sock):
         raise TypeError(f"ktls.Socket takes a socket.socket, not {type(sock).__name__}")
+    require_open_tcp(sock)
+
+
+def require_open_tcp(sock: socket.socket) -> None:
+    """The same of what behaves like a socket."""
     if sock.fileno() < 0:
         raise OSError(errno.EBADF, "the socket is closed; pass an open one")
     proto = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PROTOCOL)

@@ -10,6 +10,7 @@ import socket
 import ssl
 import sys
 import threading
+import warnings
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
@@ -18,7 +19,7 @@ from ktls import futures, sendfile, waiting
 from ktls.byte_view import byte_view
 from ktls.constants import Mode
 from ktls.errors import KTLSError, WantWriteError
-from ktls.handover.context import prepared
+from ktls.handover.context import prepare, prepared
 from ktls.handover.kept import Answers, chain_der
 from ktls.handover.openssl_sender import OpenSSLSender
 from ktls.handover.parts import Parts, check_arguments, has_peer, new_ssl_object
@@ -81,9 +82,14 @@ class TLSSocket(ssl.SSLSocket):
         if context is None:
             raise TypeError("a context is needed")
         prepared(context, server_side)
-        # Encodes by IDNA.
-        name: str | None = context._encode_hostname(server_hostname)  # type: ignore[attr-defined]  # the stub leaves it out
-        check_arguments(sock, context, server_side, name, session)
+        check_arguments(sock, context, server_side, server_hostname, session)
+        try:
+            # Encodes by IDNA.
+            name: str | None = context._encode_hostname(server_hostname)  # type: ignore[attr-defined]  # the stub leaves it out
+        except ValueError:
+            # `ssl` has taken it over by then.
+            sock.close()
+            raise
         is_connected = has_peer(sock)
         shakes_hands = is_connected and do_handshake_on_connect
         if shakes_hands and sock.gettimeout() == 0:
@@ -104,6 +110,11 @@ class TLSSocket(ssl.SSLSocket):
         self._io_refs = 0
         self._closed = False
         self._parts = self._sealing = self._opening = self._unwrapped = None
+        if not isinstance(sock, socket.socket):
+            # It behaves like one: `ssl` takes that, too.
+            timeout = sock.gettimeout()
+            sock = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
+            sock.settimeout(timeout)
         self._socket = sock
         if shakes_hands:
             self._connection()
@@ -154,7 +165,7 @@ class TLSSocket(ssl.SSLSocket):
     def context(self) -> ssl.SSLContext:
         """The context in use; an SNI callback may have changed it.
 
-        May be set to another prepared one before the handshake.
+        May be set to another one, which is prepared, before the handshake; it changes little later.
         """
         context: ssl.SSLContext = (
             self._context if self._parts is None else self._parts.answers.context
@@ -164,8 +175,8 @@ class TLSSocket(ssl.SSLSocket):
     @context.setter
     def context(self, context: ssl.SSLContext) -> None:
         # One that an SNI callback puts in place is prepared when that returns.
-        if self._parts is None or not self._parts.handshake.is_under_way:
-            prepared(context, self.server_side)
+        if self._parts is None or not self._parts.handshake.has_begun:
+            prepare(context)
         self._context = context
         if self._parts is not None:
             self._parts.answers.context = context
@@ -242,6 +253,10 @@ class TLSSocket(ssl.SSLSocket):
         if result == 0:
             self._after_connect()
         return result
+
+    def _real_connect(self, address: Any, connect_ex: bool) -> int | None:
+        # What a subclass of SSLSocket may replace or call.
+        return self.connect_ex(address) if connect_ex else self.connect(address)  # type: ignore[func-returns-value]  # as `ssl`
 
     def _to_be_connected(self) -> Socket:
         if self.server_side:
@@ -343,11 +358,15 @@ class TLSSocket(ssl.SSLSocket):
         buffers: Iterable["ReadableBuffer"],
         ancdata: Iterable[tuple[int, int, "ReadableBuffer"]] = (),
         flags: int = 0,
+        address: Any = None,
     ) -> int:
         """As `ktls.Socket.sendmsg`: buffers as one write, and their record type.
 
-        EOPNOTSUPP for a control message while OpenSSL writes.
+        EOPNOTSUPP for a control message while OpenSSL writes; NotImplementedError, as in SSLSocket,
+        for an address.
         """
+        if address is not None:
+            raise NotImplementedError("sendmsg to an address not allowed on instances of TLSSocket")
         parts, controls = list(buffers), list(ancdata)
         if self._sealer() is not None:
             try:
@@ -374,6 +393,9 @@ class TLSSocket(ssl.SSLSocket):
             return sendfile.send_file(sender, file, offset, count, blocking=blocking)
         except BlockingIOError as error:
             raise _want(error) from None
+
+    # The base class has one way by `send` and one by the descriptor.
+    _sendfile_use_send = _sendfile_use_sendfile = sendfile
 
     def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
         """Accept all of `data` without waiting; the future ends with the count that TCP has taken.
@@ -517,18 +539,23 @@ class TLSSocket(ssl.SSLSocket):
         flags_or_addr: "int | _Address",
         addr: "_Address | None" = None,
     ) -> NoReturn:
-        """Refused, as in SSLSocket."""
-        raise _not_allowed("sendto")
+        """Refused, as in SSLSocket; OSError without a connection."""
+        self._refuse("sendto")
 
     def recvfrom(self, buflen: int = 1024, flags: int = 0) -> NoReturn:
-        """Refused, as in SSLSocket."""
-        raise _not_allowed("recvfrom")
+        """Refused, as in SSLSocket; OSError without a connection."""
+        self._refuse("recvfrom")
 
     def recvfrom_into(
         self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
     ) -> NoReturn:
-        """Refused, as in SSLSocket."""
-        raise _not_allowed("recvfrom_into")
+        """Refused, as in SSLSocket; OSError without a connection."""
+        self._refuse("recvfrom_into")
+
+    def _refuse(self, name: str) -> NoReturn:
+        # EBADF, ENOTCONN: `ssl` asks the kernel, which an address would have connect.
+        self._socket.getpeername()
+        raise ValueError(f"{name} not allowed on instances of TLSSocket")
 
     def sendmsg_afalg(self, *args: object, **kwargs: object) -> NoReturn:
         """Refused: it is for sockets of AF_ALG."""
@@ -580,6 +607,15 @@ class TLSSocket(ssl.SSLSocket):
             self._socket.close()
         self._connected = False
         self._parts = self._unwrapped = self._sealing = self._opening = None
+
+    def __del__(self) -> None:
+        sock = getattr(self, "_socket", None)
+        # The engine's socket warns itself; of a plain one nobody would know whose it was.
+        if isinstance(sock, socket.socket) and sock.fileno() >= 0 and not sys.is_finalizing():
+            try:
+                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            finally:
+                sock.close()
 
     def abort(self) -> None:
         """As `ktls.Socket.abort`: reset the connection and drop what was accepted.
@@ -678,6 +714,17 @@ class TLSSocket(ssl.SSLSocket):
             sock.setsockopt(level, optname, value)
         else:
             sock.setsockopt(level, optname, value, optlen)
+
+    def get_inheritable(self) -> bool:
+        """Whether an executed program inherits it; never, once the connection is used."""
+        return not isinstance(self._socket, Socket) and self._socket.get_inheritable()
+
+    def set_inheritable(self, inheritable: bool) -> None:
+        """As `socket.set_inheritable`; KTLSError for a connection, which is of one process."""
+        if not isinstance(self._socket, Socket):
+            self._socket.set_inheritable(inheritable)
+        elif inheritable:
+            raise KTLSError("a TLS connection cannot be inherited: its keys are in this process")
 
     def getpeername(self) -> "_RetAddress":
         """Return the address of the peer; OSError ENOTCONN, EBADF when closed."""
@@ -782,7 +829,7 @@ def wrap_socket(
 
     Errors as `SSLContext.wrap_socket`; HandoverError when the context was not prepared, and OSError
     EINVAL for a socket that is not TCP. Before any of those nothing is sent, and `sock` stays as it
-    was.
+    was; a `server_hostname` that IDNA cannot encode closes it, as in `ssl`.
     """
     return TLSSocket._create(
         sock,
@@ -809,7 +856,3 @@ def _no_flags(flags: int, name: str) -> None:
         raise ValueError(
             f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags:#x}"
         )
-
-
-def _not_allowed(name: str) -> ValueError:
-    return ValueError(f"{name} not allowed on instances of TLSSocket")

@@ -27,6 +27,7 @@ class Handshake:
 
     __slots__ = (
         "_failure",
+        "_has_post_handshake_auth",
         "_is_enabled",
         "_refusal",
         "_rx_slot",
@@ -49,6 +50,7 @@ class Handshake:
         self._server_side = server_side
         self._refusal: str | None = None
         self._is_enabled = False
+        self._has_post_handshake_auth = False
         self._failure: HandoverError | None = None
         self._why = self._rx_why = "the handshake is not finished"
         self.settled = False
@@ -74,9 +76,9 @@ class Handshake:
         return "" if self._rx_slot.session is not None else self._rx_why
 
     @property
-    def is_under_way(self) -> bool:
-        """Whether it has begun and not ended: then a callback of the context runs, perhaps."""
-        return self._refusal is not None and not self.settled
+    def has_begun(self) -> bool:
+        """Whether the context was used: a callback of it runs, perhaps."""
+        return self._refusal is not None
 
     @property
     def is_done_with_openssl(self) -> bool:
@@ -86,7 +88,7 @@ class Handshake:
             self.settled
             and ssl_object is not None
             and self.rx_mode is not Mode.NONE
-            and not (self._wants_session(ssl_object) or _has_post_handshake_auth(ssl_object))
+            and not (self._wants_session(ssl_object) or self._has_post_handshake_auth)
         )
 
     def ssl_object(self) -> ssl.SSLObject:
@@ -156,6 +158,7 @@ class Handshake:
         found = side.find(cipher[0] if cipher else None)
         if found is None:
             return
+        self._has_post_handshake_auth = self._asks_later(ssl_object, found)
         try:
             session = self._slot.plan(found, is_enabled=self._is_enabled)
             reading = self._plan_reading(found, ssl_object)
@@ -191,7 +194,19 @@ class Handshake:
             session.provider,
             session,
             keeps_tickets=self._keeps_tickets(ssl_object),
-            post_handshake_auth=_has_post_handshake_auth(ssl_object),
+            post_handshake_auth=self._has_post_handshake_auth,
+        )
+
+    def _asks_later(self, ssl_object: ssl.SSLObject, found: Handover) -> bool:
+        """Whether a certificate may be asked for after the handshake, which only OpenSSL can do."""
+        if ssl_object.version() != "TLSv1.3" or not found.offers_post_handshake_auth:
+            return False
+        # A client offers it by its context; a server needs no more than one that verifies.
+        context = ssl_object.context
+        return (
+            not self._server_side
+            or context.post_handshake_auth
+            or context.verify_mode is not ssl.CERT_NONE
         )
 
     def _wants_session(self, ssl_object: ssl.SSLObject) -> bool:
@@ -206,7 +221,3 @@ class Handshake:
 def _owner(ssl_object: ssl.SSLObject) -> Any:
     """Whom callbacks of the context are given."""
     return ssl_object._sslobj.owner  # type: ignore[attr-defined]  # the stub leaves it out
-
-
-def _has_post_handshake_auth(ssl_object: ssl.SSLObject) -> bool:
-    return ssl_object.context.post_handshake_auth and ssl_object.version() == "TLSv1.3"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ktls._core import OpenSSLSide
 from ktls.socket import Socket
-from ktls.tcp import is_socket, kernel_socket, require_tcp
+from ktls.tcp import is_socket, kernel_socket, require_open_tcp
 from ktls.waiting import require_callback
 
 from .handshake import Handshake
@@ -104,15 +104,16 @@ def check_arguments(
     sock: socket.socket,
     context: ssl.SSLContext,
     server_side: bool,
-    server_hostname: str | None,
+    server_hostname: str | bytes | None,
     session: ssl.SSLSession | None,
 ) -> None:
     """Raise what `SSLContext.wrap_socket` raises; TypeError for anything but a plain socket.
 
-    OSError EBADF for a closed one, EINVAL for one that is not TCP; KTLSError where a call that
-    waits would stop the loop of gevent or eventlet.
+    What behaves like a socket and gives its descriptor by `detach` is one. OSError EBADF for a
+    closed one, EINVAL for one that is not TCP; KTLSError where a call that waits would stop the
+    loop of gevent or eventlet.
     """
-    if not is_socket(sock):
+    if not is_socket(sock) and not hasattr(sock, "detach"):
         raise TypeError(f"a socket.socket is needed, not {type(sock).__name__}")
     if isinstance(sock, ssl.SSLSocket):
         raise TypeError("an ssl.SSLSocket makes its own handshake: wrap the plain socket")
@@ -120,7 +121,7 @@ def check_arguments(
         raise OSError(errno.EBADF, "the socket is closed; pass an open one")
     if sock.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) != socket.SOCK_STREAM:
         raise NotImplementedError("only stream sockets are supported")
-    require_tcp(sock)
+    require_open_tcp(sock)
     require_callback(sock.gettimeout())
     if server_side and server_hostname:
         raise ValueError("server_hostname can only be specified in client mode")
@@ -145,10 +146,15 @@ def has_peer(sock: socket.socket) -> bool:
 def _require_no_failure(sock: socket.socket) -> None:
     """As `SSLContext.wrap_socket`: a connection that was reset is not one that is to be made."""
     try:
-        unread = kernel_socket(sock).recv(1, socket.MSG_DONTWAIT)
+        inner = kernel_socket(sock) if is_socket(sock) else sock
+        unread = inner.recv(1, socket.MSG_DONTWAIT)
     except OSError as error:
         if error.errno not in (errno.ENOTCONN, errno.EINVAL):
             raise
         return
     if unread:
-        raise ssl.SSLError(0, "Closed before TLS handshake with data in recv buffer.")
+        reason = "Closed before TLS handshake with data in recv buffer."
+        early = ssl.SSLError(errno.ENOTCONN, reason)
+        early.reason = reason
+        early.library = None  # type: ignore[assignment]  # as in `ssl` itself
+        raise early

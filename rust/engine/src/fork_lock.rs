@@ -92,7 +92,7 @@ pub fn fork_count() -> u32 {
 
 /// The process that something belongs to.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct OwnerProcess {
+pub struct OwnerProcess {
     fork_count: u32,
     pid: u32,
 }
@@ -112,7 +112,7 @@ impl OwnerProcess {
     /// # Errors
     /// [`Error::Forked`] in a child of it.
     #[inline]
-    pub(crate) fn check(self) -> Result<()> {
+    pub fn check(self) -> Result<()> {
         self.check_count(fork_count())
     }
 

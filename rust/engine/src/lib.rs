@@ -33,7 +33,7 @@ mod turn;
 pub use counters::snapshot as counters;
 pub use deadline::Deadline;
 pub use error::{Error, Result, words};
-pub use fork_lock::{fork_count, watch_forks};
+pub use fork_lock::{OwnerProcess, fork_count, watch_forks};
 pub use poll_fd::{KeptPollFd, ReadReadiness};
 pub use pool::{Completion, Outcome, Pool, Unsent};
 pub use receive::{Message, NewReadKeys, PeerControl, RecvFlags, RecvStream, receive};

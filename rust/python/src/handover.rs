@@ -21,6 +21,8 @@ pub(crate) struct Handover {
     auth_algorithm: u32,
     #[pyo3(get)]
     max_frame_len: usize,
+    #[pyo3(get)]
+    offers_post_handshake_auth: bool,
     candidates: Mutex<Option<Candidates>>,
 }
 
@@ -33,6 +35,7 @@ impl Handover {
             key_len: suite.key_len(),
             auth_algorithm: mac_number(suite),
             max_frame_len: candidates.max_frame_len,
+            offers_post_handshake_auth: candidates.offers_post_handshake_auth,
             candidates: Mutex::new(Some(candidates)),
         }
     }

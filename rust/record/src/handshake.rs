@@ -14,6 +14,8 @@ pub struct ClientHello {
     pub max_fragment_len: Option<u16>,
     /// The largest record the client takes, in bytes (`record_size_limit`, RFC 8449 §4).
     pub record_size_limit: Option<u16>,
+    /// Whether the client can be asked for a certificate later (`post_handshake_auth`, RFC 8446 §4.2.6).
+    pub offers_post_handshake_auth: bool,
 }
 
 impl ClientHello {
@@ -32,6 +34,7 @@ impl ClientHello {
             random,
             max_fragment_len: None,
             record_size_limit: None,
+            offers_post_handshake_auth: false,
         };
         body.extensions(|kind, data| {
             match kind {
@@ -39,6 +42,7 @@ impl ClientHello {
                 extension::RECORD_SIZE_LIMIT => {
                     hello.record_size_limit = Some(data.u16("record_size_limit")?);
                 }
+                extension::POST_HANDSHAKE_AUTH => hello.offers_post_handshake_auth = true,
                 _ => {}
             }
             Ok(())
@@ -117,6 +121,7 @@ mod extension {
     pub(super) const ENCRYPT_THEN_MAC: u16 = 22;
     pub(super) const RECORD_SIZE_LIMIT: u16 = 28;
     pub(super) const SUPPORTED_VERSIONS: u16 = 43;
+    pub(super) const POST_HANDSHAKE_AUTH: u16 = 49;
 }
 
 /// Takes fields off the front of a message; every step is checked against what is left.

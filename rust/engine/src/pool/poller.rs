@@ -219,7 +219,12 @@ impl Poller {
         for task in &waiting {
             match task.expire(now) {
                 Expiry::Open => {}
-                Expiry::Lingers => self.lingering.store(true, Ordering::Release),
+                Expiry::Lingers { hears } => {
+                    self.lingering.store(true, Ordering::Release);
+                    if hears {
+                        self.watch_unread(task.as_ref());
+                    }
+                }
                 Expiry::Ended => {
                     let mut watches = lock(&self.watches);
                     let blocked = watches
@@ -229,6 +234,18 @@ impl Poller {
                     drop(blocked);
                 }
             }
+        }
+    }
+
+    /// Looks at a closed task again when its peer says something.
+    fn watch_unread(&self, task: &dyn Task) {
+        let mut watches = lock(&self.watches);
+        if let Some(watch) = watches.get_mut(&task.id())
+            && watch.blocked.is_some()
+        {
+            watch.interest.readable = true;
+            // Without it the task is looked at a little later.
+            let _ = self.arm(task.id(), task.poll_fd(), watch.interest);
         }
     }
 

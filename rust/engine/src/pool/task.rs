@@ -28,7 +28,7 @@ pub(crate) trait Task: Send + Sync {
     /// Bytes that a caller was promised will be sent.
     fn unsent(&self) -> usize;
 
-    /// Ends the task if it was closed and made no progress for too long.
+    /// Ends the task if it was closed and made no progress for too long; drops what its peer says meanwhile.
     fn expire(&self, now: Instant) -> Expiry;
 }
 
@@ -37,8 +37,8 @@ pub(crate) trait Task: Send + Sync {
 pub(crate) enum Expiry {
     /// Its program has it: it may take its time.
     Open,
-    /// It was closed, and is to be looked at again.
-    Lingers,
+    /// It was closed, and is to be looked at again, when it is readable or after a while.
+    Lingers { hears: bool },
     /// Nothing of it waits any more.
     Ended,
 }

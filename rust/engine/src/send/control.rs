@@ -48,7 +48,7 @@ impl SendStream {
     pub fn send_close_notify(self: &Arc<Self>) -> Result<()> {
         let mut state = self.enter()?;
         match state.life.check() {
-            Err(Error::DataEnded) => return Ok(()),
+            Err(Error::DataEnded | Error::PeerEnded) => return Ok(()),
             checked => checked?,
         }
         let close_notify = vec![alert::WARNING, alert::CLOSE_NOTIFY];
@@ -158,7 +158,8 @@ impl Replies for Weak<SendStream> {
         if let Some(stream) = self.upgrade()
             && let Ok(mut state) = stream.enter()
         {
-            stream.end_data(&mut state);
+            state.life.end_data_by_peer();
+            stream.mark_writable(&state);
             stream.note_change(&state);
         }
     }

@@ -37,8 +37,10 @@ pub(super) struct Lifecycle {
     closed: bool,
     /// The transport has had a peer.
     connected: bool,
-    /// close_notify or an error alert was said: no data follows it.
+    /// close_notify or an error alert was said, by either side: no data follows it.
     data_ended: bool,
+    /// It was the peer that ended the connection, with an error alert.
+    refused: bool,
     progress: Option<Progress>,
 }
 
@@ -49,6 +51,7 @@ impl Lifecycle {
             closed: false,
             connected,
             data_ended: false,
+            refused: false,
             progress: None,
         }
     }
@@ -69,6 +72,7 @@ impl Lifecycle {
             return Err(Error::Closed);
         }
         match &mut self.phase {
+            Phase::Open if self.refused => Err(Error::PeerEnded),
             Phase::Open if self.data_ended => Err(Error::DataEnded),
             Phase::Open => Ok(()),
             Phase::Draining | Phase::Finished => Err(Error::ShutDown),
@@ -98,7 +102,7 @@ impl Lifecycle {
     /// The same as [`Lifecycle::check`] for a call that waits for what was accepted: it may go on after the end of the write side.
     pub(super) fn check_drain(&mut self) -> Result<()> {
         match self.check() {
-            Err(Error::ShutDown | Error::DataEnded) => Ok(()),
+            Err(Error::ShutDown | Error::DataEnded | Error::PeerEnded) => Ok(()),
             other => other,
         }
     }
@@ -106,7 +110,7 @@ impl Lifecycle {
     /// The same for a message of the TLS library, which may follow the end of the data.
     pub(super) fn check_message(&mut self) -> Result<()> {
         match self.check() {
-            Err(Error::DataEnded) => Ok(()),
+            Err(Error::DataEnded | Error::PeerEnded) => Ok(()),
             other => other,
         }
     }
@@ -114,6 +118,12 @@ impl Lifecycle {
     /// No data follows any more.
     pub(super) fn end_data(&mut self) {
         self.data_ended = true;
+    }
+
+    /// The peer has ended the connection with an error alert.
+    pub(super) fn end_data_by_peer(&mut self) {
+        self.data_ended = true;
+        self.refused = true;
     }
 
     /// Whether [`Lifecycle::check`] would raise nothing.
@@ -296,6 +306,10 @@ mod tests {
         let mut life = Lifecycle::new(true);
         life.end_data();
         assert!(matches!(life.check(), Err(Error::DataEnded)));
+        life.check_message().expect("an alert may");
+        life.check_drain().expect("so may a flush");
+        life.end_data_by_peer();
+        assert!(matches!(life.check(), Err(Error::PeerEnded)));
         life.check_message().expect("an alert may");
         life.check_drain().expect("so may a flush");
         life.shut_down();

@@ -119,7 +119,12 @@ impl Task for SendStream {
                 self.fail(&mut state, Error::LingerPassed(timeout));
                 Expiry::Ended
             }
-            _ => Expiry::Lingers,
+            _ => {
+                drop(state);
+                Expiry::Lingers {
+                    hears: self.transport.drop_unread(),
+                }
+            }
         }
     }
 }

@@ -53,6 +53,12 @@ pub trait Transport: Send + Sync {
         true
     }
 
+    /// Takes what a peer says to a closed connection, and drops it: one that is not heard stops listening. Whether more
+    /// may come.
+    fn drop_unread(&self) -> bool {
+        false
+    }
+
     /// Bytes that would be lost if the process ended now: sent, but not acknowledged, by a socket that holds something
     /// unread, which the kernel resets.
     fn at_risk(&self) -> usize {

@@ -49,6 +49,12 @@ impl TcpTransport {
         &self.socket
     }
 
+    /// The process that it belongs to, for who is not to hold the descriptor.
+    #[must_use]
+    pub fn owner(&self) -> OwnerProcess {
+        self.owner
+    }
+
     /// Raises EPERM in a child of the process that made it.
     ///
     /// # Errors
@@ -146,6 +152,18 @@ impl Transport for TcpTransport {
             sys::unacknowledged(&self.socket).unwrap_or(0)
         } else {
             0
+        }
+    }
+
+    fn drop_unread(&self) -> bool {
+        let mut scrap = vec![0; UNREAD_MAX];
+        loop {
+            match sys::receive(&self.socket, &mut scrap, RecvFlags::empty()) {
+                Ok(0) => return false,
+                Ok(len) if len < scrap.len() => return true,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return errno == Errno::AGAIN,
+            }
         }
     }
 

@@ -73,7 +73,7 @@ impl OpenSSLSide {
         send: Py<SendStream>,
         server_side: bool,
     ) -> PyResult<Self> {
-        let transport = send.get().stream()?.transport;
+        let owner = send.get().stream()?.transport.owner();
         let (role, side) = if server_side {
             (Role::Server, Side::Server)
         } else {
@@ -85,8 +85,8 @@ impl OpenSSLSide {
             outgoing,
             send,
             side,
-            inside: Turn::new(transport.clone()),
-            reading: Turn::new(transport),
+            inside: Turn::new(owner),
+            reading: Turn::new(owner),
             inbox: Inbox::default(),
             has_shaken_hands: AtomicBool::new(false),
             state: Mutex::new(State {

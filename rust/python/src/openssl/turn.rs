@@ -3,7 +3,7 @@
 //! It is taken and given back inside one call of Rust, so that no exception leaves it taken. Who waits for it lets the
 //! interpreter go.
 
-use ktls_engine::TcpTransport;
+use ktls_engine::OwnerProcess;
 use pyo3::prelude::*;
 
 use crate::call::{Timeout, run};
@@ -11,7 +11,7 @@ use crate::errors::os_error;
 
 /// See the head of this file.
 pub(crate) struct Turn {
-    transport: TcpTransport,
+    owner: OwnerProcess,
     turn: ktls_engine::Turn,
 }
 
@@ -23,9 +23,9 @@ pub(crate) struct Held<'a> {
 }
 
 impl Turn {
-    pub(crate) fn new(transport: TcpTransport) -> Self {
+    pub(crate) fn new(owner: OwnerProcess) -> Self {
         Self {
-            transport,
+            owner,
             turn: ktls_engine::Turn::default(),
         }
     }
@@ -42,7 +42,7 @@ impl Turn {
         timeout: Timeout,
         is_needless: impl Fn() -> bool + Send + Sync,
     ) -> PyResult<Held<'_>> {
-        let check = || self.transport.check_process();
+        let check = || self.owner.check();
         check().map_err(|error| os_error(&error))?;
         // With the interpreter held: whoever looks at the turn waits for nothing.
         let is_holder = match self.turn.try_take(&is_needless) {
@@ -61,7 +61,7 @@ impl Turn {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         // In a forked child the lock may be a vanished thread's.
-        if self.is_holder && self.turn.transport.check_process().is_ok() {
+        if self.is_holder && self.turn.owner.check().is_ok() {
             self.turn.turn.give_back();
         }
     }

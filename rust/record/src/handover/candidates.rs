@@ -37,6 +37,8 @@ pub struct Candidates {
     pub read: Vec<DirectionKeys>,
     /// The most payload bytes that a record of ours may have (RFC 6066 §4, RFC 8449 §4).
     pub max_frame_len: usize,
+    /// Whether the client can be asked for a certificate later (RFC 8446 §4.2.6).
+    pub offers_post_handshake_auth: bool,
 }
 
 /// The keys that OpenSSL's probe has proven.
@@ -93,6 +95,7 @@ pub fn find(
         write,
         read,
         max_frame_len: agreed.max_frame_len(tap.role),
+        offers_post_handshake_auth: agreed.client_hello.offers_post_handshake_auth,
     })
 }
 

@@ -96,6 +96,13 @@ fn extensions_that_bound_records() -> Result<(), Error> {
 }
 
 #[test]
+fn offer_of_post_handshake_authentication() -> Result<(), Error> {
+    assert!(!ClientHello::parse(&client_hello(&[(0, b"name")]))?.offers_post_handshake_auth);
+    assert!(ClientHello::parse(&client_hello(&[(49, b"")]))?.offers_post_handshake_auth);
+    Ok(())
+}
+
+#[test]
 fn versions_of_a_server_hello() -> Result<(), Error> {
     assert_eq!(ServerHello::parse(&server_hello(&[]))?.tls_vminor, 3);
     assert_eq!(
