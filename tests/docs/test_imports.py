@@ -18,7 +18,7 @@ LAYERS = [
     {"sysctl", "params", "sendfile"},
     {"backends"},
     {"policy"},
-    {"workers", "next_keys"},
+    {"workers", "next_keys", "forked"},
     {"futures"},
     {"session", "rx_session"},
     {"cmsg", "sockopt", "probe"},

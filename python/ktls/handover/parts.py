@@ -75,7 +75,7 @@ class Parts:
         """Close; what was accepted drains in the background."""
         if self.side is not None:
             self.side.release_logs()
-        self.stream.close(discard=True)
+        self.socket._close(discard=True)
 
 
 def new_ssl_object(
