@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,13 +23,14 @@ class Section:
 
     def with_settings(self, settings: str) -> "Section":
         """The same with more set on its context."""
-        return self._changed(lambda text: _after(text, _LOADED, settings))
+        return self.changed(lambda text: _after(text, _LOADED, settings))
 
     def stock(self) -> "Section":
         """The same with `ssl`'s context, the one line that is changed."""
-        return self._changed(lambda text: text.replace(_OURS, "ssl.create_default_context"))
+        return self.changed(lambda text: text.replace(_OURS, "ssl.create_default_context"))
 
-    def _changed(self, change) -> "Section":
+    def changed(self, change: Callable[[str], str]) -> "Section":
+        """The same with other files."""
         files = {name: change(text) for name, text in self.files.items()}
         assert files != self.files
         return Section(files, self.commands)
