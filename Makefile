@@ -53,7 +53,7 @@ build: $(VENV)/installed
 
 test: cargo-test pytest
 
-pytest: $(VENV)/installed $(VENV)/tested
+pytest: $(VENV)/installed $(VENV)/tested $(VENV)/framed
 	$(BIN)/pytest $(PYTEST)
 
 cargo-test: tools
@@ -153,6 +153,10 @@ $(VENV)/installed: $(VENV)/built
 
 $(VENV)/tested: pyproject.toml $(VENV)/pip
 	$(BIN)/pip install --quiet --group test
+	@touch $@
+
+$(VENV)/framed: pyproject.toml $(VENV)/pip
+	$(BIN)/pip install --quiet --group frameworks
 	@touch $@
 
 $(VENV)/benched: pyproject.toml $(VENV)/pip

@@ -6,6 +6,7 @@ A child of `socketserver.ForkingMixIn`, and of much else, leaves by `os._exit` r
 
 import socket
 import struct
+import sys
 from typing import Any, Final, Protocol
 
 from ktls._core import fork_count
@@ -36,10 +37,11 @@ class Draining(Protocol):
 def drain(sock: Draining) -> None:
     """Wait until TCP has what was accepted; nothing but in a forked child, on a blocking socket.
 
-    Never fails: the connection may have, or makes no progress for `kern.ipc.tls.linger_timeout`.
-    With SO_LINGER `close` itself says how long it waits.
+    Never fails: the connection may have, or makes no progress for `kern.ipc.tls.close_timeout`.
+    Nothing either on the way out of a KeyboardInterrupt, which is in a hurry, and with SO_LINGER,
+    which says how long `close` itself waits.
     """
-    if not fork_count():
+    if not fork_count() or isinstance(sys.exc_info()[1], KeyboardInterrupt):
         return
     try:
         linger, _ = _LINGER.unpack(
@@ -54,7 +56,7 @@ def drain(sock: Draining) -> None:
 
 
 def _flush(sock: Draining) -> None:
-    timeout = sysctl.number(PREFIX + "linger_timeout")
+    timeout = sysctl.number(PREFIX + "close_timeout")
     held = sock.pending
     while held:
         try:
