@@ -62,9 +62,14 @@ class Program:
         return self._noted.read()
 
     def interrupt(self) -> int:
-        """What Ctrl-C does: SIGINT for the server and its children.  Returns its status."""
+        """What Ctrl-C does: SIGINT for the server and its children.
+
+        Returns the status of the server, when its children have ended, too.
+        """
         os.killpg(self.process.pid, signal.SIGINT)
-        return self.process.wait(PATIENCE_S)
+        status = self.process.wait(PATIENCE_S)
+        eventually(lambda: not is_running(self.process.pid))
+        return status
 
     def end(self) -> None:
         """Kill what is left of its session."""
@@ -89,3 +94,14 @@ def is_listening(port: int) -> bool:
     """Asked of the system: a connection that says nothing would be something to report."""
     row = re.compile(rf"^ *\d+: 0100007F:{port:04X} \S+ 0A ", re.MULTILINE)
     return row.search(Path("/proc/net/tcp").read_text()) is not None
+
+
+def is_running(group: int) -> bool:
+    """Whether a process group has members that have not ended."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        # It may end between being listed and being read.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            state, _, its_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(its_group) == group and state != "Z":
+                return True
+    return False
