@@ -24,12 +24,14 @@ class Program:
     """Started by construction; a server listens when that returns.
 
     `directory` is its own: its files are written there, beside links to what is in `shared`.
+    `before` is what its command follows.
     """
 
-    def __init__(self, section: Section, directory: Path, shared: Path, **environment: str) -> None:
+    def __init__(self, section: Section, directory: Path, shared: Path, *, before: tuple[str, ...] = (), **environment: str) -> None:
         self.port = free_port()
         self._directory = directory
         self._environment = environment
+        self._before = before
         for path in shared.iterdir():
             (directory / path.name).symlink_to(path)
         for name, text in section.files.items():
@@ -46,7 +48,7 @@ class Program:
         module = ["-m", name] if name in MODULES else []
         path = os.pathsep.join([str(PROGRAMS), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         return subprocess.Popen(
-            [sys.executable, *module, *arguments],
+            [*self._before, sys.executable, *module, *arguments],
             cwd=self._directory,
             env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | self._environment,
             stdin=subprocess.DEVNULL,
