@@ -27,7 +27,7 @@ class Section:
 
     def stock(self) -> "Section":
         """The same with `ssl`'s context, the one line that is changed."""
-        return self.changed(lambda text: text.replace(_OURS, "ssl.create_default_context"))
+        return self.changed(lambda text: "import ssl\n" + text.replace(_OURS, "ssl.create_default_context"))
 
     def changed(self, change: Callable[[str], str]) -> "Section":
         """The same with other files."""
