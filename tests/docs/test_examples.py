@@ -139,7 +139,13 @@ def test_client_fetches(example: Example, directory: Path) -> None:
 
 
 def test_every_block_has_a_kind_that_is_run() -> None:
-    assert {example.kind for example in examples()} == {"", "server", "client", "program", "settings"}
+    assert {example.kind for example in examples()} == {
+        "",
+        "server",
+        "client",
+        "program",
+        "settings",
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -6,7 +6,7 @@ from typing import Any
 
 from connection import described
 
-LENGTHS = [0, 1, 125, 126, 16384, 65536, 1_000_003, 25_000_000, 100_000_000]
+LENGTHS = [0, 1, 125, 126, 16384, 65536, 1_000_003, 20_000_000]
 
 
 def echo(websocket: Any) -> None:

@@ -1,6 +1,5 @@
 """Certificates, a large file, and the servers of docs/frameworks.md, each started once."""
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,8 +62,8 @@ def server(
     found = sections()
     settings = found["What is set on the context"].settings
     section = found[request.param].with_settings(settings)
-    with Program(section, tmp_path_factory.mktemp("server"), shared) as program:
-        program.name = request.param
+    directory = tmp_path_factory.mktemp("server")
+    with Program(section, directory, shared, name=request.param) as program:
         yield program
 
 

@@ -27,7 +27,9 @@ class Section:
 
     def stock(self) -> "Section":
         """The same with `ssl`'s context, the one line that is changed."""
-        return self.changed(lambda text: "import ssl\n" + text.replace(_OURS, "ssl.create_default_context"))
+        return self.changed(
+            lambda text: "import ssl\n" + text.replace(_OURS, "ssl.create_default_context")
+        )
 
     def changed(self, change: Callable[[str], str]) -> "Section":
         """The same with other files."""
@@ -56,6 +58,7 @@ def sections() -> dict[str, Section]:
 
 def _after(text: str, line: str, more: str) -> str:
     """`more` behind each such line, as far to the right; `main` of a program may be a function."""
+
     def indented(match: re.Match[str]) -> str:
         lines = (match["indent"] + each if each.strip() else each for each in more.splitlines(True))
         return match[0] + "".join(lines)

@@ -27,7 +27,17 @@ class Program:
     `before` is what its command follows.
     """
 
-    def __init__(self, section: Section, directory: Path, shared: Path, *, before: tuple[str, ...] = (), **environment: str) -> None:
+    def __init__(
+        self,
+        section: Section,
+        directory: Path,
+        shared: Path,
+        *,
+        name: str = "",
+        before: tuple[str, ...] = (),
+        **environment: str,
+    ) -> None:
+        self.name = name
         self.port = free_port()
         self._directory = directory
         self._environment = environment
@@ -36,11 +46,15 @@ class Program:
             (directory / path.name).symlink_to(path)
         for name, text in section.files.items():
             (directory / name).write_text(text.replace("8443", str(self.port)))
-        self._noted = tempfile.TemporaryFile("w+")
+        self._noted = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by `end`
         self.process = self.start(section.commands[0], self._noted)
-        eventually(lambda: self.process.poll() is not None or is_listening(self.port))
-        if self.process.poll() is not None:
-            raise RuntimeError(f"the server did not start: {self.said()}")
+        try:
+            eventually(lambda: self.process.poll() is not None or is_listening(self.port))
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the server did not start: {self.said()}")
+        except BaseException:
+            self.end()
+            raise
 
     def start(self, command: list[str], output: object) -> "subprocess.Popen[str]":
         """Start a command of the section; its errors go where its output does."""

@@ -24,9 +24,7 @@ CREATE = {"ours": ktls.create_default_context, "stock": ssl.create_default_conte
 @pytest.mark.parametrize("whose", CREATE)
 @pytest.mark.parametrize("ragged", [True, False], ids=["suppressed", "raised"])
 @pytest.mark.parametrize("call", CALLS)
-def test_a_client_that_leaves_instead(
-    whose: str, ragged: bool, call: str, shared: Path
-) -> None:
+def test_a_client_that_leaves_instead(whose: str, ragged: bool, call: str, shared: Path) -> None:
     context = CREATE[whose](ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(shared / "server.pem")
     with socket.create_server(("127.0.0.1", 0)) as plain:

@@ -37,9 +37,7 @@ class Link:
         plain = socket.create_server(("127.0.0.1", 0))
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL)
         address = plain.getsockname()
-        listener = context.wrap_socket(
-            plain, server_side=True, do_handshake_on_connect=not lazy
-        )
+        listener = context.wrap_socket(plain, server_side=True, do_handshake_on_connect=not lazy)
         self._theirs = ssl.create_default_context(cafile=shared / "ca.pem")
         number = ssl.TLSVersion[f"TLSv{version.replace('.', '_')}"]
         self._theirs.minimum_version = self._theirs.maximum_version = number

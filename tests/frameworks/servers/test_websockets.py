@@ -21,7 +21,7 @@ def test_messages_come_back(stock: str, version: str, shared: Path, tmp_path: Pa
     if stock != "neither":
         files = {f"{stock}.py": section.stock().files[f"{stock}.py"]}
         section.files |= files
-    serve, talk = section.commands
+    _, talk = section.commands
     with Program(section, tmp_path, shared) as program:
         client = program.start(talk, subprocess.PIPE)
         said, _ = client.communicate(timeout=50)
