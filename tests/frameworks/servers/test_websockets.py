@@ -17,7 +17,12 @@ VERSIONS = {"1.2": "maximum_version", "1.3": "minimum_version"}
 @pytest.mark.parametrize("stock", ["neither", "server", "client"])
 def test_messages_come_back(stock: str, version: str, shared: Path, tmp_path: Path) -> None:
     number = f"ssl.TLSVersion.TLSv{version.replace('.', '_')}"
-    section = sections()[NAME].with_settings(f"ctx.{VERSIONS[version]} = {number}\n")
+    settings = f"ctx.{VERSIONS[version]} = {number}\n"
+    if stock == "client":
+        # In one connection of some hundreds, stock client threads lose the request where a ticket
+        # comes at the same time, from stock servers as well.
+        settings += "ctx.num_tickets = 0\n"
+    section = sections()[NAME].with_settings(settings)
     if stock != "neither":
         files = {f"{stock}.py": section.stock().files[f"{stock}.py"]}
         section.files |= files
