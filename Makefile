@@ -64,7 +64,7 @@ wheels: tools $(VENV)/maturin $(VENV)/packaged
 test: cargo-test pytest
 
 # Files of tests are shared out among as many processes as there are processors.
-pytest: $(VENV)/installed $(VENV)/tested $(VENV)/clients $(VENV)/linted
+pytest: $(VENV)/installed $(VENV)/tested $(VENV)/frameworks $(VENV)/linted
 	$(BIN)/pytest --numprocesses auto --dist loadfile $(PYTEST)
 
 test-cpython: $(VENV)/installed
@@ -169,8 +169,8 @@ $(VENV)/tested: pyproject.toml $(VENV)/pip
 	$(BIN)/pip install --quiet --group test
 	@touch $@
 
-$(VENV)/clients: pyproject.toml $(VENV)/pip
-	$(BIN)/pip install --quiet --group clients
+$(VENV)/frameworks: pyproject.toml $(VENV)/pip
+	$(BIN)/pip install --quiet --group frameworks --group clients
 	@touch $@
 
 $(VENV)/benched: pyproject.toml $(VENV)/pip

@@ -16,7 +16,18 @@ import weakref
 from operator import index
 from typing import TYPE_CHECKING, Any, Self, overload
 
-from ktls import _core, addressing, cmsg, futures, sendfile, sockopt, tcp, waiting, workers
+from ktls import (
+    _core,
+    addressing,
+    cmsg,
+    forked,
+    futures,
+    sendfile,
+    sockopt,
+    tcp,
+    waiting,
+    workers,
+)
 from ktls import constants as c
 from ktls.byte_view import byte_view
 from ktls.rx_session import RxSlot, is_low_water
@@ -543,9 +554,17 @@ class Socket:
 
         Waits for that with SO_LINGER only: at most so long, then the connection is reset; one of
         zero resets it at once. A connection that makes no progress for
-        ``kern.ipc.tls.linger_timeout`` is reset. Whoever waits in another thread raises EBADF.
+        ``kern.ipc.tls.linger_timeout`` is reset. Whoever waits in another thread raises EBADF. In a
+        forked child a blocking socket sends first what was accepted, since ``os._exit`` drains
+        nothing.
         """
-        self._stream.close()
+        self._close(discard=False)
+
+    def _close(self, *, discard: bool) -> None:
+        try:
+            forked.drain(self)
+        finally:
+            self._stream.close(discard=discard)
 
     def abort(self) -> None:
         """Reset the connection and drop what was accepted; whoever waits raises ECONNABORTED.

@@ -502,15 +502,16 @@ class TLSSocket(ssl.SSLSocket):
     def _read(self, len: int, buffer: "WriteableBuffer | None") -> bytes | int: ...
 
     def _read(self, len: int, buffer: "WriteableBuffer | None") -> bytes | int:
-        parts = self._ready()
-        if buffer is not None:
-            size = byte_view(buffer).nbytes
-            len = min(len, size) if len > 0 else size
-        if len <= 0:
-            if len < 0:
-                raise ValueError(f"cannot read {len} bytes: the size must not be negative")
-            return b"" if buffer is None else 0
         try:
+            # The handshake may be what meets the end.
+            parts = self._ready()
+            if buffer is not None:
+                size = byte_view(buffer).nbytes
+                len = min(len, size) if len > 0 else size
+            if len <= 0:
+                if len < 0:
+                    raise ValueError(f"cannot read {len} bytes: the size must not be negative")
+                return b"" if buffer is None else 0
             if self._opening is None:
                 return parts.openssl().read(len, buffer)
             if buffer is None:

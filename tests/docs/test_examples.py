@@ -1,7 +1,8 @@
 """The Python examples of the README and of docs/, run as they stand; and links that lead somewhere.
 
 A block marked ``python`` is a program that ends, ``python server`` one that serves file.bin, and
-``python client`` one that fetches it.  Port 8443 is replaced by a free one.
+``python client`` one that fetches it.  Port 8443 is replaced by a free one.  ``tests/frameworks``
+runs what is marked ``python program``, with what is marked ``python settings``.
 """
 
 import os
@@ -158,7 +159,13 @@ def test_client_fetches(example: Example, directory: Path) -> None:
 
 
 def test_every_block_has_a_kind_that_is_run() -> None:
-    assert {example.kind for example in examples()} == {"", "server", "client"}
+    assert {example.kind for example in examples()} == {
+        "",
+        "server",
+        "client",
+        "program",
+        "settings",
+    }
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -19,7 +19,7 @@ LAYERS = [
     {"sysctl", "params", "sendfile"},
     {"backends"},
     {"policy"},
-    {"workers", "session_keys"},
+    {"workers", "session_keys", "forked"},
     {"futures"},
     {"session", "rx_session"},
     {"cmsg", "sockopt", "probe"},

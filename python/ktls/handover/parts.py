@@ -78,7 +78,7 @@ class Parts:
         """Close; what was accepted drains in the background."""
         if self.side is not None:
             self.side.release_logs()
-        self.stream.close(discard=True)
+        self.socket._close(discard=True)
         self.socket._forget_keys_of_peer()
 
 

@@ -280,7 +280,8 @@ impl core::fmt::Display for Error {
             Self::Forked(pid) => write!(
                 f,
                 "this connection belongs to process {pid}, which was forked; a child that went on would use the same \
-                 keys and sequence numbers again: open a connection of its own"
+                 keys and sequence numbers again: open a connection of its own; a server that forks for each connection \
+                 wraps its listening socket with do_handshake_on_connect=False, and the child makes the handshake"
             ),
             Self::Aborted => f.write_str("the connection was aborted by this program"),
             Self::Failed(cause) => write!(f, "the connection has failed already: {cause}"),

@@ -1,0 +1,88 @@
+"""Rude clients, then Ctrl-C: each program ends as with `ssl`'s context, and says as much."""
+
+import re
+import socket
+import ssl
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from cli.server_process import PATIENCE_S
+
+from .conftest import HTTP
+from .curl import Curl
+from .document import Section, sections
+from .program import Program
+
+# Anywhere in a line: several processes write at once.
+_RAISED = re.compile(r"\b[\w.]+(?:Error|Interrupt|Warning|Exit)\b")
+_TRACEBACK = "Traceback"
+
+
+@dataclass
+class End:
+    """How a program ended."""
+
+    status: int
+    raised: Counter[str]
+    """Exceptions that it printed, by name, and how many tracebacks."""
+
+
+def end_of(program: Program) -> End:
+    status = program.interrupt()
+    said = program.said()
+    return End(status, Counter([*_RAISED.findall(said), *re.findall(_TRACEBACK, said)]))
+
+
+def asked(port: int, shared: Path, path: str) -> ssl.SSLSocket:
+    """A client that has the first byte of an answer, and waits."""
+    context = ssl.create_default_context(cafile=shared / "ca.pem")
+    sock = socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+    client = context.wrap_socket(sock, server_hostname="127.0.0.1")
+    client.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+    assert client.recv(1) == b"H"
+    return client
+
+
+def ended(section: Section, directory: Path, shared: Path) -> End:
+    directory.mkdir()
+    scratch = directory.with_suffix(".curl")
+    scratch.mkdir()
+    with Program(section, directory, shared) as program:
+        curl = Curl(program.port, shared, scratch)
+        curl.json("/connection")
+        # One that does not know who signed the certificate.
+        unknown = curl.run("--cacert", shared / "other.pem", "https://127.0.0.1/connection")
+        assert unknown.returncode == 60
+        # One that speaks no TLS, and one that says nothing.
+        assert curl.run(f"http://127.0.0.1:{program.port}/").returncode != 0
+        socket.create_connection(("127.0.0.1", program.port), PATIENCE_S).close()
+        curl.json("/connection")
+        with asked(program.port, shared, "/connection"):
+            return end_of(program)
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_ends_like_stock(name: str, shared: Path, tmp_path: Path) -> None:
+    section = sections()[name]
+    ours = ended(section, tmp_path / "ours", shared)
+    stock = ended(section.stock(), tmp_path / "stock", shared)
+    assert ours == stock
+
+
+@pytest.mark.parametrize("name", ["http.server with threads", "http.server with processes"])
+def test_ends_under_a_client_that_has_stopped(name: str, shared: Path, tmp_path: Path) -> None:
+    section = sections()[name]
+    ends = []
+    for each in (section, section.stock()):
+        directory = tmp_path / str(len(ends))
+        directory.mkdir()
+        short = {"KTLS_SYSCTL": "kern.ipc.tls.close_timeout=1"}
+        with (
+            Program(each, directory, shared, **short) as program,
+            asked(program.port, shared, "/file.bin"),
+        ):
+            ends.append(end_of(program))
+    assert ends[0] == ends[1]
