@@ -117,7 +117,12 @@ class TLSSocket(ssl.SSLSocket):
             sock.settimeout(timeout)
         self._socket = sock
         if shakes_hands:
-            self._connection()
+            try:
+                self._connection()
+            except BaseException:
+                # Refused: the caller keeps the socket.
+                del self._socket
+                raise
             self._handshake_or_close()
         else:
             timeout = sock.gettimeout()
