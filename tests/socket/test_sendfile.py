@@ -16,7 +16,8 @@ from keyed_link import Link
 from record_reader import SUITES, Suite, read_data, read_records
 
 MakeLink = Callable[..., Link]
-CONTENT = random.randbytes(200_000)
+# The same in every process: names of tests are made of it.
+CONTENT = random.Random(200_000).randbytes(200_000)
 
 
 @pytest.fixture
