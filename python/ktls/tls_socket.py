@@ -44,7 +44,14 @@ _taking = PerProcess(threading.RLock)
 """Held while a socket is taken over: two threads may use a connection first at the same time."""
 
 
-class TLSSocket(ssl.SSLSocket):
+if TYPE_CHECKING:
+    _SSLSocket = ssl.SSLSocket
+else:
+    # Its methods are replaced one by one: gevent's and eventlet's have others.
+    _SSLSocket = waiting.original_ssl_socket()
+
+
+class TLSSocket(_SSLSocket):
     """An `ssl.SSLSocket`; made by a `ktls.SSLContext`, `ktls.wrap_socket`, and by its `accept`.
 
     `mode` says who seals (`Mode.SW`: this library, `Mode.NONE`: OpenSSL) and `why` gives the reason
@@ -57,6 +64,8 @@ class TLSSocket(ssl.SSLSocket):
     do_handshake_on_connect: bool
     suppress_ragged_eofs: bool
     _io_refs: int
+    # The base is gevent's where that was patched in before `ssl` was imported: it has none inside.
+    _sock: Final = None
     # Plain while it listens, and until it is used first: a forked child may be the one that does.
     _socket: socket.socket | Socket
     _parts: Parts | None
@@ -210,6 +219,10 @@ class TLSSocket(ssl.SSLSocket):
         if self._parts is None and self._connected:
             self._connection()
         return None if self._parts is None else self._parts.answers
+
+    def _sslsock(self) -> Self:
+        # A context of gevent's asks the socket for the object that an SNI callback is to get.
+        return self
 
     def get_verified_chain(self) -> list[bytes]:
         """The peer's chain up to an authority, each certificate as DER; empty without one.

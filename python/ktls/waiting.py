@@ -10,6 +10,7 @@ from __future__ import annotations
 import _socket
 import select
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable
@@ -86,6 +87,16 @@ def original(module: str, name: str) -> Any:
     if eventlet is not None and eventlet.is_monkey_patched("thread"):
         return getattr(eventlet.original(module), name)
     return getattr(sys.modules[module], name)
+
+
+def original_ssl_socket() -> type[ssl.SSLSocket]:
+    """``ssl.SSLSocket`` of the standard library, whoever has put another one in its place."""
+    gevent = sys.modules.get("gevent.monkey")
+    if gevent is not None:
+        found: type[ssl.SSLSocket] = gevent.get_original("ssl", "SSLSocket")
+        return found
+    # eventlet's is a subclass.
+    return next(kind for kind in ssl.SSLSocket.__mro__ if kind.__module__ == "ssl")
 
 
 def connect(sock: Any, address: Any, waited_for: object = None) -> None:

@@ -22,6 +22,8 @@ HTTP = [
     "gunicorn, sync",
     "gunicorn, gthread",
     "tornado",
+    "gevent",
+    "eventlet",
     "A server on selectors",
     "Processes that share a port",
 ]

@@ -27,9 +27,13 @@ class Section:
 
     def stock(self) -> "Section":
         """The same with `ssl`'s context, the one line that is changed."""
-        return self.changed(
-            lambda text: "import ssl\n" + text.replace(_OURS, "ssl.create_default_context")
-        )
+
+        def change(text: str) -> str:
+            # Behind the monkey patch where there is one.
+            missing = "" if "import ssl\n" in text else "import ssl\n"
+            return missing + text.replace(_OURS, "ssl.create_default_context")
+
+        return self.changed(change)
 
     def changed(self, change: Callable[[str], str]) -> "Section":
         """The same with other files."""

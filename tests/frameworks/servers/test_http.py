@@ -14,7 +14,7 @@ UPLOAD_SIZE = 20_000_000
 # HTTP/1.0, a header that says so, and a worker for one request at a time.
 CLOSES = {"wsgiref", "werkzeug", "gunicorn, sync"}
 TAKES_NO_BODY = {"A server on selectors"}
-SHOWS_NO_SOCKET = {"wsgiref", "cheroot"}
+SHOWS_NO_SOCKET = {"wsgiref", "cheroot", "gevent", "eventlet"}
 # Another process answers the next connection, with counters of its own.
 SEVERAL_PROCESSES = {"gunicorn, sync", "gunicorn, gthread", "Processes that share a port"}
 
