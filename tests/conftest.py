@@ -1,7 +1,7 @@
 """Fixtures that every directory of tests may use.
 
 At the end of a run it is said how many cases of each conformance catalogue passed, and how many did
-not.
+not, and what tests recorded as their "summary".
 """
 
 import socket
@@ -24,12 +24,20 @@ CATALOGUES = ("freebsd", "linux")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The number of cases by catalogue."""
+    """What tests want to be said, and the number of cases by catalogue."""
+    summaries = [
+        str(value)
+        for report in terminalreporter.stats.get("passed", ())
+        for name, value in report.user_properties
+        if name == "summary"
+    ]
     reports = [
         (outcome, report.nodeid)
         for outcome in ("passed", "failed", "error", "skipped", "xfailed", "xpassed")
         for report in terminalreporter.stats.get(outcome, ())
     ]
+    for line in summaries:
+        terminalreporter.write_line(line)
     for catalogue in CATALOGUES:
         cases = [outcome for outcome, node in reports if f"conformance/test_{catalogue}_" in node]
         if cases:

@@ -1,7 +1,7 @@
 """CPython's own suites with ktls in the middle: what stock passes, ktls passes."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
@@ -37,16 +37,18 @@ def comparisons() -> Iterator[dict[str, Future[Comparison]]]:
 
 @pytest.mark.parametrize("suite", suites_of(VERSION))
 def test_what_stock_passes(
-    comparisons: dict[str, Future[Comparison]], suite: str, capsys: pytest.CaptureFixture[str]
+    comparisons: dict[str, Future[Comparison]],
+    suite: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     comparison = comparisons[suite].result()
     assert not comparison.complaints, "\n\n".join(comparison.complaints)
     assert comparison.passed > 15
-    with capsys.disabled():
-        print(
-            f"\ncpython: {suite}: {comparison.passed} tests passed,"
-            f" {comparison.taken_over} directions of connections taken over"
-        )
+    record_property(
+        "summary",
+        f"cpython: {suite}: {comparison.passed} tests passed,"
+        f" {comparison.taken_over} directions of connections taken over",
+    )
     if suite == "test.test_ssl":
         # Most of its tests connect, and each connection has two ends and two directions.
         assert comparison.taken_over > 300
