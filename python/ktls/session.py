@@ -107,7 +107,7 @@ class Slot:
         self._stream.install(direction, session.record_params, session)
         sysctl.count(PREFIX + "stats.offload_total")
 
-    def plan(self, handover: _core.Handover, *, is_enabled: bool) -> Session:
+    def plan(self, handover: _core.Handover, *, is_enabled: bool = False) -> Session:
         """The session of a handshake that is taken over: the same checks of policy.
 
         `is_enabled`: the context has switched on for itself.  Raises OSError as ``enable``.

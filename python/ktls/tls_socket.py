@@ -162,7 +162,7 @@ class TLSSocket(_SSLSocket):
         return self._why_not_begun() if self._parts is None else self._parts.handshake.rx_why
 
     def _why_not_begun(self) -> str:
-        return "the handshake has not begun" if self._connected else "not connected"
+        return "the handshake is not finished" if self._connected else "not connected"
 
     @property
     def backend(self) -> str | None:

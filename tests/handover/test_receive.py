@@ -137,12 +137,12 @@ def test_small_records_and_a_selector(contexts, server_side: bool) -> None:
 
 
 def test_a_lone_key_update_and_a_selector(make_context) -> None:
-    """It is answered by whoever looks, and then nothing is there to be read."""
+    """It is answered although nobody reads, and nothing is there to be read."""
     ours = make_context(True, version="1.3", prepared=True)
     with OpenSSLClient(ours, "-tls1_3") as (own, client):
         own.setblocking(False)
         client.say("K\n")
-        read_becomes_ready(own)
+        assert select.select([own], [], [], 0.5)[0] == []
         with pytest.raises(ssl.SSLWantReadError):
             own.recv(10)
         own.sendall(b"under new keys\n")
@@ -159,7 +159,7 @@ def test_lone_tickets_and_a_selector(make_context) -> None:
     with pair(client, server, server_side=False) as (own, other):
         assert own.rx_mode is Mode.SW
         own.setblocking(False)
-        read_becomes_ready(own)
+        assert select.select([own], [], [], 0.5)[0] == []
         with pytest.raises(ssl.SSLWantReadError):
             own.recv(10)
         assert own.session is not None
@@ -261,7 +261,7 @@ def test_no_data_is_sent_after_a_fatal_alert(make_context, version: str) -> None
         with pytest.raises(ssl.SSLError) as caught:
             own.recv(1)
         assert caught.value.reason == "SSLV3_ALERT_HANDSHAKE_FAILURE"
-        with pytest.raises(ssl.SSLError):
+        with pytest.raises(BrokenPipeError, match="ended the connection with an alert"):
             own.sendall(b"secret")
         own.close()
         assert peer.recv(10) == b""
@@ -309,7 +309,6 @@ def test_a_peer_that_only_receives_may_answer_any_number_of_requests(make_contex
             own.key_update(request=True)
             own.sendall(b"x")
             assert receive(other, 1) == b"x"
-            read_becomes_ready(own)
             with pytest.raises(ssl.SSLWantReadError):
                 own.recv(10)
         other.sendall(b"y")

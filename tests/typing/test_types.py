@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 EXAMPLES = Path(__file__).parent / "examples"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PACKAGE = Path(ktls.__file__).parents[1]
-UNTYPED = ["pg8000"]
+UNTYPED = ["cheroot", "eventlet", "gevent", "gunicorn", "pg8000"]
 """Ship no types; nothing is known of what comes from them."""
 REFUSED = [
     'sock.recv("a hundred")',
@@ -34,7 +34,16 @@ REFUSED = [
     "sock.bind(object())",
 ]
 
-_BLOCK = re.compile(r"^```python.*\n((?:.*\n)*?)```$", re.MULTILINE)
+_UNANNOTATED = "# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls\n"
+BEFORE = {
+    " program": _UNANNOTATED,
+    " settings": f"{_UNANNOTATED}import ssl\nimport ktls\nctx = ktls.create_default_context()\n",
+}
+"""What precedes a block of each kind: programs are as users write them."""
+OF_THE_USER = ROOT / "tests" / "frameworks" / "programs"
+"""What programs of the documents import as the user's."""
+
+_BLOCK = re.compile(r"^```python(?P<kind>.*)\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 
 
 @pytest.fixture
@@ -47,7 +56,8 @@ def programs(tmp_path: Path) -> Path:
         for match in _BLOCK.finditer(text):
             line = text.count("\n", 0, match.start()) + 1
             name = re.sub(r"\W", "_", document.stem)
-            (directory / f"{name}_line_{line}.py").write_text(match[1])
+            before = BEFORE.get(match["kind"], "")
+            (directory / f"{name}_line_{line}.py").write_text(before + match["text"])
     assert any(directory.glob("README_*"))
     assert any(directory.glob("frameworks_clients_*"))
     return directory
@@ -56,10 +66,13 @@ def programs(tmp_path: Path) -> Path:
 def mypy(directory: Path) -> str:
     """What it says, one complaint a line."""
     lines = ["[mypy]", "strict = True"]
-    if "site-packages" not in PACKAGE.parts:
-        lines.append(f"mypy_path = {PACKAGE}")
+    paths = [OF_THE_USER] if "site-packages" in PACKAGE.parts else [PACKAGE, OF_THE_USER]
+    lines.append(f"mypy_path = {':'.join(map(str, paths))}")
     for name in UNTYPED:
         lines += [f"[mypy-{name}.*]", "ignore_missing_imports = True"]
+    # What programs import as the user's has tests of its own.
+    lines += [f"[mypy-{','.join(path.stem for path in OF_THE_USER.glob('*.py'))}]"]
+    lines += ["ignore_errors = True"]
     configuration = directory.parent / "mypy.ini"
     configuration.write_text("\n".join(lines))
     command = [
@@ -81,7 +94,7 @@ def pyright(directory: Path) -> str:
         json.dumps(
             {
                 "include": [str(directory)],
-                "extraPaths": [str(PACKAGE)],
+                "extraPaths": [str(PACKAGE), str(OF_THE_USER)],
                 "pythonVersion": "3.11",
                 "reportMissingTypeStubs": False,
             }
