@@ -58,7 +58,7 @@ class Socket:
     kept. Usable from any thread: records are never torn, and each thread's calls keep their order.
     A ``send`` that returned has been *accepted*: the data may be changed, an error found later is
     raised once by the next call, and ``close`` lets accepted data drain. One descriptor for each
-    connection, two more with ``fileno``.
+    connection, one more with ``fileno``.
 
     Raises TypeError for anything but a plain ``socket.socket``, OSError EBADF for a closed one,
     OSError EINVAL for one that is not TCP, EMFILE without a free descriptor, OSError when the
@@ -510,7 +510,7 @@ class Socket:
         text in a TLS stream: writing to it is EPIPE (EMSGSIZE for more than its buffer) and a
         signal.
 
-        Raises OSError EMFILE without two free descriptors.
+        Raises OSError EMFILE without a free descriptor.
         """
         if self._stream.closed:
             return -1

@@ -17,6 +17,7 @@ mod error;
 mod fork_lock;
 mod ledger;
 mod poll_fd;
+mod poll_peers;
 mod pool;
 mod receive;
 mod replies;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use rustix::event::epoll;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::io::{DupFlags, Errno, ReadWriteFlags};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+};
 
 /// Duplicates the descriptor of that number.
 ///
@@ -321,6 +323,69 @@ pub(crate) fn set_pair_writable(near: &OwnedFd, writable: bool) {
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(near, size);
 }
 
+/// A local datagram socket that does not block, without a name.
+pub(crate) fn local_socket() -> Result<OwnedFd, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)
+}
+
+/// Gives a local socket a name of the kernel's choice.
+pub(crate) fn bind_local(socket: &OwnedFd) -> Result<SocketAddrUnix, Errno> {
+    rustix::net::bind(socket, &SocketAddrUnix::new_unnamed())?;
+    SocketAddrUnix::try_from(rustix::net::getsockname(socket)?)
+}
+
+/// Connects a local datagram socket, whatever it was connected to. What lies in its queue is dropped.
+pub(crate) fn connect_local(socket: &OwnedFd, name: &SocketAddrUnix) -> Result<(), Errno> {
+    rustix::net::connect(socket, name)
+}
+
+/// Takes its peer from a local datagram socket.
+pub(crate) fn disconnect(socket: &OwnedFd) -> Result<(), Errno> {
+    rustix::net::connect_unspec(socket)
+}
+
+pub(crate) fn shutdown_read(socket: &OwnedFd) -> Result<(), Errno> {
+    rustix::net::shutdown(socket, Shutdown::Read)
+}
+
+/// Makes the send buffer as large as the kernel lets it be; its size.
+pub(crate) fn enlarge_send_buffer(socket: &OwnedFd) -> Result<usize, Errno> {
+    rustix::net::sockopt::set_socket_send_buffer_size(socket, LARGEST_BUFFER)?;
+    rustix::net::sockopt::socket_send_buffer_size(socket)
+}
+
+/// Which network the socket belongs to: a number that is no other's while the system runs.
+pub(crate) fn network_of(socket: &OwnedFd) -> Result<u64, Errno> {
+    let mut cookie = 0_u64;
+    let mut len: libc::socklen_t = u64::BITS / 8;
+    // SAFETY: the descriptor is open, and at most `len` bytes are written to where the pointers say.
+    let status = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            (&raw mut cookie).cast(),
+            &raw mut len,
+        )
+    };
+    if status < 0 {
+        return Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO));
+    }
+    Ok(cookie)
+}
+
+/// Whether the socket is writable now.
+pub(crate) fn is_writable(socket: &OwnedFd) -> bool {
+    wait_writable(socket.as_fd(), Some(Duration::ZERO)) == Ok(true)
+}
+
+/// Sends one byte to the local socket of that name if there is room.
+pub(crate) fn put_byte_to(from: &OwnedFd, to: &SocketAddrUnix) -> Result<(), Errno> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    rustix::net::sendto(from, &[0], flags, to).map(drop)
+}
+
 /// Sends one byte if there is room.
 pub(crate) fn put_byte(fd: &OwnedFd) -> Result<(), Errno> {
     rustix::net::send(fd, &[0], SendFlags::DONTWAIT | SendFlags::NOSIGNAL).map(drop)
@@ -345,11 +410,6 @@ pub(crate) fn replace(new: &OwnedFd, old: &mut OwnedFd) -> Result<(), Errno> {
 /// Takes one datagram and drops it; whether there was one.
 pub(crate) fn take_datagram(fd: &OwnedFd) -> bool {
     matches!(rustix::io::read(fd, &mut [0]), Ok(1..))
-}
-
-/// Reads and drops what is there.
-pub(crate) fn drain(fd: &OwnedFd) {
-    while take_datagram(fd) {}
 }
 
 /// Binds the calling thread to one processor of those it may use, counted round.
