@@ -206,6 +206,12 @@ def openssl() -> None:
         raises(TimeoutError, other.recv, 1)
 
 
+def within(seconds: float, call: Callable[..., Any], *arguments: Any) -> Any:
+    """The result of a call, or the library's own Timeout."""
+    with library.Timeout(seconds):
+        return call(*arguments)
+
+
 def timeouts() -> None:
     """The calls' own time-outs, and those of the library; the connection goes on."""
     one, other = pair()
@@ -217,9 +223,7 @@ def timeouts() -> None:
         accepted = int(str(error).split("; ")[1].split()[0])
         one.settimeout(None)
         assert not any(receive(other, accepted))
-        timeout = library.Timeout(0.01)
-        raises(library.Timeout, one.recv, 1)
-        timeout.cancel()
+        raises(library.Timeout, within, 0.01, one.recv, 1)
         other.sendall(b"on")
         assert receive(one, 2) == b"on"
         sent = 0
