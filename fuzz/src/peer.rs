@@ -218,7 +218,7 @@ impl Replies for Answers {
 
     fn send_alert(&self, _level: u8, _description: u8) {}
 
-    fn end_data(&self) {}
+    fn end_data(&self, _description: u8) {}
 }
 
 /// The structure is a `Script`.

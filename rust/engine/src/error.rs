@@ -30,8 +30,6 @@ pub enum Error {
     ShutDown,
     /// This program has said close_notify, or an error alert was sent: no data may follow.
     DataEnded,
-    /// The peer has ended the connection with an error alert, which reading raises.
-    PeerEnded,
     /// There is no peer, and none is being connected.
     NotConnected,
     /// The connection belongs to the process of this number; this one is a fork of it.
@@ -161,7 +159,7 @@ impl Error {
             }
             Self::Interrupted => Errno::INTR,
             Self::Closed => Errno::BADF,
-            Self::ShutDown | Self::DataEnded | Self::PeerEnded | Self::Failed(_) => Errno::PIPE,
+            Self::ShutDown | Self::DataEnded | Self::Failed(_) => Errno::PIPE,
             Self::NotConnected | Self::NoKey => Errno::NOTCONN,
             Self::Forked(_) => Errno::PERM,
             Self::Aborted => Errno::CONNABORTED,
@@ -271,9 +269,6 @@ impl core::fmt::Display for Error {
             Self::DataEnded => {
                 f.write_str("TLS was ended with close_notify or an alert; no data may follow")
             }
-            Self::PeerEnded => f.write_str(
-                "Broken pipe: the peer has ended the connection with an alert, which recv raises",
-            ),
             Self::NotConnected => {
                 f.write_str("the socket is not connected; connect it, or send with sendto")
             }

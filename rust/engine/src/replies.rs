@@ -10,6 +10,6 @@ pub trait Replies: Send + Sync {
     /// An alert; no data follows a fatal one.
     fn send_alert(&self, level: u8, description: u8);
 
-    /// No data follows: the peer has ended the connection (RFC 8446 §6.2).
-    fn end_data(&self);
+    /// No data follows: the peer has ended the connection with this alert (RFC 8446 §6.2).
+    fn end_data(&self, description: u8);
 }

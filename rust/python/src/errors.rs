@@ -3,7 +3,7 @@
 use pyo3::exceptions::{PyBlockingIOError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::ssl_errors::{SSLEOFError, SSLWantReadError, WantReadError, with_reason};
+use crate::ssl_errors::{SSLEOFError, SSLWantReadError, WantReadError, peer_alert, with_reason};
 
 pyo3::import_exception!(ssl, SSLError);
 pyo3::import_exception!(ktls.errors, BadRecord);
@@ -30,6 +30,9 @@ pub(crate) fn os_error(error: &ktls_engine::Error) -> PyErr {
     if error.is_would_block() {
         // By its own class: before Python 3.12 an error that was not raised yet has the class that was named.
         return PyBlockingIOError::new_err((error.errno(), error.to_string()));
+    }
+    if let ktls_engine::Error::PeerAlert(description) = error {
+        return peer_alert(*description);
     }
     if matches!(error, ktls_engine::Error::DataEnded) {
         return with_reason("PROTOCOL_IS_SHUTDOWN", "protocol is shutdown");

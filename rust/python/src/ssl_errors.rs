@@ -32,13 +32,16 @@ pub(crate) fn ssl_error(error: &Error) -> PyErr {
         Error::DataBeforeCloseNotify => {
             with_reason("APPLICATION_DATA_AFTER_CLOSE_NOTIFY", &error.to_string())
         }
-        Error::PeerAlert(description) => {
-            let reason = reason_of_alert(*description);
-            with_reason(reason, &reason.to_lowercase().replace('_', " "))
-        }
+        Error::PeerAlert(description) => peer_alert(*description),
         Error::Refused { alert, reason } => with_reason(reason_of_refusal(*alert), reason),
         other => os_error(other),
     }
+}
+
+/// What the peer has ended the connection with.
+pub(crate) fn peer_alert(description: u8) -> PyErr {
+    let reason = reason_of_alert(description);
+    with_reason(reason, &reason.to_lowercase().replace('_', " "))
 }
 
 pub(crate) fn want_read() -> PyErr {

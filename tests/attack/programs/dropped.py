@@ -66,7 +66,9 @@ def use(ends: Ends, how: str) -> tuple[Any, bytes]:
 
 
 def main(kind: str, how: str) -> None:
-    connect(kind).close()
+    with connect(kind) as ends:
+        # What poll descriptors share stays open.
+        ends.own.fileno()
     if how == "handshake":
         # Preparing the context of a client opens the key log for good.
         near, far = connected()

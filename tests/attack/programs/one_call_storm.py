@@ -97,9 +97,10 @@ def check(received: bytes, count: int, whole: set[int]) -> None:
             lengths = range(min(LENGTH, len(view)) + 1)
             # The longest beginning of it that is there.
             length = bisect(lengths, False, key=lambda n: view[:n] != expected[:n]) - 1
-            if length < 4 and [byte >> 6 for byte in view[:4]] == [0, 1, 2, 3]:
-                # Another number with the same low digits.
-                length = 0
+            begun = length - length % 4
+            if [byte >> 6 for byte in view[begun : begun + 4]] == [0, 1, 2, 3]:
+                # Another number with the same low digits begins there.
+                length = begun
         view = view[length:]
     assert not view, "bytes that nobody wrote there"
 

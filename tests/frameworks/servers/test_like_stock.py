@@ -3,7 +3,6 @@
 import re
 import socket
 import ssl
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from .program import Program
 
 # Anywhere in a line: several processes write at once.
 _RAISED = re.compile(r"\b[\w.]+(?:Error|Interrupt|Warning|Exit)\b")
-_TRACEBACK = "Traceback"
+WHERE_IT_LANDS = {"KeyboardInterrupt", "SystemExit"}
+"""What the signal's handler raises is printed or not by where the program is at that moment."""
 
 
 @dataclass
@@ -26,14 +26,13 @@ class End:
     """How a program ended."""
 
     status: int
-    raised: Counter[str]
-    """Exceptions that it printed, by name, and how many tracebacks."""
+    raised: set[str]
+    """Names of the exceptions that it printed."""
 
 
 def end_of(program: Program) -> End:
     status = program.interrupt()
-    said = program.said()
-    return End(status, Counter([*_RAISED.findall(said), *re.findall(_TRACEBACK, said)]))
+    return End(status, set(_RAISED.findall(program.said())) - WHERE_IT_LANDS)
 
 
 def asked(port: int, shared: Path, path: str) -> ssl.SSLSocket:

@@ -38,8 +38,8 @@ pub(super) enum Reply {
         level: u8,
         description: u8,
     },
-    /// Nothing more.
-    EndOfData,
+    /// Nothing more: the peer has ended the connection with this alert.
+    EndOfData(u8),
 }
 
 impl Reply {
@@ -47,7 +47,7 @@ impl Reply {
         match self {
             Self::KeyUpdate => replies.update_key(),
             Self::Alert { level, description } => replies.send_alert(level, description),
-            Self::EndOfData => replies.end_data(),
+            Self::EndOfData(description) => replies.end_data(description),
         }
     }
 }
@@ -146,7 +146,7 @@ impl PeerControl {
                 }
                 Action::CloseNotify => heard = Heard::Close,
                 Action::FatalAlert { description } => {
-                    self.due.push(Reply::EndOfData);
+                    self.due.push(Reply::EndOfData(description));
                     kept.push(Kept::Error(Error::PeerAlert(description)));
                     heard = Heard::Failure;
                 }

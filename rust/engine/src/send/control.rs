@@ -48,7 +48,7 @@ impl SendStream {
     pub fn send_close_notify(self: &Arc<Self>) -> Result<()> {
         let mut state = self.enter()?;
         match state.life.check() {
-            Err(Error::DataEnded | Error::PeerEnded) => return Ok(()),
+            Err(Error::DataEnded | Error::PeerAlert(_)) => return Ok(()),
             checked => checked?,
         }
         let close_notify = vec![alert::WARNING, alert::CLOSE_NOTIFY];
@@ -154,11 +154,11 @@ impl Replies for Weak<SendStream> {
         }
     }
 
-    fn end_data(&self) {
+    fn end_data(&self, description: u8) {
         if let Some(stream) = self.upgrade()
             && let Ok(mut state) = stream.enter()
         {
-            state.life.end_data_by_peer();
+            state.life.end_data_by_peer(description);
             stream.mark_writable(&state);
             stream.note_change(&state);
         }

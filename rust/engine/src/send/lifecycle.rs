@@ -39,8 +39,8 @@ pub(super) struct Lifecycle {
     connected: bool,
     /// close_notify or an error alert was said, by either side: no data follows it.
     data_ended: bool,
-    /// It was the peer that ended the connection, with an error alert.
-    refused: bool,
+    /// It was the peer that ended the connection, with this alert.
+    peer_alert: Option<u8>,
     progress: Option<Progress>,
 }
 
@@ -51,7 +51,7 @@ impl Lifecycle {
             closed: false,
             connected,
             data_ended: false,
-            refused: false,
+            peer_alert: None,
             progress: None,
         }
     }
@@ -72,8 +72,9 @@ impl Lifecycle {
             return Err(Error::Closed);
         }
         match &mut self.phase {
-            Phase::Open if self.refused => Err(Error::PeerEnded),
-            Phase::Open if self.data_ended => Err(Error::DataEnded),
+            Phase::Open if self.data_ended => {
+                Err(self.peer_alert.map_or(Error::DataEnded, Error::PeerAlert))
+            }
             Phase::Open => Ok(()),
             Phase::Draining | Phase::Finished => Err(Error::ShutDown),
             Phase::Failed { cause, raised } => {
@@ -102,7 +103,7 @@ impl Lifecycle {
     /// The same as [`Lifecycle::check`] for a call that waits for what was accepted: it may go on after the end of the write side.
     pub(super) fn check_drain(&mut self) -> Result<()> {
         match self.check() {
-            Err(Error::ShutDown | Error::DataEnded | Error::PeerEnded) => Ok(()),
+            Err(Error::ShutDown | Error::DataEnded | Error::PeerAlert(_)) => Ok(()),
             other => other,
         }
     }
@@ -110,7 +111,7 @@ impl Lifecycle {
     /// The same for a message of the TLS library, which may follow the end of the data.
     pub(super) fn check_message(&mut self) -> Result<()> {
         match self.check() {
-            Err(Error::DataEnded | Error::PeerEnded) => Ok(()),
+            Err(Error::DataEnded | Error::PeerAlert(_)) => Ok(()),
             other => other,
         }
     }
@@ -121,9 +122,9 @@ impl Lifecycle {
     }
 
     /// The peer has ended the connection with an error alert.
-    pub(super) fn end_data_by_peer(&mut self) {
+    pub(super) fn end_data_by_peer(&mut self, description: u8) {
         self.data_ended = true;
-        self.refused = true;
+        self.peer_alert = Some(description);
     }
 
     /// Whether [`Lifecycle::check`] would raise nothing.
@@ -308,8 +309,8 @@ mod tests {
         assert!(matches!(life.check(), Err(Error::DataEnded)));
         life.check_message().expect("an alert may");
         life.check_drain().expect("so may a flush");
-        life.end_data_by_peer();
-        assert!(matches!(life.check(), Err(Error::PeerEnded)));
+        life.end_data_by_peer(40);
+        assert!(matches!(life.check(), Err(Error::PeerAlert(_))));
         life.check_message().expect("an alert may");
         life.check_drain().expect("so may a flush");
         life.shut_down();

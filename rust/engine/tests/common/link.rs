@@ -98,7 +98,7 @@ impl Replies for Answers {
         self.0.lock().unwrap().push(Said::Alert(level, description));
     }
 
-    fn end_data(&self) {
+    fn end_data(&self, _description: u8) {
         self.0.lock().unwrap().push(Said::EndOfData);
     }
 }
