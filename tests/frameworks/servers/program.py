@@ -83,7 +83,12 @@ class Program:
         Returns the status of the server, when its children have ended, too.
         """
         os.killpg(self.process.pid, signal.SIGINT)
-        status = self.process.wait(PATIENCE_S)
+        try:
+            status = self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            # wsgiref, for one, swallows an exception that lands inside an application.
+            os.killpg(self.process.pid, signal.SIGINT)
+            status = self.process.wait(PATIENCE_S)
         eventually(lambda: not is_running(self.process.pid))
         return status
 
