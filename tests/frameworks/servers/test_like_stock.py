@@ -75,7 +75,7 @@ def test_ends_like_stock(name: str, shared: Path, tmp_path: Path) -> None:
     ours = ended(section, tmp_path / "ours", shared)
     stock = ended(section.stock(), tmp_path / "stock", shared)
     if name == "Processes that share a port":
-        # Several are interrupted, each before or after it has printed: the status is what is certain.
+        # Each is interrupted before or after it has printed: the status is what is certain.
         stock.raised = ours.raised
     if name == "eventlet":
         # Its own socket has a ValueError more to print, of a descriptor that has gone.
