@@ -541,14 +541,6 @@ class Socket:
         sock.settimeout(timeout)
         return sock
 
-    def _forget_keys_of_peer(self) -> None:
-        """After the end: whoever listens beside the stream of what is received lets go, too.
-
-        OpenSSL does, which waits for tickets, and it holds the descriptor.
-        """
-        self._receiver = _core.RecvStream(self._stream)
-        self._rx_slot = RxSlot(self._receiver)
-
     def close(self) -> None:
         """Let accepted data drain in the background, then close the connection.
 

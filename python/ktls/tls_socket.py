@@ -121,9 +121,7 @@ class TLSSocket(_SSLSocket):
         self._parts = self._sealing = self._opening = self._unwrapped = None
         if not isinstance(sock, socket.socket):
             # It behaves like one: `ssl` takes that, too.
-            timeout = sock.gettimeout()
-            sock = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-            sock.settimeout(timeout)
+            sock = _detached(sock)
         self._socket = sock
         if shakes_hands:
             try:
@@ -134,9 +132,7 @@ class TLSSocket(_SSLSocket):
                 raise
             self._handshake_or_close()
         else:
-            timeout = sock.gettimeout()
-            self._socket = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-            self._socket.settimeout(timeout)
+            self._socket = _detached(sock)
         return self
 
     # -- the connection ----------------------------------------------------------------------------
@@ -602,7 +598,6 @@ class TLSSocket(_SSLSocket):
         except BlockingIOError as error:
             raise _want(error) from None
         self._unwrapped = plain
-        parts.socket._forget_keys_of_peer()
         self._parts = self._sealing = self._opening = None
         self._connected = False
         return plain
@@ -859,6 +854,14 @@ def wrap_socket(
         context=context,
         session=session,
     )
+
+
+def _detached(sock: socket.socket) -> socket.socket:
+    """A plain socket in the place of this one, which is closed."""
+    timeout = sock.gettimeout()
+    plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
+    plain.settimeout(timeout)
+    return plain
 
 
 def _want(error: BlockingIOError) -> OSError:

@@ -79,7 +79,6 @@ class Parts:
         if self.side is not None:
             self.side.release_logs()
         self.socket._close(discard=True)
-        self.socket._forget_keys_of_peer()
 
 
 def new_ssl_object(
