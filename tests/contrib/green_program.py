@@ -5,6 +5,19 @@ import sys
 from pathlib import Path
 
 PROGRAM = Path(__file__).parent / "programs" / "green.py"
+CASES = (
+    "echo",
+    "tls12",
+    "tls13",
+    "sendfile",
+    "openssl",
+    "timeouts",
+    "closing",
+    "two_writers",
+    "asynchronous",
+    "unpatched",
+)
+"""What both libraries are asked to do."""
 
 
 def run(library: str, case: str) -> None:

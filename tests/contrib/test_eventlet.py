@@ -2,20 +2,7 @@
 
 import pytest
 
-from contrib.green_program import run
-
-CASES = (
-    "echo",
-    "tls12",
-    "tls13",
-    "sendfile",
-    "openssl",
-    "timeouts",
-    "closing",
-    "two_writers",
-    "asynchronous",
-    "unpatched",
-)
+from contrib.green_program import CASES, run
 
 
 @pytest.mark.parametrize("case", CASES)

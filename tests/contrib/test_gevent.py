@@ -2,23 +2,9 @@
 
 import pytest
 
-from contrib.green_program import run
-
-CASES = (
-    "echo",
-    "tls12",
-    "tls13",
-    "sendfile",
-    "openssl",
-    "timeouts",
-    "closing",
-    "two_writers",
-    "asynchronous",
-    "wsgi",
-    "unpatched",
-)
+from contrib.green_program import CASES, run
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [*CASES, "wsgi"])
 def test_under_gevent(case: str) -> None:
     run("gevent", case)
