@@ -558,7 +558,7 @@ impl SendStream {
         face.into_bound(py).call0()
     }
 
-    /// A write of which the call says how much was accepted.
+    /// A write of which the call says how much was accepted: with a time-out, what there was room for first.
     fn write(
         &self,
         py: Python<'_>,
@@ -567,6 +567,7 @@ impl SendStream {
         flags: WriteFlags,
         timeout: Timeout,
     ) -> Outcome<usize> {
+        let timeout = timeout.for_a_part();
         if !timeout.is_cooperative() {
             return attempt(py, timeout, |deadline| engine.send(&data, flags, deadline));
         }

@@ -120,7 +120,7 @@ pub(crate) fn write(
             Ok(count) => {
                 accepted += count;
                 from += count;
-                if accepted == len {
+                if accepted == len || timeout.part_is_enough() {
                     return (accepted, Outcome::new(Ok(())));
                 }
             }
