@@ -9,7 +9,7 @@ use super::output::Output;
 use super::partial::{Framed, frame};
 use super::peer_control::Heard;
 use super::scratch::Scratch;
-use super::state::State;
+use super::state::{Progress, State};
 use crate::counters;
 use crate::error::{Error, Result};
 use crate::sys;
@@ -18,17 +18,6 @@ use crate::transport::{TcpTransport, Transport};
 /// Ciphertext taken off the socket at once: eight full records, which the second level of a core's cache holds beside
 /// their plaintext.
 const BURST_SIZE: usize = 8 * (16384 + 256);
-
-/// What came of reading once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Progress {
-    /// Something was opened, kept or found to have ended. `drained`: the socket had no more.
-    Opened { drained: bool },
-    /// A part of a record came.
-    Taken,
-    /// Nothing came.
-    Dry,
-}
 
 impl State {
     /// Reads once and opens what is whole: into the output as far as that goes, without one the next record.

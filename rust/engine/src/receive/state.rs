@@ -6,7 +6,6 @@ use ktls_record::content_type::APPLICATION_DATA;
 use rustix::io::Errno;
 use zeroize::Zeroize;
 
-use super::advance::Progress;
 use super::guess::Guess;
 use super::kept::{Kept, KeptQueue};
 use super::output::Output;
@@ -24,6 +23,17 @@ const BURSTS_PER_STEP: usize = 64;
 
 /// Plaintext that a call may have gathered for MSG_PEEK or SO_RCVLOWAT.
 const GATHERED_MAX: usize = 1 << 20;
+
+/// What came of reading once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Something was opened, kept or found to have ended. `drained`: the socket had no more.
+    Opened { drained: bool },
+    /// A part of a record came.
+    Taken,
+    /// Nothing came.
+    Dry,
+}
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

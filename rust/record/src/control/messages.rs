@@ -4,16 +4,7 @@
 //! will refuse. Between messages nothing is allocated.
 
 use super::Refusal;
-use super::table::MessageRule;
-
-/// What to keep of a message until it is whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
-    /// Header and body.
-    Whole,
-    /// Nothing.
-    Nothing,
-}
+use super::table::{Keep, MessageRule};
 
 /// A whole message.
 #[derive(Debug)]

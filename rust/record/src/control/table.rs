@@ -29,10 +29,18 @@
 //! | HelloRequest | to 1.2 | client | warning no_renegotiation, RFC 5246 §7.4.1.1; with a body decode_error |
 //! | ClientHello | to 1.2 | server | warning no_renegotiation, RFC 5246 §7.2.2; its body is skipped |
 
-use super::messages::Keep;
 use super::{Refusal, Settings, Side};
 use crate::alert;
 use crate::suite::Version;
+
+/// What to keep of a message until it is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keep {
+    /// Header and body.
+    Whole,
+    /// Nothing.
+    Nothing,
+}
 
 /// What an alert means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
