@@ -3,7 +3,8 @@
 What else a context does is inherited: `wrap_bio`, and so asyncio, uvloop and trio, stay stock.
 """
 
-import socket
+from __future__ import annotations
+
 import ssl
 from typing import TYPE_CHECKING, Final, cast
 
@@ -11,9 +12,9 @@ from ktls.handover.context import prepare_enabled
 from ktls.tls_socket import TLSSocket, wrap_socket
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, StrOrBytesPath
+    import socket
 
-__all__ = ["SSLContext", "create_default_context"]
+    from _typeshed import ReadableBuffer, StrOrBytesPath
 
 
 class SSLContext(ssl.SSLContext):
@@ -55,9 +56,9 @@ class SSLContext(ssl.SSLContext):
 def create_default_context(
     purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH,
     *,
-    cafile: "StrOrBytesPath | None" = None,
-    capath: "StrOrBytesPath | None" = None,
-    cadata: "str | ReadableBuffer | None" = None,
+    cafile: StrOrBytesPath | None = None,
+    capath: StrOrBytesPath | None = None,
+    cadata: str | ReadableBuffer | None = None,
 ) -> SSLContext:
     """Return a `ktls.SSLContext` with the defaults of `ssl.create_default_context` of this Python.
 

@@ -12,8 +12,6 @@ from typing import Final, Protocol
 from ktls._core import fork_count
 from ktls.sysctl import PREFIX, sysctl
 
-__all__ = ["drain"]
-
 _LINGER: Final = struct.Struct("ii")
 
 

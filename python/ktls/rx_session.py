@@ -4,6 +4,8 @@ The keys and the number of the next record live in the engine's ``RecvStream``, 
 session beside them.
 """
 
+from __future__ import annotations
+
 import errno
 import functools
 import socket
@@ -60,9 +62,7 @@ class RxSlot:
         session = self.session
         return Mode.NONE if session is None else session.mode
 
-    def enable(
-        self, en: "TLSEnable", *, is_listening: "Callable[[], bool]", low_water: int
-    ) -> None:
+    def enable(self, en: TLSEnable, *, is_listening: Callable[[], bool], low_water: int) -> None:
         """TCP_RXTLS_ENABLE.  Raises OSError with upstream's errno, checked in upstream's order.
 
         `low_water` is the SO_RCVLOWAT of before, which counts plaintext from now on.
@@ -99,7 +99,7 @@ class RxSlot:
         backend, provider = backends.choose(*suite, rate=backends.opening_rate)
         return _interned(RxSession(*suite, backend.name, provider))
 
-    def rekey(self, new: "ReadableBuffer | TLSEnable") -> None:
+    def rekey(self, new: ReadableBuffer | TLSEnable) -> None:
         """Open what was not opened yet with other keys; see ``Socket.rekey_rx``."""
         session = self.session
         if session is None:
@@ -120,7 +120,7 @@ def _require_rx_enable() -> None:
         )
 
 
-def _create(en: "TLSEnable") -> RxSession:
+def _create(en: TLSEnable) -> RxSession:
     """Who opens."""
     key_len = len(en.cipher_key)
     params.check_key_len(en.cipher_algorithm, key_len)

@@ -3,6 +3,8 @@
 After a KeyUpdate (RFC 8446 7.2) they keep version and cipher.
 """
 
+from __future__ import annotations
+
 import errno
 from typing import TYPE_CHECKING, Protocol
 
@@ -44,7 +46,7 @@ def first_keys(en: TLSEnable) -> _core.DirectionKeys:
     return _core.DirectionKeys(keys, en.sequence)
 
 
-def next_keys(session: Suite, new: "ReadableBuffer | TLSEnable") -> _core.DirectionKeys:
+def next_keys(session: Suite, new: ReadableBuffer | TLSEnable) -> _core.DirectionKeys:
     """The keys that `new` is: a traffic secret, whose records begin at 0, or all that is known.
 
     Raises TypeError; OSError: EBUSY before TLS 1.3; EINVAL for another version or cipher, a secret

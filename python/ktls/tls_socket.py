@@ -5,13 +5,14 @@ inherited and not replaced here asks `_sslobj`, or fails with EBADF.  After the 
 streams take what is written and give what is read, or OpenSSL does.
 """
 
+from __future__ import annotations
+
 import errno
 import socket
 import ssl
 import sys
 import threading
 import warnings
-from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
@@ -28,14 +29,13 @@ from ktls.socket import Socket
 
 if TYPE_CHECKING:
     from _socket import _Address, _RetAddress
+    from collections.abc import Iterable
     from concurrent.futures import Future
 
     from _typeshed import ReadableBuffer, WriteableBuffer
 
     from ktls._core import OpenSSLSide, RecvStream, SendStream
     from ktls.params import TLSEnable
-
-__all__ = ["TLSSocket", "wrap_socket"]
 
 _ONLY_OURS: Final = 3
 """References to an object that `sys.getrefcount` counts when an attribute and a local are all."""
@@ -70,9 +70,9 @@ class TLSSocket(_SSLSocket):
     _socket: socket.socket | Socket
     _parts: Parts | None
     # What seals, once that is this library: the short way for `send`.
-    _sealing: "SendStream | None"
+    _sealing: SendStream | None
     # What opens, once that is this library: the short way for `recv`.
-    _opening: "RecvStream | None"
+    _opening: RecvStream | None
     # What `unwrap` returned, should it not have arrived.
     _unwrapped: socket.socket | None
 
@@ -253,7 +253,7 @@ class TLSSocket(_SSLSocket):
             if block and timeout == 0:
                 parts.socket.settimeout(timeout)
 
-    def connect(self, address: "_Address") -> None:
+    def connect(self, address: _Address) -> None:
         """Connect, and make the handshake unless `do_handshake_on_connect` is off.
 
         OSError as `socket.connect`, then as `do_handshake`; ValueError for a server, or connected.
@@ -261,7 +261,7 @@ class TLSSocket(_SSLSocket):
         self._to_be_connected().connect(address)
         self._after_connect()
 
-    def connect_ex(self, address: "_Address") -> int:
+    def connect_ex(self, address: _Address) -> int:
         """As `connect`, but the errno of a failed connection is returned; 0 is success."""
         result = self._to_be_connected().connect_ex(address)
         if result == 0:
@@ -291,7 +291,7 @@ class TLSSocket(_SSLSocket):
             self._real_close()
             raise
 
-    def bind(self, address: "_Address") -> None:
+    def bind(self, address: _Address) -> None:
         """Give the socket its own address, as `socket.bind`; OSError EADDRINUSE and the like."""
         self._socket.bind(address)
 
@@ -304,7 +304,7 @@ class TLSSocket(_SSLSocket):
             self._socket = self._socket._release()
         self._socket.listen(backlog)
 
-    def accept(self) -> tuple["TLSSocket", "_RetAddress"]:
+    def accept(self) -> tuple[TLSSocket, _RetAddress]:
         """Return a TLSSocket for the next connection, and the address of the peer.
 
         With `do_handshake_on_connect` its handshake is made here. OSError EINVAL unless the socket
@@ -328,7 +328,7 @@ class TLSSocket(_SSLSocket):
 
     # -- sending -----------------------------------------------------------------------------------
 
-    def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
+    def send(self, data: ReadableBuffer, flags: int = 0) -> int:
         """Accept as much of `data` as there is room for; returns how many bytes, 0 for none.
 
         SSLWantWriteError when nothing was accepted, OSError EPIPE after `shutdown`; flags as
@@ -348,7 +348,7 @@ class TLSSocket(_SSLSocket):
         except BlockingIOError as error:
             raise _want(error) from None
 
-    def sendall(self, data: "ReadableBuffer", flags: int = 0) -> None:
+    def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """Accept all of `data`, waiting for room; errors as `send`, perhaps after a part."""
         try:
             sealing = self._sealing or self._sealer()
@@ -362,15 +362,15 @@ class TLSSocket(_SSLSocket):
         except BlockingIOError as error:
             raise _want(error) from None
 
-    def write(self, data: "ReadableBuffer") -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """As `send`: returns how many bytes were accepted; ValueError when closed."""
         self._require_open("Write")
         return self.send(data)
 
     def sendmsg(  # type: ignore[override]  # `ssl` refuses it
         self,
-        buffers: Iterable["ReadableBuffer"],
-        ancdata: Iterable[tuple[int, int, "ReadableBuffer"]] = (),
+        buffers: Iterable[ReadableBuffer],
+        ancdata: Iterable[tuple[int, int, ReadableBuffer]] = (),
         flags: int = 0,
         address: Any = None,
     ) -> int:
@@ -411,7 +411,7 @@ class TLSSocket(_SSLSocket):
     # The base class has one way by `send` and one by the descriptor.
     _sendfile_use_send = _sendfile_use_sendfile = sendfile
 
-    def aio_write(self, data: "ReadableBuffer") -> "Future[int]":
+    def aio_write(self, data: ReadableBuffer) -> Future[int]:
         """Accept all of `data` without waiting; the future ends with the count that TCP has taken.
 
         Or with the error of the connection. While OpenSSL writes it seals here and now. OSError as
@@ -453,7 +453,7 @@ class TLSSocket(_SSLSocket):
         self._require_wrapped()
         self._ready().verify_client_post_handshake()
 
-    def _sealer(self) -> "SendStream | None":
+    def _sealer(self) -> SendStream | None:
         """Return what seals after the handshake; None: OpenSSL."""
         self._ready()
         return self._sealing
@@ -475,9 +475,7 @@ class TLSSocket(_SSLSocket):
         _no_flags(flags, "recv")
         return self._read(buflen, None)
 
-    def recv_into(
-        self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
-    ) -> int:
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
         """Receive at most `nbytes` into `buffer`; returns how many, 0 at the end of the stream.
 
         Errors as `recv`. What lies behind the result may become zeros.
@@ -496,11 +494,11 @@ class TLSSocket(_SSLSocket):
     @overload  # type: ignore[override]  # the stub says bytes where a buffer is given, too
     def read(self, len: int = 1024, buffer: None = None) -> bytes: ...
     @overload
-    def read(self, len: int, buffer: "WriteableBuffer") -> int: ...
+    def read(self, len: int, buffer: WriteableBuffer) -> int: ...
     @overload
-    def read(self, len: int = 1024, *, buffer: "WriteableBuffer") -> int: ...
+    def read(self, len: int = 1024, *, buffer: WriteableBuffer) -> int: ...
 
-    def read(self, len: int = 1024, buffer: "WriteableBuffer | None" = None) -> bytes | int:
+    def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> bytes | int:
         """Return bytes, or with a buffer their number; errors as `recv`, ValueError when closed.
 
         With a buffer `len` is at most its size, which 0 and what is negative stand for.
@@ -511,11 +509,11 @@ class TLSSocket(_SSLSocket):
     @overload
     def _read(self, len: int, buffer: None) -> bytes: ...
     @overload
-    def _read(self, len: int, buffer: "WriteableBuffer") -> int: ...
+    def _read(self, len: int, buffer: WriteableBuffer) -> int: ...
     @overload
-    def _read(self, len: int, buffer: "WriteableBuffer | None") -> bytes | int: ...
+    def _read(self, len: int, buffer: WriteableBuffer | None) -> bytes | int: ...
 
-    def _read(self, len: int, buffer: "WriteableBuffer | None") -> bytes | int:
+    def _read(self, len: int, buffer: WriteableBuffer | None) -> bytes | int:
         try:
             # The handshake may be what meets the end.
             parts = self._ready()
@@ -550,9 +548,9 @@ class TLSSocket(_SSLSocket):
 
     def sendto(
         self,
-        data: "ReadableBuffer",
-        flags_or_addr: "int | _Address",
-        addr: "_Address | None" = None,
+        data: ReadableBuffer,
+        flags_or_addr: int | _Address,
+        addr: _Address | None = None,
     ) -> NoReturn:
         """Refused, as in SSLSocket; OSError without a connection."""
         self._refuse("sendto")
@@ -562,7 +560,7 @@ class TLSSocket(_SSLSocket):
         self._refuse("recvfrom")
 
     def recvfrom_into(
-        self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0
+        self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0
     ) -> NoReturn:
         """Refused, as in SSLSocket; OSError without a connection."""
         self._refuse("recvfrom_into")
@@ -710,7 +708,7 @@ class TLSSocket(_SSLSocket):
 
     @overload
     def setsockopt(
-        self, level: int, optname: int, value: "int | ReadableBuffer | TLSEnable"
+        self, level: int, optname: int, value: int | ReadableBuffer | TLSEnable
     ) -> None: ...
     @overload
     def setsockopt(self, level: int, optname: int, value: None, optlen: int) -> None: ...
@@ -719,7 +717,7 @@ class TLSSocket(_SSLSocket):
         self,
         level: int,
         optname: int,
-        value: "int | ReadableBuffer | TLSEnable | None",
+        value: int | ReadableBuffer | TLSEnable | None,
         optlen: int | None = None,
     ) -> None:
         """Set an option to an int, to bytes, or to `optlen` zeros; OSError as `ktls.Socket`'s."""
@@ -740,11 +738,11 @@ class TLSSocket(_SSLSocket):
         elif inheritable:
             raise KTLSError("a TLS connection cannot be inherited: its keys are in this process")
 
-    def getpeername(self) -> "_RetAddress":
+    def getpeername(self) -> _RetAddress:
         """Return the address of the peer; OSError ENOTCONN, EBADF when closed."""
         return self._socket.getpeername()
 
-    def getsockname(self) -> "_RetAddress":
+    def getsockname(self) -> _RetAddress:
         """Return the socket's own address; OSError EBADF when closed."""
         return self._socket.getsockname()
 
@@ -791,7 +789,7 @@ class TLSSocket(_SSLSocket):
                 self._sealing = parts.stream
         return parts
 
-    def _openssl(self) -> "OpenSSLSide":
+    def _openssl(self) -> OpenSSLSide:
         return self._ready().openssl()
 
     def _connection(self) -> Parts:

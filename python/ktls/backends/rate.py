@@ -12,8 +12,6 @@ from typing import Final
 from ktls import _core
 from ktls.constants import CRYPTO_AES_NIST_GCM_16, TLS_MINOR_VER_THREE
 
-__all__ = ["opening_rate", "sealing_rate"]
-
 _BUDGET_S: Final = 0.0005
 _RECORD_LEN: Final = 16384
 

@@ -4,6 +4,6 @@
 was built: secrets come from the key log, the sequence number from opening our own records.
 """
 
-from .context import prepare
+from ktls.handover.context import prepare
 
 __all__ = ["prepare"]

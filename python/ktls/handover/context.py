@@ -16,12 +16,9 @@ from typing import Any, Final
 
 from ktls._core import OpenSSLSide
 from ktls.errors import HandoverError
+from ktls.handover.keylog import Log, process_log, user_log
+from ktls.handover.stock import sweep_after_calls
 from ktls.per_process import PerProcess
-
-from .keylog import Log, process_log, user_log
-from .stock import sweep_after_calls
-
-__all__ = ["Prepared", "follow", "prepare", "prepare_enabled", "prepared", "unfollow"]
 
 
 @dataclass(slots=True)

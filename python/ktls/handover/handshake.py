@@ -11,12 +11,9 @@ from typing import Any, Final
 from ktls._core import Handover, OpenSSLSide, Reading
 from ktls.constants import Mode
 from ktls.errors import HandoverDeclined, HandoverError
+from ktls.handover.context import follow, prepared, unfollow
 from ktls.socket import Socket
 from ktls.sysctl import PREFIX, sysctl
-
-from .context import follow, prepared, unfollow
-
-__all__ = ["Handshake"]
 
 _REFUSALS: Final = frozenset({errno.EOPNOTSUPP, errno.ENXIO, errno.EPROTONOSUPPORT, errno.EINVAL})
 """Errors of an installation that say that policy or a backend does not want the connection."""

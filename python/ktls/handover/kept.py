@@ -5,8 +5,6 @@ import ssl
 from collections.abc import Iterable
 from typing import Any, Final, NoReturn, TypeVar
 
-__all__ = ["Answers", "Kept", "chain_der"]
-
 T = TypeVar("T")
 
 Answers = Any

@@ -13,8 +13,6 @@ import weakref
 from ktls._core import KeyLog
 from ktls.per_process import PerProcess
 
-__all__ = ["Log", "process_log", "user_log"]
-
 
 class Log:
     """A key log file and the reader of it; the file descriptor is closed with the last user."""

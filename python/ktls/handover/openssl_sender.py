@@ -1,5 +1,7 @@
 """What `sendfile` needs where OpenSSL writes: a file is read, and goes out record by record."""
 
+from __future__ import annotations
+
 import os
 from typing import TYPE_CHECKING, Any, Final
 
@@ -8,18 +10,16 @@ if TYPE_CHECKING:
 
     from ktls._core import OpenSSLSide
 
-__all__ = ["OpenSSLSender"]
-
 _RECORD_LEN: Final = 16384
 
 
 class OpenSSLSender:
     """Sends by OpenSSL, as a stream does by itself."""
 
-    def __init__(self, side: "OpenSSLSide") -> None:
+    def __init__(self, side: OpenSSLSide) -> None:
         self._side = side
 
-    def send_counted(self, data: "ReadableBuffer", accepted: list[int], /) -> int:
+    def send_counted(self, data: ReadableBuffer, accepted: list[int], /) -> int:
         """As `SendStream.send_counted`."""
         accepted.append(self._side.write(data, all=False, before=sum(accepted)))
         return accepted[-1]

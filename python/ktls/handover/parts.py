@@ -7,17 +7,14 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ktls._core import OpenSSLSide
+from ktls.handover.handshake import Handshake
+from ktls.handover.kept import Kept
 from ktls.socket import Socket
 from ktls.tcp import is_socket, kernel_socket, require_open_tcp
 from ktls.waiting import require_callback
 
-from .handshake import Handshake
-from .kept import Kept
-
 if TYPE_CHECKING:
-    from .kept import Answers
-
-__all__ = ["Parts", "check_arguments", "has_peer", "new_ssl_object"]
+    from ktls.handover.kept import Answers
 
 
 class Parts:

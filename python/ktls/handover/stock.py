@@ -13,9 +13,7 @@ from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any, Final, TypeVar
 
-from .keylog import process_log
-
-__all__ = ["sweep_after_calls"]
+from ktls.handover.keylog import process_log
 
 T = TypeVar("T")
 
