@@ -8,6 +8,7 @@ import pytest
 
 import ktls
 from keyed_link import connected
+from support import descriptors
 from support.ends import (
     Call,
     connect,
@@ -21,10 +22,6 @@ from support.ends import (
 from support.programs import run_program
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
-
-
 @pytest.fixture(autouse=True)
 def _warm() -> None:
     """What a process has once is there: workers, notifier, key log."""
@@ -32,35 +29,36 @@ def _warm() -> None:
         with connect(kind) as ends:
             ends.own.fileno()
             ends.own.aio_write(b"x").result(20)
+    descriptors.settled()
 
 
 @with_kinds
 def test_one_and_two_with_fileno(kind: str) -> None:
-    before = descriptors()
+    before = descriptors.count()
     with connect(kind) as ends:
         # One is the peer's.
-        assert descriptors() - before - 1 == 1
+        assert descriptors.count() - before - 1 == 1
         ends.own.sendall(b"x")
         ends.own.aio_write(b"x").result(20)
         ends.say(b"y")
         assert ends.own.recv(1) == b"y"
-        assert descriptors() - before - 1 == 1
+        assert descriptors.count() - before - 1 == 1
         ends.own.fileno()
-        assert descriptors() - before - 1 == 2
+        assert descriptors.count() - before - 1 == 2
         assert ends.own.fileno() == ends.own.fileno()
-        assert descriptors() - before - 1 == 2
-    assert descriptors() == before
+        assert descriptors.count() - before - 1 == 2
+    assert descriptors.count() == before
 
 
 @with_kinds
 def test_none_is_left_behind(kind: str) -> None:
-    before = descriptors()
+    before = descriptors.count()
     for _ in range(30):
         with connect(kind) as ends:
             ends.own.fileno()
             ends.own.sendall(b"x")
             assert ends.receive_exactly(1) == b"x"
-    assert descriptors() == before
+    assert descriptors.count() == before
 
 
 @with_kinds

@@ -1,7 +1,6 @@
 """Nobody waits for ever for a peer that does not read: abort, SO_LINGER, shutdown, the drain."""
 
 import errno
-import os
 import socket
 import struct
 import threading
@@ -11,6 +10,7 @@ import pytest
 
 import ktls
 from full_link import until
+from support import descriptors
 from support.ends import Call, Ends, connect, with_all_kinds, with_kinds, with_tls_kinds
 from support.forks import outcome
 
@@ -230,12 +230,12 @@ def test_a_drain_ends_its_futures_with_the_reset(stuck: Ends) -> None:
 def test_stuck_connections_return_their_descriptors() -> None:
     ktls.sysctl[DEADLINE] = 1
     with connect("SW"), connect("KEYED"):
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors.settled()
         every = [connect(kind, small=True) for kind in ("SW", "NONE", "KEYED") for _ in range(20)]
         for ends in every:
             ends.fill()
             ends.own.close()
-        until(lambda: len(os.listdir("/proc/self/fd")) == before + len(every))
+        until(lambda: descriptors.count() == before + len(every))
         for ends in every:
             ends.close()
 

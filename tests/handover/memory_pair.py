@@ -5,6 +5,8 @@ import ssl
 from contextlib import suppress
 from pathlib import Path
 
+from support import descriptors
+
 
 class MemoryPair:
     """A client and a server between memory BIOs, before their handshake."""
@@ -39,8 +41,7 @@ class MemoryPair:
 
 def key_log_path() -> Path:
     """The memory file of this process, as the system shows it to everybody who may look."""
-    links = [path for path in Path("/proc/self/fd").iterdir() if os.path.islink(path)]
-    paths = [path for path in links if os.readlink(path).startswith("/memfd:ktls-keylog")]
+    paths = descriptors.paths("/memfd:ktls-keylog")
     # The reader has a descriptor of its own.
     assert len({path.stat().st_ino for path in paths}) == 1
     return paths[0]

@@ -1,11 +1,11 @@
 """What ``ktls.probe`` says."""
 
-import os
 import threading
 
 import pytest
 
 import ktls
+from support import descriptors
 
 
 def test_it_says_something_about_every_layer() -> None:
@@ -51,10 +51,10 @@ def test_an_unknown_layer_lists_the_known() -> None:
 
 def test_it_leaves_nothing_behind() -> None:
     ktls.probe()
-    descriptors = len(os.listdir("/proc/self/fd"))
+    before = descriptors.settled()
     threads = threading.active_count()
     ktls.probe()
-    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert descriptors.count() == before
     assert threading.active_count() == threads
 
 
