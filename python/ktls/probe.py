@@ -69,7 +69,12 @@ def probe() -> Probe:
 def _switch() -> Layer:
     off = [name for name in (PREFIX + "enable", "kern.ipc.mb_use_ext_pgs") if not sysctl[name]]
     if off:
-        return Layer("enabled", False, f"{' and '.join(off)} off; call ktls.enable()")
+        return Layer(
+            "enabled",
+            False,
+            f"{' and '.join(off)} off: call ktls.enable(), or use a ktls.SSLContext, which does not"
+            " ask",
+        )
     return Layer("enabled", True, "both switches are on")
 
 

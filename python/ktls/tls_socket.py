@@ -89,7 +89,7 @@ class TLSSocket(_SSLSocket):
     ) -> Self:
         """As `SSLSocket._create`, which `SSLContext.wrap_socket` calls."""
         if context is None:
-            raise TypeError("a context is needed")
+            raise TypeError("an ssl.SSLContext is needed, not None")
         prepared(context, server_side)
         check_arguments(sock, context, server_side, server_hostname, session)
         try:
@@ -158,6 +158,8 @@ class TLSSocket(_SSLSocket):
         return self._why_not_begun() if self._parts is None else self._parts.handshake.rx_why
 
     def _why_not_begun(self) -> str:
+        if self.closed:
+            return "closed"
         return "the handshake is not finished" if self._connected else "not connected"
 
     @property
