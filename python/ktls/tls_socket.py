@@ -140,22 +140,26 @@ class TLSSocket(_SSLSocket):
     @property
     def mode(self) -> Mode:
         """Who seals what is sent."""
-        return Mode.NONE if self._parts is None else self._parts.handshake.mode
+        parts = self._parts
+        return Mode.NONE if parts is None else parts.handshake.mode
 
     @property
     def why(self) -> str:
         """Why OpenSSL seals, in words; empty when it does not."""
-        return self._why_not_begun() if self._parts is None else self._parts.handshake.why
+        parts = self._parts
+        return self._why_not_begun() if parts is None else parts.handshake.why
 
     @property
     def rx_mode(self) -> Mode:
         """Who opens what is received."""
-        return Mode.NONE if self._parts is None else self._parts.handshake.rx_mode
+        parts = self._parts
+        return Mode.NONE if parts is None else parts.handshake.rx_mode
 
     @property
     def rx_why(self) -> str:
         """Why OpenSSL opens, in words; empty when it does not."""
-        return self._why_not_begun() if self._parts is None else self._parts.handshake.rx_why
+        parts = self._parts
+        return self._why_not_begun() if parts is None else parts.handshake.rx_why
 
     def _why_not_begun(self) -> str:
         if self.closed:
@@ -165,7 +169,8 @@ class TLSSocket(_SSLSocket):
     @property
     def backend(self) -> str | None:
         """The name of the backend that seals; None while OpenSSL does."""
-        return None if self._parts is None else self._parts.socket.backend
+        parts = self._parts
+        return None if parts is None else parts.socket.backend
 
     @property
     def closed(self) -> bool:
@@ -179,19 +184,19 @@ class TLSSocket(_SSLSocket):
 
         May be set to another one, which is prepared, before the handshake; it changes little later.
         """
-        context: ssl.SSLContext = (
-            self._context if self._parts is None else self._parts.answers.context
-        )
+        parts = self._parts
+        context: ssl.SSLContext = self._context if parts is None else parts.answers.context
         return context
 
     @context.setter
     def context(self, context: ssl.SSLContext) -> None:
         # One that an SNI callback puts in place is prepared when that returns.
-        if self._parts is None or not self._parts.handshake.has_begun:
+        parts = self._parts
+        if parts is None or not parts.handshake.has_begun:
             prepare(context)
         self._context = context
-        if self._parts is not None:
-            self._parts.answers.context = context
+        if parts is not None:
+            parts.answers.context = context
 
     @property
     def session(self) -> ssl.SSLSession | None:
@@ -199,24 +204,27 @@ class TLSSocket(_SSLSocket):
 
         May be set before the handshake; ValueError after it, and for a server.
         """
-        if self._parts is None:
+        parts = self._parts
+        if parts is None:
             return self._wanted_session
-        self._parts.receiver.hear()
-        session: ssl.SSLSession | None = self._parts.answers.session
+        parts.receiver.hear()
+        session: ssl.SSLSession | None = parts.answers.session
         return session
 
     @session.setter
     def session(self, session: ssl.SSLSession | None) -> None:
         self._wanted_session = session
-        if self._parts is not None:
-            self._parts.answers.session = session
+        parts = self._parts
+        if parts is not None:
+            parts.answers.session = session
 
     @property
     def _sslobj(self) -> Answers:
         """Whom the base class asks what was agreed on; None without a connection."""
-        if self._parts is None and self._connected:
-            self._connection()
-        return None if self._parts is None else self._parts.answers
+        parts = self._parts
+        if parts is None and self._connected:
+            parts = self._connection()
+        return None if parts is None else parts.answers
 
     def _sslsock(self) -> Self:
         # A context of gevent's asks the socket for the object that an SNI callback is to get.
@@ -403,7 +411,7 @@ class TLSSocket(_SSLSocket):
         positive, OSError as `send`.
         """
         parts = self._ready()
-        sender = OpenSSLSender(parts.openssl()) if self._sealing is None else self._sealing
+        sender = parts.sealing or OpenSSLSender(parts.openssl())
         blocking = parts.socket.getblocking()
         try:
             return sendfile.send_file(sender, file, offset, count, blocking=blocking)
@@ -420,7 +428,7 @@ class TLSSocket(_SSLSocket):
         `send`.
         """
         parts = self._ready()
-        return futures.write(parts.openssl() if self._sealing is None else self._sealing, data)
+        return futures.write(parts.sealing or parts.openssl(), data)
 
     def cork(self) -> AbstractContextManager[None]:
         """Return a context in which small writes share records; see `ktls.Socket.cork`.
@@ -429,19 +437,20 @@ class TLSSocket(_SSLSocket):
         """
         parts = self._ready()
         parts.stream.check_process()
-        return nullcontext() if self._sealing is None else parts.socket.cork()
+        return nullcontext() if parts.sealing is None else parts.socket.cork()
 
     def key_update(self, request: bool = False) -> None:
         """Seal what follows with the next keys, and tell the peer; `request` asks it for the same.
 
         KTLSError before TLS 1.3, or when OpenSSL writes.
         """
-        self._ready().stream.check_process()
-        if self._sealing is None or self.version() != "TLSv1.3":
+        parts = self._ready()
+        parts.stream.check_process()
+        if parts.sealing is None or self.version() != "TLSv1.3":
             raise KTLSError(
                 "a KeyUpdate needs TLS 1.3 and a connection that was taken over (see mode and why)"
             )
-        self._sealing.update_key(request=request)
+        parts.sealing.update_key(request=request)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until TCP has taken everything that was accepted before.  TimeoutError."""
@@ -457,8 +466,7 @@ class TLSSocket(_SSLSocket):
 
     def _sealer(self) -> SendStream | None:
         """Return what seals after the handshake; None: OpenSSL."""
-        self._ready()
-        return self._sealing
+        return self._ready().sealing
 
     # -- receiving ---------------------------------------------------------------------------------
 
@@ -467,9 +475,10 @@ class TLSSocket(_SSLSocket):
 
         SSLWantReadError, TimeoutError, SSLError; ValueError for flags.
         """
-        if self._opening is not None and buflen > 0 and not flags:
+        opening = self._opening
+        if opening is not None and buflen > 0 and not flags:
             try:
-                return self._opening.recv(buflen)
+                return opening.recv(buflen)
             except ssl.SSLEOFError:
                 if not self.suppress_ragged_eofs:
                     raise
@@ -482,9 +491,10 @@ class TLSSocket(_SSLSocket):
 
         Errors as `recv`. What lies behind the result may become zeros.
         """
-        if self._opening is not None and not nbytes and not flags:
+        opening = self._opening
+        if opening is not None and not nbytes and not flags:
             try:
-                return self._opening.recv_into(buffer)
+                return opening.recv_into(buffer)
             except ssl.SSLEOFError:
                 if not self.suppress_ragged_eofs:
                     raise
@@ -526,11 +536,12 @@ class TLSSocket(_SSLSocket):
                 if len < 0:
                     raise ValueError(f"cannot read {len} bytes: the size must not be negative")
                 return b"" if buffer is None else 0
-            if self._opening is None:
+            opening = parts.opening
+            if opening is None:
                 return parts.openssl().read(len, buffer)
             if buffer is None:
-                return self._opening.recv(len)
-            return self._opening.recv_into(buffer, len)
+                return opening.recv(len)
+            return opening.recv_into(buffer, len)
         except ssl.SSLEOFError:
             if not self.suppress_ragged_eofs:
                 raise
@@ -541,8 +552,8 @@ class TLSSocket(_SSLSocket):
         parts = self._parts
         if parts is None:
             return 0
-        if self._opening is not None:
-            return self._opening.pending
+        if (opening := parts.opening) is not None:
+            return opening.pending
         count: int = parts.answers.pending() if parts.side is not None else 0
         return count
 
@@ -590,10 +601,14 @@ class TLSSocket(_SSLSocket):
                 # A signal handler raised before it reached the caller.
                 return unwrapped
         self._require_wrapped()
+        parts = self._connection()
+        if parts.answers.version() is None:
+            # OpenSSL says why there is nothing to end: the handshake is not finished.
+            parts.openssl().unwrap()
         parts = self._ready()
         try:
             if not parts.stream.is_released:
-                (parts.openssl() if self._opening is None else self._opening).unwrap()
+                (parts.opening or parts.openssl()).unwrap()
             plain = parts.socket._release()
         except BlockingIOError as error:
             raise _want(error) from None
@@ -615,8 +630,9 @@ class TLSSocket(_SSLSocket):
         if self._unwrapped is not None:
             self._unwrapped.close()
         # Closed first: a signal handler that raises leaves a closed connection, not a dropped one.
-        if self._parts is not None:
-            self._parts.close()
+        parts = self._parts
+        if parts is not None:
+            parts.close()
         else:
             self._socket.close()
         self._connected = False
@@ -669,7 +685,7 @@ class TLSSocket(_SSLSocket):
             sock = self._connection().socket if self._connected else self._taken()
         descriptor = sock.fileno()
         parts = self._parts
-        if self._opening is None and parts is not None:
+        if parts is not None and parts.opening is None:
             side = parts.side
             if side is not None and side.has_more():
                 parts.stream.set_readable(True)
@@ -767,7 +783,8 @@ class TLSSocket(_SSLSocket):
         if self.closed:
             return "<ktls.TLSSocket closed>"
         role = "server" if self.server_side else "client"
-        if self._parts is None:
+        parts = self._parts
+        if parts is None:
             return f"<ktls.TLSSocket {role}, {self._why_not_begun()}>"
         cipher = self.cipher()
         agreed = f", {self.version()}, {cipher[0]}" if cipher else ""
@@ -785,10 +802,7 @@ class TLSSocket(_SSLSocket):
             parts = self._connection()
         if self._sealing is None:
             parts.shake_hands()
-            if parts.handshake.rx_mode is not Mode.NONE:
-                self._opening = parts.receiver
-            if parts.handshake.mode is not Mode.NONE:
-                self._sealing = parts.stream
+            self._opening, self._sealing = parts.opening, parts.sealing
         return parts
 
     def _openssl(self) -> OpenSSLSide:

@@ -164,10 +164,12 @@ class _SNIHook:
         self.callback = callback
 
     def __call__(self, owner: Any, name: str, context: ssl.SSLContext) -> Any:
-        answer = self.callback(owner, name, context)
-        current = owner.context
         side = _followed.get(owner)
-        if current is not context and side is not None:
+        if side is None:
+            return self.callback(owner, name, context)
+        answer = side.call_back(self.callback, owner, name, context)
+        current = owner.context
+        if current is not context:
             prepare(current)
             if (log := _states[current].log) is not None:
                 side.follow(log.reader)

@@ -88,10 +88,9 @@ class Handshake:
             and not (self._wants_session(ssl_object) or self._has_post_handshake_auth)
         )
 
-    def ssl_object(self) -> ssl.SSLObject:
-        """OpenSSL's end of the connection."""
-        if self._ssl_object is None:
-            raise RuntimeError("OpenSSL was let go, and something asks for it")
+    @property
+    def ssl_object(self) -> ssl.SSLObject | None:
+        """OpenSSL's end of the connection; None once it was let go."""
         return self._ssl_object
 
     def forget_openssl(self) -> None:
@@ -119,7 +118,10 @@ class Handshake:
         except HandoverError as error:
             self._failure = error
             raise
-        except OSError:
+        except OSError as error:
+            if error.errno == errno.EDEADLK:
+                # Of a callback in the middle: the handshake goes on.
+                raise
             side.release_logs()
             unfollow(_owner(ssl_object))
             raise

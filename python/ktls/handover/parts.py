@@ -1,5 +1,7 @@
 """One connection put together: the socket, OpenSSL beside it, and the handshake."""
 
+from __future__ import annotations
+
 import errno
 import socket
 import ssl
@@ -7,6 +9,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from ktls._core import OpenSSLSide
+from ktls.constants import Mode
 from ktls.handover.handshake import Handshake
 from ktls.handover.kept import Kept
 from ktls.socket import Socket
@@ -14,6 +17,7 @@ from ktls.tcp import is_socket, kernel_socket, require_open_tcp
 from ktls.waiting import require_callback
 
 if TYPE_CHECKING:
+    from ktls._core import RecvStream, SendStream
     from ktls.handover.kept import Answers
 
 
@@ -52,15 +56,29 @@ class Parts:
     def shake_hands(self) -> None:
         """Do what is left of the handshake; then let OpenSSL go where nobody needs it."""
         self.handshake.run()
-        if self.handshake.is_done_with_openssl and not isinstance(self.answers, Kept):
-            kept = Kept(self.handshake.ssl_object())
-            self.openssl().let_go()
+        if not self.handshake.is_done_with_openssl:
+            return
+        # Another thread may be at it, too: both keep the same, and one lets go after the other.
+        ssl_object, side = self.handshake.ssl_object, self.side
+        if ssl_object is not None and side is not None:
+            kept = Kept(ssl_object)
+            side.let_go()
             self.answers = kept
             self.handshake.forget_openssl()
             self.side = None
 
+    @property
+    def sealing(self) -> SendStream | None:
+        """What seals; None: OpenSSL."""
+        return None if self.handshake.mode is Mode.NONE else self.stream
+
+    @property
+    def opening(self) -> RecvStream | None:
+        """What opens; None: OpenSSL."""
+        return None if self.handshake.rx_mode is Mode.NONE else self.receiver
+
     def openssl(self) -> OpenSSLSide:
-        """OpenSSL, which writes or reads on this connection."""
+        """OpenSSL, which writes or reads on this connection, or is about to."""
         if self.side is None:
             raise RuntimeError("OpenSSL was let go, and something asks for it")
         return self.side

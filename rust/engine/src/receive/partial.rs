@@ -2,7 +2,7 @@
 //!
 //! | what comes | verdict |
 //! |---|---|
-//! | fewer bytes than the suite's header, or than the record | incomplete |
+//! | fewer bytes than a record's header, or than the record | incomplete |
 //! | a version that is not the session's; in TLS 1.3 an outer type other than 23 | EINVAL, ends the connection |
 //! | shorter than the suite's header, or longer than any record | EMSGSIZE, ends the connection |
 //! | too short for its cipher, or AES-CBC that is not whole blocks | EMSGSIZE, loses the record |
@@ -26,13 +26,10 @@ pub(super) enum Framed {
 
 /// See the head of this file.
 pub(super) fn frame(suite: Suite, bytes: &[u8]) -> Framed {
-    let header = match bytes.first_chunk::<HEADER_LEN>() {
-        Some(&header) if bytes.len() >= suite.header_size() => header,
-        _ => {
-            return Framed::Incomplete {
-                missing: suite.header_size() - bytes.len(),
-            };
-        }
+    let Some(&header) = bytes.first_chunk::<HEADER_LEN>() else {
+        return Framed::Incomplete {
+            missing: HEADER_LEN - bytes.len(),
+        };
     };
     let [.., high, low] = header;
     let size = HEADER_LEN + usize::from(u16::from_be_bytes([high, low]));

@@ -1,6 +1,7 @@
 //! Calls of OpenSSL: one at a time, and never torn: what it wrote is in the send stream before the call returns.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use ktls_engine::SendStream as Engine;
 use ktls_record::handover;
@@ -9,8 +10,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
-use super::OpenSSLSide;
 use super::output::{Appending, Output, release};
+use super::{OpenSSLSide, raise_unless_of_the_system};
 use crate::call::Timeout;
 use crate::errors::{HandoverError, os_error};
 use crate::python_call::call_method;
@@ -39,6 +40,21 @@ impl OpenSSLSide {
         function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
         answers: impl FnOnce(&PyResult<Bound<'py, PyAny>>) -> bool,
     ) -> PyResult<Bound<'py, PyAny>> {
+        let (result, said) = self.call_saying(py, timeout, function, answers)?;
+        let result = result?;
+        // A connection that failed when something was said may still have something to read.
+        raise_unless_of_the_system(py, said)?;
+        Ok(result)
+    }
+
+    /// The same for a caller that must know whether what OpenSSL wrote could be sent: that comes second.
+    pub(super) fn call_saying<'py>(
+        &self,
+        py: Python<'py>,
+        timeout: Timeout,
+        function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
+        answers: impl FnOnce(&PyResult<Bound<'py, PyAny>>) -> bool,
+    ) -> PyResult<(PyResult<Bound<'py, PyAny>>, PyResult<()>)> {
         let _inside = self.take_inside(py, timeout)?;
         self.check_nested()?;
         let _appending = Appending::new(self);
@@ -56,14 +72,7 @@ impl OpenSSLSide {
                 said = said.and(Err(error));
             }
         }
-        // A connection that failed when something was said may still have something to read.
-        match result {
-            Ok(result) => match said {
-                Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
-                _ => Ok(result),
-            },
-            Err(error) => Err(error),
-        }
+        Ok((result, said))
     }
 
     /// Opens the probe that OpenSSL wrote, and goes on with the keys that it was written with. Returns those that the
@@ -106,15 +115,17 @@ impl OpenSSLSide {
     }
 
     /// A signal handler runs in its own thread when a function of OpenSSL has returned, and before this library has sent
-    /// what that wrote. It may call OpenSSL as well: what both wrote leaves in order. Only the probe must not leave.
+    /// what that wrote. It may call OpenSSL as well: what both wrote leaves in order. Only the probe must not leave. A
+    /// callback of the context runs inside a function of OpenSSL, which cannot be entered again.
     pub(super) fn check_nested(&self) -> PyResult<()> {
-        if self.lock().is_probing {
-            return Err(PyOSError::new_err((
-                EDEADLK,
-                "a signal handler runs in the middle of the hand-over of its own thread; do this after the handler",
-            )));
-        }
-        Ok(())
+        let words = if self.in_callback.load(Ordering::Relaxed) {
+            "a callback of the context runs in the middle of the handshake of its own thread; do this after the handshake"
+        } else if self.lock().is_probing {
+            "a signal handler runs in the middle of the hand-over of its own thread; do this after the handler"
+        } else {
+            return Ok(());
+        };
+        Err(PyOSError::new_err((EDEADLK, words)))
     }
 }
 
