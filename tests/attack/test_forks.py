@@ -177,7 +177,7 @@ def test_a_child_that_just_ends_leaves_the_connection(ends: Ends, fork: Callable
 
 @with_forks
 @with_kinds
-def test_futures_in_a_child(kind: str, fork: Callable[[], int]) -> None:
+def test_futures_of_the_parent_in_a_child(kind: str, fork: Callable[[], int]) -> None:
     with connect(kind, small=True) as ends:
         futures = [ends.own.aio_write(bytes([number]) * 30_000) for number in range(50)]
 

@@ -102,7 +102,7 @@ def test_abort_wakes_who_reads(kind: str) -> None:
         assert outcome(lambda: ends.own.recv(10)) == "ECONNABORTED"
 
 
-def test_after_abort(stuck: Ends) -> None:
+def test_calls_after_abort_are_refused(stuck: Ends) -> None:
     stuck.fill()
     stuck.own.abort()
     for _ in range(2):

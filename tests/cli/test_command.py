@@ -123,7 +123,9 @@ def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "serve a directory over HTTPS" in capsys.readouterr().out
 
 
-def test_ipv6(start: Callable[..., ServerProcess], authority: object, tmp_path: Path) -> None:
+def test_server_listens_on_ipv6(
+    start: Callable[..., ServerProcess], authority: object, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("over six")
     server = start(tmp_path, "--host", "::1")
     assert re.fullmatch(r"https://\[::1\]:\d+/", server.url)

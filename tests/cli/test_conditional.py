@@ -115,7 +115,7 @@ EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT"
         ({"If-Modified-Since": DATE, "If-None-Match": '"1-3"'}, False),
     ],
 )
-def test_not_modified(fields: dict[str, str], expected: bool) -> None:
+def test_not_modified_follows_the_validators(fields: dict[str, str], expected: bool) -> None:
     assert VALIDATORS.not_modified(Headers(fields.items())) is expected
 
 
@@ -135,7 +135,7 @@ def test_not_modified(fields: dict[str, str], expected: bool) -> None:
         ({"If-Unmodified-Since": EARLIER, "If-Match": '"1-2"'}, False),
     ],
 )
-def test_precondition_failed(fields: dict[str, str], expected: bool) -> None:
+def test_precondition_failed_follows_the_validators(fields: dict[str, str], expected: bool) -> None:
     assert VALIDATORS.precondition_failed(Headers(fields.items())) is expected
 
 
@@ -151,5 +151,7 @@ def test_precondition_failed(fields: dict[str, str], expected: bool) -> None:
         ("never", False),
     ],
 )
-def test_if_range(if_range: str | None, expected: bool) -> None:
+def test_if_range_allows_a_range_of_the_same_file_alone(
+    if_range: str | None, expected: bool
+) -> None:
     assert VALIDATORS.allow_range(if_range) is expected

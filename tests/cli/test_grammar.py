@@ -87,6 +87,8 @@ def test_several_fields_are_one_list() -> None:
         (0, "keep-alive, close", False),
     ],
 )
-def test_keeps_alive(minor_version: int, connection: str | None, kept: bool) -> None:
+def test_connection_field_and_version_decide_on_keep_alive(
+    minor_version: int, connection: str | None, kept: bool
+) -> None:
     headers = Headers([] if connection is None else [("Connection", connection)])
     assert Request("GET", "/", minor_version, headers, False).keeps_alive is kept

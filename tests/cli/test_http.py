@@ -39,7 +39,7 @@ def test_head_ignores_a_range(fetch: Fetch) -> None:
 
 
 @pytest.mark.parametrize("target", ["/empty.txt", "/empty.txt?query=1", "/plain/../empty.txt"])
-def test_empty_file(fetch: Fetch, target: str) -> None:
+def test_empty_file_has_length_0(fetch: Fetch, target: str) -> None:
     reply = fetch(target)
     assert (reply.status, reply.body, reply.headers["content-length"]) == (200, b"", "0")
 
@@ -49,7 +49,7 @@ def test_type_follows_the_name(fetch: Fetch) -> None:
 
 
 @pytest.mark.parametrize("target", ["/a%20b+%C3%BC%25.txt", "/%61%20b+%C3%BC%25.txt"])
-def test_escaped_name(fetch: Fetch, target: str) -> None:
+def test_escaped_name_is_found(fetch: Fetch, target: str) -> None:
     assert fetch(target).body == b"odd name"
 
 
@@ -62,7 +62,9 @@ def test_escaped_name(fetch: Fetch, target: str) -> None:
         ("99999-999999", slice(99_999, None), "bytes 99999-99999/100000"),
     ],
 )
-def test_range(fetch: Fetch, site: Path, asked: str, part: slice, told: str) -> None:
+def test_range_is_answered_with_206(
+    fetch: Fetch, site: Path, asked: str, part: slice, told: str
+) -> None:
     reply = fetch("/data.bin", "--range", asked)
     assert reply.status == 206
     assert reply.body == (site / "data.bin").read_bytes()[part]
@@ -79,7 +81,9 @@ def test_range_outside_is_416(fetch: Fetch) -> None:
     assert (reply.status, reply.headers["content-range"]) == (416, "bytes */100000")
 
 
-def test_curl_resumes(server: ServerProcess, authority: object, site: Path, tmp_path: Path) -> None:
+def test_curl_resumes_a_download(
+    server: ServerProcess, authority: object, site: Path, tmp_path: Path
+) -> None:
     data = (site / "data.bin").read_bytes()
     target = tmp_path / "resumed"
     target.write_bytes(data[:30_000])
@@ -114,7 +118,7 @@ def test_conditions_that_fail_give_412(fetch: Fetch) -> None:
         assert (reply.status, reply.body) == (412, b"412 Precondition Failed\n")
 
 
-def test_if_range(fetch: Fetch) -> None:
+def test_if_range_of_another_file_is_answered_with_the_whole(fetch: Fetch) -> None:
     etag = fetch("/data.bin", "--head").headers["etag"]
     same = fetch("/data.bin", "--range", "0-9", "--header", f"If-Range: {etag}")
     other = fetch("/data.bin", "--range", "0-9", "--header", 'If-Range: "other"')
@@ -132,7 +136,7 @@ def test_changed_file_has_another_etag(fetch: Fetch, site: Path) -> None:
     assert (reply.status, reply.body) == (200, b"two")
 
 
-def test_listing(fetch: Fetch) -> None:
+def test_listing_of_a_directory_is_escaped_html(fetch: Fetch) -> None:
     reply = fetch("/plain/")
     assert reply.status == 200
     assert reply.headers["content-type"].startswith("text/html")
@@ -167,7 +171,7 @@ def test_directory_without_slash_is_moved(fetch: Fetch) -> None:
         "/" + "n" * 5000,
     ],
 )
-def test_not_found(fetch: Fetch, target: str) -> None:
+def test_what_is_not_below_the_directory_is_404(fetch: Fetch, target: str) -> None:
     reply = fetch(target)
     assert reply.status == 404
     assert reply.body == b"404 Not Found\n"
@@ -257,7 +261,7 @@ def test_pipelined_requests_are_answered_in_order(server: ServerProcess, authori
         (b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 30_000 + b"\r\n") * 5 + b"\r\n", b"431"),
     ],
 )
-def test_unusual_requests(
+def test_unusual_request_has_its_status(
     server: ServerProcess, authority: object, request_bytes: bytes, status: bytes
 ) -> None:
     with connect(server, client_context(authority.root)) as client:
@@ -269,7 +273,9 @@ def test_unusual_requests(
 @pytest.mark.parametrize(
     ("header", "kept"), [("", "close"), ("Connection: keep-alive\r\n", "keep-alive")]
 )
-def test_http_1_0(server: ServerProcess, authority: object, header: str, kept: str) -> None:
+def test_http_1_0_is_closed_unless_asked_to_keep_alive(
+    server: ServerProcess, authority: object, header: str, kept: str
+) -> None:
     with connect(server, client_context(authority.root)) as client:
         client.sendall(f"GET /page.html HTTP/1.0\r\n{header}\r\n".encode())
         with client.makefile("rb") as reader:

@@ -61,7 +61,7 @@ def test_what_follows_the_last_request_costs_no_answer(
     assert [line.trouble for line in server.responses()] == [""]
 
 
-def test_the_same_while_openssl_writes(
+def test_what_follows_the_last_request_costs_no_answer_of_openssl(
     start: Callable[..., ServerProcess],
     authority: object,
     directory: Path,

@@ -68,7 +68,9 @@ def statuses(answer: bytes) -> list[int]:
         b"GET //page.html HTTP/1.1\r\nHost: x\r\n" + END,
     ],
 )
-def test_odd_and_right(said: Callable[[bytes], bytes], request_bytes: bytes) -> None:
+def test_odd_but_valid_request_is_answered_with_200(
+    said: Callable[[bytes], bytes], request_bytes: bytes
+) -> None:
     assert statuses(said(request_bytes)) == [200]
 
 
@@ -160,7 +162,7 @@ def test_odd_and_right(said: Callable[[bytes], bytes], request_bytes: bytes) -> 
         (b"GET /page.html HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ],
 )
-def test_refused_once_and_nothing_behind_it(
+def test_bad_request_is_refused_once_and_nothing_behind_it_answered(
     said: Callable[[bytes], bytes], request_bytes: bytes, status: int
 ) -> None:
     answer = said(request_bytes + NEXT)

@@ -81,7 +81,7 @@ def test_unwrap_to_plain_text(contexts, server_side: bool) -> None:
             assert plain.recv(100) == b"plain from the peer"
 
 
-def test_unwrap_answers(contexts, server_side: bool) -> None:
+def test_unwrap_answers_the_close_notify_of_the_peer(contexts, server_side: bool) -> None:
     """The peer says close_notify first."""
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other), ThreadPoolExecutor(1) as pool:

@@ -262,7 +262,7 @@ def test_empty_fragments_of_openssl_open(
 
 
 @ROLES
-def test_a_clone_goes_on_by_itself(pair: Pair, role: str, peer: str) -> None:
+def test_clone_of_a_cbc_opener_goes_on_by_itself(pair: Pair, role: str, peer: str) -> None:
     opener, sender = pair.opener(role), pair.ends[role]
     clone = opener.clone()
     records = []
@@ -331,7 +331,7 @@ def test_every_suite_against_cryptography(
 
 @pytest.mark.parametrize(("minor", "auth_algorithm"), SUITES)
 @pytest.mark.parametrize("encrypt_then_mac", [False, True])
-def test_changed_records_say_nothing_more(
+def test_changed_cbc_records_say_nothing_more(
     minor: int, auth_algorithm: int, encrypt_then_mac: bool
 ) -> None:
     keys = keys_of(minor, auth_algorithm, encrypt_then_mac=encrypt_then_mac)

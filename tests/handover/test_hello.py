@@ -29,7 +29,7 @@ def test_hello_retry_request(make_context, server_side: bool) -> None:
     assert len(hellos) == 2
 
 
-def test_alpn(contexts, server_side: bool) -> None:
+def test_alpn_is_agreed_on_as_without_us(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     for context in contexts:
         context.set_alpn_protocols(["h2", "http/1.1"])
@@ -124,7 +124,7 @@ def test_sslv2_hello_is_not_taken_over(make_context) -> None:
             own._parts.side.find(None)
 
 
-def test_unprepared(make_context) -> None:
+def test_wrap_socket_refuses_an_unprepared_context(make_context) -> None:
     near, far = tcp_pair()
     with near, far:
         with pytest.raises(HandoverError, match=r"call ktls\.prepare\(ctx\) first"):

@@ -49,7 +49,7 @@ def test_suites_of_1_3_with_s_server(make_context, certificate, tmp_path, suite:
 
 @pytest.mark.parametrize("limit", [512, 1024, 4096])
 @pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
-def test_max_fragment_length(make_context, flag: str, limit: int) -> None:
+def test_max_fragment_length_bounds_our_records(make_context, flag: str, limit: int) -> None:
     """No record of ours is longer than the client can take (RFC 6066 §4)."""
     context = make_context(True, prepared=True)
     with OpenSSLClient(context, flag, "-maxfraglen", str(limit)) as (own, client):
@@ -63,7 +63,7 @@ def test_max_fragment_length(make_context, flag: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
-def test_resumption(make_context, flag: str, tmp_path) -> None:
+def test_openssl_resumes_a_session_with_us(make_context, flag: str, tmp_path) -> None:
     context = make_context(True, prepared=True)
     path = str(tmp_path / "session")
     for turn, option in enumerate(("-sess_out", "-sess_in")):

@@ -35,7 +35,7 @@ def read_becomes_ready(own: ktls.TLSSocket) -> None:
     assert ready == [own]
 
 
-def test_who_opens(contexts, server_side: bool) -> None:
+def test_both_directions_are_opened_and_sealed_here(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
         assert (own.mode, own.rx_mode, own.why, own.rx_why) == (Mode.SW, Mode.SW, "", "")

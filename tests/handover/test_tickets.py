@@ -15,7 +15,7 @@ from ktls import prepare
 
 
 @pytest.mark.parametrize("count", range(6))
-def test_num_tickets(make_context, count: int) -> None:
+def test_number_of_tickets_is_counted(make_context, count: int) -> None:
     server = make_context(True, version="1.3")
     server.num_tickets = count
     prepare(server)

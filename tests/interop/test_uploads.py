@@ -16,7 +16,9 @@ FAITHFUL = [client for client in CLIENTS if client.tells_end]
 @pytest.mark.large
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
 @with_clients
-def test_upload(upload: UploadCall, bulk: Path, client: Client, reader: Reader) -> None:
+def test_every_client_uploads_100_mb(
+    upload: UploadCall, bulk: Path, client: Client, reader: Reader
+) -> None:
     upload(client, bulk, reader=reader).require_clean_end()
 
 

@@ -114,7 +114,7 @@ def try_everything(sock: ktls.Socket) -> None:
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=str)
-def test_forks_in_the_middle_of_writes(enabled: None, suite: Suite) -> None:
+def test_forks_in_the_middle_of_writes_repeat_no_nonce(enabled: None, suite: Suite) -> None:
     near, far = connected()
     secrets = Secrets(suite)
     wire = Wire(far, [secrets])
@@ -136,7 +136,7 @@ def test_forks_in_the_middle_of_writes(enabled: None, suite: Suite) -> None:
 
 @pytest.mark.parametrize("suite", TLS13, ids=str)
 @pytest.mark.parametrize("backend", [backend.name for backend in ktls.backends.available()])
-def test_key_updates_forks_and_mode_switches_while_threads_write(
+def test_key_updates_forks_and_mode_switches_repeat_no_nonce(
     enabled: None, suite: Suite, backend: str
 ) -> None:
     ktls.sysctl["kern.ipc.tls.backend"] = backend

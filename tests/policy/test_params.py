@@ -37,7 +37,7 @@ def make_cbc(**changes: Any) -> ktls.TLSEnable:
     return make(**(values | changes))
 
 
-def test_defaults() -> None:
+def test_defaults_of_tls_enable() -> None:
     en = make()
     assert (en.auth_algorithm, en.auth_key, en.tls_vmajor, en.flags) == (0, b"", 3, 0)
     assert en.sequence == 0
@@ -53,24 +53,24 @@ def test_keys_are_copied() -> None:
     assert en.cipher_key.readonly
 
 
-def test_it_is_frozen() -> None:
+def test_tls_enable_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         make().flags = 1  # type: ignore[misc]
 
 
-def test_repr_shows_no_key() -> None:
+def test_repr_of_tls_enable_shows_no_key() -> None:
     en = make_cbc(cipher_key=b"SECRET-CIPHERKEY", iv=b"SECRET-IV-BYTES!", auth_key=b"SECRET-MAC")
     assert "SECRET" not in repr(en)
     assert "tls_vminor=3" in repr(en)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_it_cannot_be_pickled(protocol: int) -> None:
+def test_tls_enable_cannot_be_pickled(protocol: int) -> None:
     with pytest.raises(TypeError, match="holds keys"):
         pickle.dumps(make(), protocol)
 
 
-def test_it_cannot_be_copied() -> None:
+def test_tls_enable_cannot_be_copied() -> None:
     with pytest.raises(TypeError, match="holds keys"):
         copy.copy(make())
     with pytest.raises(TypeError, match="holds keys"):
@@ -131,7 +131,7 @@ def test_good_values_pass(en: ktls.TLSEnable) -> None:
         (make(rec_seq=bytes(4)), "rec_seq has 4 bytes"),
     ],
 )
-def test_lengths(en: ktls.TLSEnable, words: str) -> None:
+def test_bad_lengths_are_refused_and_named(en: ktls.TLSEnable, words: str) -> None:
     with pytest.raises(OSError, match=words) as caught:
         params.check_lengths(en)
     assert caught.value.errno == errno.EINVAL
@@ -165,7 +165,7 @@ def test_lengths(en: ktls.TLSEnable, words: str) -> None:
         (make(cipher_algorithm=CHACHA, iv=bytes(4)), "iv has 4 bytes; ChaCha20"),
     ],
 )
-def test_bad_values(en: ktls.TLSEnable, words: str) -> None:
+def test_bad_values_are_refused_and_named(en: ktls.TLSEnable, words: str) -> None:
     params.check_lengths(en)
     with pytest.raises(OSError, match=words) as caught:
         params.check(en)
@@ -190,7 +190,7 @@ def test_the_first_of_two_mistakes_is_named(en: ktls.TLSEnable, words: str) -> N
         params.check(en)
 
 
-def test_cbc_switched_off() -> None:
+def test_cbc_switched_off_is_checked_after_flags() -> None:
     with pytest.raises(OSError, match="cbc_enable") as caught:
         params.check(make_cbc(auth_key=b""), cbc_enable=False)
     assert caught.value.errno == errno.EOPNOTSUPP
@@ -207,14 +207,14 @@ def test_cbc_switched_off() -> None:
         (CHACHA, 16, "cipher_key has 16 bytes; ChaCha20-Poly1305 takes 32"),
     ],
 )
-def test_key_lengths(cipher: int, key_len: int, words: str) -> None:
+def test_bad_key_lengths_are_refused_and_named(cipher: int, key_len: int, words: str) -> None:
     with pytest.raises(OSError, match=words) as caught:
         params.check_key_len(cipher, key_len)
     assert caught.value.errno == errno.EINVAL
 
 
 @pytest.mark.parametrize(("cipher", "key_len"), [(GCM, 16), (GCM, 32), (CBC, 16), (CHACHA, 32)])
-def test_good_key_lengths(cipher: int, key_len: int) -> None:
+def test_good_key_lengths_pass(cipher: int, key_len: int) -> None:
     params.check_key_len(cipher, key_len)
 
 

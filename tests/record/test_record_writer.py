@@ -70,7 +70,7 @@ def test_our_readers_open_what_it_seals(suite: Suite) -> None:
 
 
 @every_suite
-def test_lengths(suite: Suite) -> None:
+def test_record_writer_knows_the_least_lengths(suite: Suite) -> None:
     """No record is shorter than an empty one, and the payload begins where it is said to."""
     record = RecordWriter(Secrets(suite)).seal(b"")
     assert int.from_bytes(record[3:5], "big") == len(record) - 5 == least_length(suite)

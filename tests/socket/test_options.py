@@ -64,7 +64,7 @@ def test_every_backend_seals_the_same(plain: Plain, suite: Suite, backend: str) 
     assert read_data(far, RecordReader(secrets)) == b"x" * 40000
 
 
-def test_switched_off(plain: Plain) -> None:
+def test_enable_is_refused_while_switched_off(plain: Plain) -> None:
     ktls.enable(False)
     sock, far = plain
     calls = number(STATS + "enable_calls")
@@ -75,19 +75,19 @@ def test_switched_off(plain: Plain) -> None:
     assert far.recv(100) == b"as it is"
 
 
-def test_without_unmapped_buffers(plain: Plain) -> None:
+def test_enable_needs_unmapped_buffers(plain: Plain) -> None:
     ktls.sysctl["kern.ipc.mb_use_ext_pgs"] = False
     refused(plain[0], parameters(Secrets(SUITES[0])), errno.ENXIO, "mb_use_ext_pgs is off")
 
 
-def test_twice(link: Link) -> None:
+def test_enabling_twice_is_refused(link: Link) -> None:
     refused(link.sock, parameters(Secrets(SUITES[0])), errno.EALREADY, "has a session already")
     link.sock.sendall(b"the first one stays")
     link.sock.close()
     assert read_data(link.peer, link.reader) == b"the first one stays"
 
 
-def test_the_order_of_the_checks(plain: Plain, link: Link) -> None:
+def test_order_of_the_checks_of_enable(plain: Plain, link: Link) -> None:
     """Each argument has the mistake of its row and those of all later rows."""
     secrets = Secrets(SUITES[0])
     too_long = parameters(secrets, cipher_key=bytes(2000), tls_vmajor=2)
@@ -113,7 +113,7 @@ def test_the_order_of_the_checks(plain: Plain, link: Link) -> None:
         refused(listening, parameters(secrets), errno.ENOTCONN, "listening")
 
 
-def test_cbc_switched_off(plain: Plain) -> None:
+def test_enable_of_cbc_while_it_is_switched_off(plain: Plain) -> None:
     """The place of this check is after version and flags, before the rest of the suite."""
     ktls.sysctl["kern.ipc.tls.cbc_enable"] = False
     secrets = Secrets(CBC_SUITES[0])
@@ -125,7 +125,7 @@ def test_cbc_switched_off(plain: Plain) -> None:
 
 
 @pytest.mark.parametrize("suite", CBC_SUITES, ids=str)
-def test_the_length_of_a_mac_key(plain: Plain, suite: Suite) -> None:
+def test_enable_checks_the_length_of_a_mac_key(plain: Plain, suite: Suite) -> None:
     secrets = Secrets(suite)
     for wrong in (secrets.mac_key[:-1], secrets.mac_key + b"x"):
         words = f"auth_key has {len(wrong)} bytes; .* takes {len(secrets.mac_key)}"
@@ -138,7 +138,7 @@ def test_enable_with_something_else(plain: Plain, value: object) -> None:
         plain[0].setsockopt(TCP, ENABLE, value)
 
 
-def test_counters(plain: Plain) -> None:
+def test_enable_counts_calls_and_sessions(plain: Plain) -> None:
     sock, far = plain
     names = ("enable_calls", "offload_total", "active")
     before = [number(STATS + name) for name in names]
@@ -171,7 +171,7 @@ def test_the_gauge_of_cbc(make_link: Callable[..., Link]) -> None:
     assert number("kern.ipc.tls.sw.cbc") == before + 2
 
 
-def test_of_two_at_once_one_gets_in(plain: Plain) -> None:
+def test_of_several_enables_at_once_one_gets_in(plain: Plain) -> None:
     sock, far = plain
     candidates = [Secrets(SUITES[3]) for _ in range(8)]
     start = threading.Barrier(len(candidates))

@@ -91,14 +91,14 @@ def fails(link: Link, number: int, new: object, match: str) -> None:
 
 
 @pytest.mark.parametrize("suite", NOT_TLS13, ids=str)
-def test_not_before_1_3(make_link: Callable[..., Link], suite: Suite) -> None:
+def test_rekey_needs_tls13(make_link: Callable[..., Link], suite: Suite) -> None:
     link = make_link(suite)
     fails(link, errno.EBUSY, bytes(32), r"TLS 1\.2 has no key update")
     fails(link, errno.EBUSY, parameters(Secrets(suite)), "make a new connection")
 
 
 @every_suite
-def test_what_does_not_fit(make_link: Callable[..., Link], suite: Suite) -> None:
+def test_rekey_refuses_keys_that_do_not_fit(make_link: Callable[..., Link], suite: Suite) -> None:
     link = make_link(suite)
     for other in SUITES:
         if other != suite:
@@ -116,7 +116,7 @@ def test_what_does_not_fit(make_link: Callable[..., Link], suite: Suite) -> None
 
 
 @every_suite
-def test_keys_never_come_again(make_link: Callable[..., Link], suite: Suite) -> None:
+def test_rekey_refuses_keys_that_were_used(make_link: Callable[..., Link], suite: Suite) -> None:
     """Their numbers would."""
     link = make_link(suite)
     fails(link, errno.EINVAL, parameters(link.secrets), "used on this connection before")
@@ -128,14 +128,14 @@ def test_keys_never_come_again(make_link: Callable[..., Link], suite: Suite) -> 
     fails(link, errno.EINVAL, parameters(secret.secrets()), "used on this connection before")
 
 
-def test_without_a_session(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_rekey_without_a_session_is_refused(plain: tuple[ktls.Socket, socket.socket]) -> None:
     sock, _ = plain
     with pytest.raises(OSError, match="no session to rekey") as caught:
         sock.rekey(bytes(32))
     assert caught.value.errno == errno.EINVAL
 
 
-def test_after_the_end(make_link: Callable[..., Link]) -> None:
+def test_rekey_after_the_end_is_refused(make_link: Callable[..., Link]) -> None:
     link = make_link()
     link.sock.shutdown(socket.SHUT_WR)
     with pytest.raises(OSError, match="shut down") as caught:

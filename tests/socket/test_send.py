@@ -89,7 +89,7 @@ def test_a_buffer_changed_after_send(
     assert read_data(link.peer, link.reader) == data
 
 
-def test_any_contiguous_buffer(link: Link) -> None:
+def test_send_takes_any_contiguous_buffer(link: Link) -> None:
     numbers = array.array("I", range(1000))
     matrix = memoryview(bytes(range(240))).cast("B", (12, 20))
     link.sock.sendall(numbers)
@@ -101,7 +101,7 @@ def test_any_contiguous_buffer(link: Link) -> None:
 
 
 @pytest.mark.parametrize("data", ["text", 5, None, [1, 2]])
-def test_not_a_buffer(link: Link, data: object) -> None:
+def test_send_refuses_what_is_no_buffer(link: Link, data: object) -> None:
     for call in (link.sock.send, link.sock.sendall, lambda d: link.sock.sendmsg([d])):
         with pytest.raises(TypeError):
             call(data)  # type: ignore[arg-type]
@@ -109,7 +109,7 @@ def test_not_a_buffer(link: Link, data: object) -> None:
     assert read_data(link.peer, link.reader) == b""
 
 
-def test_buffers_with_gaps_are_refused(link: Link) -> None:
+def test_send_refuses_buffers_with_gaps(link: Link) -> None:
     with pytest.raises((BufferError, ValueError), match=r"(?i)contiguous"):
         link.sock.send(memoryview(bytes(100))[::2])
 
@@ -174,7 +174,7 @@ def test_several_buffers_are_one_write(link: Link) -> None:
 
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 @pytest.mark.parametrize("content_type", [21, 22, 0x21, 255])
-def test_a_record_type(make_link: MakeLink, suite: Suite, content_type: int) -> None:
+def test_sendmsg_sets_the_record_type(make_link: MakeLink, suite: Suite, content_type: int) -> None:
     link = make_link(suite)
     control = (ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([content_type]))
     link.sock.send(b"before")
@@ -208,7 +208,7 @@ def test_a_long_message_of_a_type_is_several_records(link: Link) -> None:
         ([(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, b"\x00")], "record type 0"),
     ],
 )
-def test_other_control_messages(
+def test_sendmsg_refuses_other_control_messages(
     link: Link, ancdata: list[tuple[int, int, bytes]], words: str
 ) -> None:
     with pytest.raises(OSError, match=words) as caught:
@@ -266,7 +266,7 @@ def test_a_typed_message_is_all_or_nothing(make_link: MakeLink) -> None:
 
 
 @pytest.mark.parametrize("flags", [socket.MSG_NOSIGNAL, socket.MSG_MORE, socket.MSG_DONTWAIT])
-def test_flags_that_pass(link: Link, flags: int) -> None:
+def test_flags_that_send_takes(link: Link, flags: int) -> None:
     assert link.sock.send(b"one ", flags) == 4
     link.sock.sendall(b"two ", flags)
     assert link.sock.sendmsg([b"three"], [], flags) == 5
@@ -284,7 +284,7 @@ def test_flags_that_pass(link: Link, flags: int) -> None:
         (1 << 29, errno.EOPNOTSUPP),
     ],
 )
-def test_flags_that_do_not(link: Link, flags: int, code: int) -> None:
+def test_flags_that_send_refuses(link: Link, flags: int, code: int) -> None:
     for call in (
         lambda: link.sock.send(b"x", flags),
         lambda: link.sock.sendall(b"x", flags),
@@ -321,7 +321,9 @@ def test_dontwait_on_a_blocking_socket(make_link: MakeLink) -> None:
     ways=st.lists(st.sampled_from(["send", "sendall", "sendmsg", "bytearray"]), min_size=1),
     maxlen=st.sampled_from([512, 1000, 16384]),
 )
-def test_any_cut_of_any_write(suite: Suite, cuts: list[int], ways: list[str], maxlen: int) -> None:
+def test_any_cut_of_any_write_is_whole_on_the_wire(
+    suite: Suite, cuts: list[int], ways: list[str], maxlen: int
+) -> None:
     ktls.sysctl["kern.ipc.tls.maxlen"] = maxlen
     data = os.urandom(sum(cuts))
     secrets = Secrets(suite)
