@@ -13,6 +13,7 @@ import trustme
 from hypothesis import HealthCheck, settings
 
 import ktls
+import rule_index
 
 # A busy machine is no failure: neither the time of an example nor that of inventing one counts.
 settings.register_profile(
@@ -21,6 +22,14 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 CATALOGUES = ("freebsd", "linux")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A mark `rule` that the index cannot hold ends the run."""
+    for item in items:
+        for mark in item.iter_markers("rule"):
+            if wrong := rule_index.check(mark.args):
+                raise pytest.UsageError(f"{item.nodeid}: {wrong}")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

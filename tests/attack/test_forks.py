@@ -322,6 +322,7 @@ def test_forks_while_the_parent_sends(kind: str) -> None:
         assert reading.result() == data
 
 
+@pytest.mark.rule("RFC 5288 3", "RFC 8446 5.3")
 def test_five_hundred_forks_under_load() -> None:
     """In every way there is; no pair of key and number seals twice, in whichever process."""
     forks = int(os.environ.get("KTLS_FORKS", "500"))

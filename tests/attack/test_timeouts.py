@@ -37,6 +37,7 @@ def assert_over(ends: Ends) -> None:
         assert outcome(lambda: call(b"x")) == "EPIPE"  # noqa: B023
 
 
+@pytest.mark.rule("tcp(7) TCP_USER_TIMEOUT")
 @with_kinds
 @pytest.mark.parametrize("timeout", [None, 20.0])
 def test_sendall_raises_the_time_out_of_the_connection(kind: str, timeout: float | None) -> None:

@@ -11,6 +11,7 @@ from ktls.cli.conditional import UnsatisfiableRangeError, Validators, select_ran
 from ktls.cli.request import Headers
 
 
+@pytest.mark.rule("RFC 9110 14.1.2")
 @pytest.mark.parametrize(
     ("header", "size", "expected"),
     [
@@ -30,6 +31,7 @@ def test_range_is_selected(header: str, size: int, expected: range) -> None:
     assert select_range(header, size) == expected
 
 
+@pytest.mark.rule("RFC 9110 14.2")
 @pytest.mark.parametrize(
     "header",
     [
@@ -53,6 +55,7 @@ def test_what_is_no_single_range_means_the_whole(header: str | None) -> None:
     assert select_range(header, 10) is None
 
 
+@pytest.mark.rule("RFC 9110 14.1.2")
 @pytest.mark.parametrize(
     ("header", "size"),
     [
@@ -80,6 +83,7 @@ def test_any_range_lies_in_the_file(header: str, size: int) -> None:
         assert 0 <= selected.start < selected.stop <= size
 
 
+@pytest.mark.rule("RFC 9110 8.8.3")
 def test_etag_tells_states_of_a_file_apart(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one")
@@ -99,6 +103,7 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT"
 
 
+@pytest.mark.rule("RFC 9110 13.1.2", "RFC 9110 13.1.3", "RFC 9110 13.2.2")
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -119,6 +124,7 @@ def test_not_modified_follows_the_validators(fields: dict[str, str], expected: b
     assert VALIDATORS.not_modified(Headers(fields.items())) is expected
 
 
+@pytest.mark.rule("RFC 9110 13.1.1", "RFC 9110 13.1.4", "RFC 9110 13.2.2")
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -139,6 +145,7 @@ def test_precondition_failed_follows_the_validators(fields: dict[str, str], expe
     assert VALIDATORS.precondition_failed(Headers(fields.items())) is expected
 
 
+@pytest.mark.rule("RFC 9110 13.1.5")
 @pytest.mark.parametrize(
     ("if_range", "expected"),
     [

@@ -25,6 +25,7 @@ def test_get_sends_the_file(fetch: Fetch, site: Path) -> None:
     assert reply.headers["etag"].startswith('"')
 
 
+@pytest.mark.rule("RFC 9110 9.3.2")
 def test_head_sends_the_header_of_get(fetch: Fetch) -> None:
     get, head = fetch("/data.bin"), fetch("/data.bin", "--head")
     assert head.status == 200
@@ -34,6 +35,7 @@ def test_head_sends_the_header_of_get(fetch: Fetch) -> None:
     }
 
 
+@pytest.mark.rule("RFC 9110 14.2")
 def test_head_ignores_a_range(fetch: Fetch) -> None:
     assert fetch("/data.bin", "--head", "--range", "0-1").status == 200
 
@@ -53,6 +55,7 @@ def test_escaped_name_is_found(fetch: Fetch, target: str) -> None:
     assert fetch(target).body == b"odd name"
 
 
+@pytest.mark.rule("RFC 9110 14.4", "RFC 9110 15.3.7")
 @pytest.mark.parametrize(
     ("asked", "part", "told"),
     [
@@ -76,6 +79,7 @@ def test_several_ranges_are_answered_with_the_whole(fetch: Fetch) -> None:
     assert (reply.status, len(reply.body)) == (200, 100_000)
 
 
+@pytest.mark.rule("RFC 9110 15.5.17")
 def test_range_outside_is_416(fetch: Fetch) -> None:
     reply = fetch("/data.bin", "--range", "100000-")
     assert (reply.status, reply.headers["content-range"]) == (416, "bytes */100000")
@@ -94,6 +98,7 @@ def test_curl_resumes_a_download(
     assert target.read_bytes() == data
 
 
+@pytest.mark.rule("RFC 9110 15.4.5")
 def test_validators_give_304(fetch: Fetch) -> None:
     first = fetch("/data.bin")
     for condition in (
@@ -105,6 +110,7 @@ def test_validators_give_304(fetch: Fetch) -> None:
         assert again.headers["etag"] == first.headers["etag"]
 
 
+@pytest.mark.rule("RFC 9110 15.5.13")
 def test_conditions_that_fail_give_412(fetch: Fetch) -> None:
     """What a download asks for that must go on with the same file."""
     first = fetch("/data.bin", "--head")
@@ -186,6 +192,7 @@ def test_pipe_is_not_waited_for(fetch: Fetch, site: Path) -> None:
     assert fetch("/pipe").status == 404
 
 
+@pytest.mark.rule("RFC 9110 10.2.1", "RFC 9110 15.5.6")
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_are_405(fetch: Fetch, method: str) -> None:
     reply = fetch("/data.bin", "--request", method)
@@ -233,6 +240,7 @@ def test_keep_alive_serves_many_on_one_connection(
         assert reader.read().endswith(b"<p>page</p>")
 
 
+@pytest.mark.rule("RFC 9112 9.3.2")
 def test_pipelined_requests_are_answered_in_order(server: ServerProcess, authority: object) -> None:
     with connect(server, client_context(authority.root)) as client:
         request = b"GET /page.html HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -244,6 +252,7 @@ def test_pipelined_requests_are_answered_in_order(server: ServerProcess, authori
     assert answer.endswith(b"404 Not Found\n")
 
 
+@pytest.mark.rule("RFC 9112 3", "RFC 9112 3.2")
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -270,6 +279,7 @@ def test_unusual_request_has_its_status(
             assert reader.readline().split()[1] == status
 
 
+@pytest.mark.rule("RFC 9112 9.3")
 @pytest.mark.parametrize(
     ("header", "kept"), [("", "close"), ("Connection: keep-alive\r\n", "keep-alive")]
 )

@@ -101,6 +101,7 @@ def test_cbc_by_every_way_to_send(
         end(own, other)
 
 
+@pytest.mark.rule("RFC 2246 6.2.3.2", "RFC 4346 6.2.3.2", "RFC 5246 6.2.3.2", "RFC 7457 2.3")
 @ORDERS
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
 def test_cbc_records_on_the_wire(
@@ -162,6 +163,7 @@ def test_openssl_without_empty_fragments(make_cbc, server_side: bool) -> None:
         end(own, other)
 
 
+@pytest.mark.rule("RFC 5246 7.2.2")
 @ORDERS
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
 def test_alerts_are_said_in_our_stream(

@@ -54,6 +54,7 @@ def talk(own, peer) -> None:
     assert data in peer.output
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2", "RFC 7366 3")
 @ORDERS
 @pytest.mark.parametrize(("version", "suite"), CASES)
 def test_cbc_suites_with_openssl_s_client(
@@ -67,6 +68,7 @@ def test_cbc_suites_with_openssl_s_client(
         talk(own, client)
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2", "RFC 7366 3")
 @ORDERS
 @pytest.mark.parametrize(("version", "suite"), CASES)
 def test_cbc_suites_with_openssl_s_server(

@@ -329,6 +329,7 @@ def test_every_suite_against_cryptography(
     assert _core.Opener(keys, 9).open(record) == (23, b"a payload of 24 bytes...")
 
 
+@pytest.mark.rule("RFC 5246 7.2.2", "RFC 7457 2.4")
 @pytest.mark.parametrize(("minor", "auth_algorithm"), SUITES)
 @pytest.mark.parametrize("encrypt_then_mac", [False, True])
 def test_changed_cbc_records_say_nothing_more(

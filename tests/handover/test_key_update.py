@@ -26,6 +26,7 @@ def openssl_server(certificate, tmp_path):
         yield server
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.parametrize("request_answer", [False, True])
 def test_our_key_update_is_followed_by_the_peer(
     make_context, server_side: bool, request_answer: bool
@@ -53,6 +54,7 @@ def ten_records() -> None:
     sysctl["kern.ipc.tls.records_per_key"] = 10
 
 
+@pytest.mark.rule("RFC 8446 5.5")
 def test_key_is_renewed_at_its_limit_in_tls13(
     make_context, ten_records: None, server_side: bool
 ) -> None:
@@ -72,6 +74,7 @@ def test_key_is_renewed_at_its_limit_in_tls13(
         exchange(own, other)
 
 
+@pytest.mark.rule("RFC 8446 5.5")
 def test_key_is_refused_at_its_limit_in_tls12(make_context, ten_records: None) -> None:
     ours = make_context(True, version="1.2", ciphers="ECDHE+AESGCM", prepared=True)
     with pair(ours, make_context(False), server_side=True) as (own, other):
@@ -127,6 +130,7 @@ def update_while_data_flows(own: TLSSocket, peer: Process, kind: str) -> None:
     assert rekeys() - before in (range(1, 5) if kind == "K" else [0])
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 def test_key_updates_of_a_peer_server_between_writes(make_context, openssl_server) -> None:
     """Each request is answered before the next thing is said."""
     client = make_context(False, version="1.3", prepared=True)

@@ -28,6 +28,7 @@ def test_tls_records_are_no_longer_than_set(contexts, server_side: bool) -> None
         exchange(own, other)
 
 
+@pytest.mark.rule("RFC 6066 4")
 @pytest.mark.parametrize("limit", [512, 4096])
 @pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
 def test_payload_len_above_what_the_peer_allows_is_refused(
@@ -59,6 +60,7 @@ def test_payload_len_is_refused_where_openssl_writes(contexts, server_side: bool
         exchange(own, other, (100,))
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("pad_to", [1, 64, 1000, 16384])
 def test_a_stock_peer_takes_the_padding_off(make_context, server_side: bool, pad_to: int) -> None:
     ktls.sysctl["kern.ipc.tls.pad_to"] = pad_to

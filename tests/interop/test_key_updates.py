@@ -40,6 +40,7 @@ def digits(bulk: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.large
 @with_readers
 def test_java_updates_keys_of_both_sides(
@@ -56,6 +57,7 @@ def test_java_updates_keys_of_both_sides(
     assert result.said.count(b"KeyUpdate: read key updated") == UPDATES
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @with_readers
 def test_openssl_updates_keys_200_times(upload: UploadCall, digits: Path, reader: Reader) -> None:
     """K asks us for the same, k does not."""
@@ -65,6 +67,7 @@ def test_openssl_updates_keys_200_times(upload: UploadCall, digits: Path, reader
     assert result.said.count(b"KEYUPDATE\n") == UPDATES
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @with_readers
 def test_gnutls_updates_keys_200_times(upload: UploadCall, digits: Path, reader: Reader) -> None:
     """^rekey^ asks us for the same, ^rekey1^ does not; GnuTLS takes eight answers in a second."""

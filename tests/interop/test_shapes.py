@@ -51,6 +51,7 @@ def test_uploads_in_tiny_records(
     assert len(data) >= volume // size - 2 * HANDSHAKE
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("version", ["1.3"], indirect=True)
 @pytest.mark.parametrize("reader", [by_recv_into, by_recv], ids=lambda reader: reader.__name__)
 @pytest.mark.parametrize("block", [1000, 4096, 16384])

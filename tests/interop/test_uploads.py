@@ -22,6 +22,7 @@ def test_every_client_uploads_100_mb(
     upload(client, bulk, reader=reader).require_clean_end()
 
 
+@pytest.mark.rule("RFC 8446 6.1")
 @pytest.mark.parametrize("client", FAITHFUL, ids=lambda client: client.name)
 def test_an_end_without_close_notify_is_seen(
     upload: UploadCall, part: Callable[[int], Path], client: Client

@@ -136,6 +136,7 @@ def test_fixed_backend_that_is_gone_lists_what_there_is(registered: list[Fake]) 
     assert e.value.errno == errno.EOPNOTSUPP
 
 
+@pytest.mark.rule("freebsd.md row 16")
 @pytest.mark.parametrize(
     ("minor", "cipher", "key_len"), [(4, CBC, 16), (3, CBC, 24), (2, GCM, 16), (4, GCM, 24)]
 )

@@ -121,6 +121,7 @@ def test_good_values_pass(en: ktls.TLSEnable) -> None:
     params.check(en)
 
 
+@pytest.mark.rule("freebsd.md row 3", "freebsd.md row 11")
 @pytest.mark.parametrize(
     ("en", "words"),
     [
@@ -137,6 +138,7 @@ def test_bad_lengths_are_refused_and_named(en: ktls.TLSEnable, words: str) -> No
     assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.rule("freebsd.md row 10", "freebsd.md row 12", "freebsd.md row 13")
 @pytest.mark.parametrize(
     ("en", "words"),
     [
@@ -190,6 +192,7 @@ def test_the_first_of_two_mistakes_is_named(en: ktls.TLSEnable, words: str) -> N
         params.check(en)
 
 
+@pytest.mark.rule("freebsd.md row 8")
 def test_cbc_switched_off_is_checked_after_flags() -> None:
     with pytest.raises(OSError, match="cbc_enable") as caught:
         params.check(make_cbc(auth_key=b""), cbc_enable=False)
@@ -199,6 +202,7 @@ def test_cbc_switched_off_is_checked_after_flags() -> None:
     assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.rule("freebsd.md row 16")
 @pytest.mark.parametrize(
     ("cipher", "key_len", "words"),
     [
@@ -218,6 +222,7 @@ def test_good_key_lengths_pass(cipher: int, key_len: int) -> None:
     params.check_key_len(cipher, key_len)
 
 
+@pytest.mark.rule("freebsd.md row 13", "RFC 5246 C")
 @pytest.mark.parametrize(
     ("algorithm", "length"),
     [

@@ -42,6 +42,7 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+@pytest.mark.rule("RFC 2246 6.2.3.2")
 def test_short_writes_behind_a_unit_that_is_being_sealed(chained: Link) -> None:
     """A worker has claimed the unit and dawdles; the caller must not seal what follows it."""
     ktls.sysctl[DELAY] = 50_000
@@ -92,6 +93,7 @@ def test_files_that_are_read_late_keep_the_chain(chained: Link, file: tuple[Path
     assert received == [sent]
 
 
+@pytest.mark.rule("RFC 2246 6.2.3.2")
 def test_writers_and_workers_at_once_keep_the_chain(chained: Link) -> None:
     """Each write of one record arrives whole, whatever the threads do."""
     ktls.sysctl[DELAY] = 200

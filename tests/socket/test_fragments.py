@@ -83,6 +83,7 @@ def write_in_every_way(sock: ktls.Socket, path: Path) -> None:
 DATA = [b"send", b"copied", b"sendall", b"sendmsg", b"in a file", b"e", b"read", b"x", b"y"]
 
 
+@pytest.mark.rule("RFC 7457 2.3")
 def test_first_byte_precedes_a_write_when_split(make_link: MakeLink, path: Path) -> None:
     ktls.sysctl[POLICY] = "split"
     link = make_link(CHAINED)
@@ -93,6 +94,7 @@ def test_first_byte_precedes_a_write_when_split(make_link: MakeLink, path: Path)
     assert records_of(link) == expected
 
 
+@pytest.mark.rule("RFC 7457 2.3")
 def test_empty_record_precedes_a_write_when_asked_for(make_link: MakeLink, path: Path) -> None:
     ktls.sysctl[POLICY] = "empty"
     link = make_link(CHAINED)

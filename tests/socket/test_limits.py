@@ -35,12 +35,14 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.rule("RFC 8446 5.5")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 def test_key_limit_is_that_of_the_suite(make_link: Callable[..., Link], suite: Suite) -> None:
     session = make_link(suite).sock._slot.session
     assert session.record_limit == (1 << 24 if suite.cipher_algorithm == 25 else None)
 
 
+@pytest.mark.rule("RFC 8446 5.5")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 def test_no_record_beyond_the_limit_of_a_key(
     limited: Callable[..., Link], suite: Suite, path: Path
@@ -80,6 +82,7 @@ def test_count_is_returned_for_what_a_key_may_still_seal(
         link.sock.send(b"x")
 
 
+@pytest.mark.rule("RFC 8446 5.5", "RFC 8446 7.2")
 @pytest.mark.parametrize("suite", TLS13, ids=str)
 def test_key_is_renewed_by_itself_once_the_secret_is_known(
     limited: Callable[..., Link], suite: Suite, path: Path

@@ -34,6 +34,7 @@ FULL = bytes(range(256)) * 64
 # -- what joins ------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("send(2) MSG_MORE")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 def test_msg_more_joins_writes_of_every_call(make_link: MakeLink, suite: Suite) -> None:
     """Whichever call they come by; the first one without MSG_MORE is the last one in."""

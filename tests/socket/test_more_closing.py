@@ -31,6 +31,7 @@ FULL = bytes(range(256)) * 64
 # -- what closes it --------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("RFC 8446 5.1")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 def test_record_type_closes_an_open_record(make_link: MakeLink, suite: Suite) -> None:
     link = make_link(suite)
@@ -79,6 +80,7 @@ def test_what_is_only_read_like_a_file_joins_it(link: Link) -> None:
     assert records_of(link) == [(23, b"header, from memory")]
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.parametrize("suite", [s for s in SUITES if s.tls_vminor == 4], ids=str)
 def test_key_update_closes_an_open_record(make_link: MakeLink, suite: Suite) -> None:
     """Under the keys that it was accepted for."""
@@ -152,6 +154,7 @@ def test_what_joins_at_the_limit_of_a_key(make_link: MakeLink) -> None:
     assert all(sum(kind == 23 for kind, _ in one) <= 3 for one in generations)
 
 
+@pytest.mark.rule("RFC 8446 5.3")
 def test_open_record_never_has_the_last_number(make_link: MakeLink) -> None:
     """An open record that gets no number any more is an error of the call that closes it."""
     ktls.sysctl["kern.ipc.tls.records_per_key"] = 1

@@ -53,6 +53,7 @@ def test_no_padding_by_default(make_link: MakeLink) -> None:
     assert opened_of(link) == [(23, b"x", 0)]
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("suite", TLS13, ids=str)
 @pytest.mark.parametrize("pad_to", [1, 2, 64, 100, 4096, 16383, 16384])
 def test_records_are_padded_to_a_multiple(make_link: MakeLink, suite: Suite, pad_to: int) -> None:
@@ -143,6 +144,7 @@ def test_units_of_many_records_are_padded(
     assert all(zeros == padding(len(payload), 1000, 1500) for _, payload, zeros in found)
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize(
     ("pad_to", "limit"), [(64, 100), (100, 100), (4096, 512), (16384, 16384), (16384, 63)]
 )
@@ -206,6 +208,7 @@ def test_padding_stays_with_other_keys(make_link: MakeLink) -> None:
         assert reader.padding_len == 100 - len(payload)
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("suite", [s for s in ALL_SUITES if s.tls_vminor < 4], ids=str)
 def test_no_padding_before_tls13(make_link: MakeLink, suite: Suite) -> None:
     ktls.sysctl[PAD_TO] = 512

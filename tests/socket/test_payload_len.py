@@ -172,6 +172,7 @@ def test_payload_len_out_of_range_is_refused(make_link: MakeLink, suite: Suite) 
     assert limit_of(link.sock) == least
 
 
+@pytest.mark.rule("RFC 6066 4", "RFC 8449 4")
 def test_payload_len_above_what_was_agreed_on_is_refused() -> None:
     """What a handshake said of the peer's max_fragment_length or record_size_limit stays."""
     near, far = connected()

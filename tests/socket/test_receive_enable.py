@@ -54,6 +54,7 @@ def test_each_direction_by_itself(sock: ktls.Socket) -> None:
     assert (sock.mode, mode(sock)) == (ktls.Mode.SW, ktls.Mode.SW)
 
 
+@pytest.mark.rule("ktls(4) TCP_RXTLS_ENABLE")
 @pytest.mark.parametrize("name", ["enable", "rx_enable"])
 def test_receiving_is_refused_while_switched_off(sock: ktls.Socket, name: str) -> None:
     ktls.sysctl[PREFIX + name] = False
@@ -86,6 +87,7 @@ def test_receiving_cbc_while_it_is_switched_off(sock: ktls.Socket) -> None:
     enable_receiving(sock, Secrets(SUITE))
 
 
+@pytest.mark.rule("ktls(4) TCP_RXTLS_ENABLE")
 @pytest.mark.parametrize(
     ("changes", "calls"),
     [
@@ -112,6 +114,7 @@ def test_receiving_checks_its_parameters_in_order(
     refused(sock, errno.EOPNOTSUPP if calls else errno.EINVAL, calls=0, **changes)
 
 
+@pytest.mark.rule("ktls(4) TCP_RXTLS_ENABLE")
 def test_enabling_receiving_twice_is_refused(sock: ktls.Socket) -> None:
     """EALREADY comes before the keys are looked at, and changes nothing."""
     enable_receiving(sock, Secrets(SUITE))
@@ -143,6 +146,7 @@ def test_set_only_and_get_only(sock: ktls.Socket) -> None:
             enable_receiving(sock, Secrets(SUITE))
 
 
+@pytest.mark.rule("ktls(4) TCP_RXTLS_MODE")
 def test_a_listening_socket_has_no_receive_mode(sock: ktls.Socket) -> None:
     sock.bind(("127.0.0.1", 0))
     sock.listen(1)

@@ -18,6 +18,7 @@ NOT_TLS13 = [suite for suite in SUITES if suite.tls_vminor != 4]
 every_suite = pytest.mark.parametrize("suite", TLS13, ids=str)
 
 
+@pytest.mark.rule("RFC 8446 4.6.3", "RFC 8446 5.3", "RFC 8446 7.2")
 @every_suite
 def test_a_secret_is_announced_and_begins_at_0(
     make_link: Callable[..., Link], suite: Suite
@@ -51,6 +52,7 @@ def test_parameters_are_a_silent_change(make_link: Callable[..., Link], suite: S
     assert read_data(link.peer, RecordReader(other)) == b"new"
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 def test_what_was_accepted_keeps_its_keys(make_link: Callable[..., Link]) -> None:
     """The change comes while most of a write still waits for the socket."""
     link = make_link(small=True)
@@ -90,6 +92,7 @@ def fails(link: Link, number: int, new: object, match: str) -> None:
     assert read_record(link.peer, link.reader) == (23, b"as before")
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.parametrize("suite", NOT_TLS13, ids=str)
 def test_rekey_needs_tls13(make_link: Callable[..., Link], suite: Suite) -> None:
     link = make_link(suite)
@@ -115,6 +118,7 @@ def test_rekey_refuses_keys_that_do_not_fit(make_link: Callable[..., Link], suit
             link.sock.rekey(wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.rule("RFC 8446 5.3")
 @every_suite
 def test_rekey_refuses_keys_that_were_used(make_link: Callable[..., Link], suite: Suite) -> None:
     """Their numbers would."""

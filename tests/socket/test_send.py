@@ -28,6 +28,7 @@ MakeLink = Callable[..., Link]
 ALERT = (ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))
 
 
+@pytest.mark.rule("RFC 5246 6.2.1", "RFC 8446 5.1")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 1350, 16383, 16384, 16385, 100_000])
 def test_records_of_a_write(make_link: MakeLink, suite: Suite, size: int) -> None:
@@ -56,6 +57,7 @@ def test_no_payload_is_readable_on_the_wire(make_link: MakeLink, suite: Suite) -
     assert pattern[:8] not in wire
 
 
+@pytest.mark.rule("freebsd.md row 20", "RFC 5246 6.1", "RFC 8446 5.3")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 def test_the_last_sequence_numbers(suite: Suite) -> None:
     """Numbers go up to 2**64 - 2; then it is over, and nothing is sent twice."""
@@ -172,6 +174,7 @@ def test_several_buffers_are_one_write(link: Link) -> None:
     assert records == [(23, whole[:16384]), (23, whole[16384:])]
 
 
+@pytest.mark.rule("ktls(4) TLS_SET_RECORD_TYPE")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 @pytest.mark.parametrize("content_type", [21, 22, 0x21, 255])
 def test_sendmsg_sets_the_record_type(make_link: MakeLink, suite: Suite, content_type: int) -> None:
@@ -218,6 +221,7 @@ def test_sendmsg_refuses_other_control_messages(
     assert read_records(link.peer, link.reader) == []
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 def test_record_type_zero_exists_before_tls_13(make_link: MakeLink) -> None:
     link = make_link(SUITES[0])
     link.sock.sendmsg([b"x"], [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, b"\x00")])

@@ -68,6 +68,7 @@ def test_closed_plain_socket_is_refused() -> None:
     assert caught.value.errno == errno.EBADF
 
 
+@pytest.mark.rule("freebsd.md row 6")
 @pytest.mark.parametrize(
     ("family", "kind", "words"),
     [
@@ -86,6 +87,7 @@ def test_socket_that_is_not_tcp_is_refused(
         assert sock.fileno() >= 0
 
 
+@pytest.mark.rule("ktls(4) TCP_TXTLS_ENABLE")
 def test_keys_before_the_connection() -> None:
     """As upstream: there is no check that the socket is connected."""
     secrets = Secrets(SUITES[3])

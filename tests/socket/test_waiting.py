@@ -119,6 +119,7 @@ def test_negative_timeouts_are_refused(tight: Link, value: float) -> None:
     assert tight.sock.gettimeout() is None
 
 
+@pytest.mark.rule("PEP 475")
 def test_a_signal_handler_may_end_a_wait(tight: Link) -> None:
     class Enough(Exception):
         pass
@@ -136,6 +137,7 @@ def test_a_signal_handler_may_end_a_wait(tight: Link) -> None:
         signal.signal(signal.SIGALRM, previous)
 
 
+@pytest.mark.rule("PEP 475")
 def test_signal_handler_that_returns_ends_no_wait(tight: Link) -> None:
     calls: list[int] = []
     previous = signal.signal(signal.SIGALRM, lambda signum, frame: calls.append(signum))
@@ -219,6 +221,7 @@ def test_close_drains_a_file_that_is_gone(make_link: MakeLink, tmp_path: object)
     assert read_data(link.peer, link.reader) == content
 
 
+@pytest.mark.rule("shutdown(2) SHUT_WR")
 def test_shutdown_follows_what_was_accepted(tight: Link) -> None:
     tight.sock.setblocking(False)
     sent = fill(tight.sock)
