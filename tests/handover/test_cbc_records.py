@@ -216,7 +216,7 @@ PAYLOADS = [
 
 
 @ROLES
-def test_openssl_records_open(pair: Pair, role: str, peer: str) -> None:
+def test_cbc_records_of_openssl_open(pair: Pair, role: str, peer: str) -> None:
     opener = pair.opener(role)
     sender = pair.ends[role]
     for payload in PAYLOADS:
@@ -295,7 +295,7 @@ def keys_of(
 @pytest.mark.parametrize(("minor", "auth_algorithm"), SUITES)
 @pytest.mark.parametrize("key_len", [16, 32])
 @pytest.mark.parametrize("encrypt_then_mac", [False, True])
-def test_every_suite_against_cryptography(
+def test_every_cbc_suite_against_cryptography(
     minor: int, auth_algorithm: int, key_len: int, encrypt_then_mac: bool
 ) -> None:
     keys = keys_of(minor, auth_algorithm, key_len, encrypt_then_mac=encrypt_then_mac)

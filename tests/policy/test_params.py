@@ -44,7 +44,7 @@ def test_defaults_of_tls_enable() -> None:
     assert make(rec_seq=(2**63 + 5).to_bytes(8, "big")).sequence == 2**63 + 5
 
 
-def test_keys_are_copied() -> None:
+def test_keys_of_tls_enable_are_copied() -> None:
     key = bytearray(b"k" * 16)
     en = make(cipher_key=key, iv=memoryview(bytearray(12)))
     key[:] = bytes(16)
@@ -116,7 +116,7 @@ def test_wrong_types_name_field_and_type(field: str, value: object, name: str) -
     ],
     ids=str,
 )
-def test_good_values_pass(en: ktls.TLSEnable) -> None:
+def test_good_values_of_tls_enable_pass(en: ktls.TLSEnable) -> None:
     params.check_lengths(en)
     params.check(en)
 

@@ -147,7 +147,7 @@ def test_sysctl_value_of_a_wrong_type_is_refused(name: str, value: object, kind:
         ktls.sysctl[PREFIX + name] = value  # type: ignore[assignment]
 
 
-def test_values_take_effect() -> None:
+def test_sysctl_values_take_effect() -> None:
     ktls.sysctl[PREFIX + "maxlen"] = 4096
     ktls.sysctl[PREFIX + "flush_unit"] = 65536
     ktls.sysctl[PREFIX + "cbc_enable"] = 0
@@ -156,14 +156,14 @@ def test_values_take_effect() -> None:
     assert ktls.sysctl[PREFIX + "cbc_enable"] is False
 
 
-def test_nothing_is_removed() -> None:
+def test_no_sysctl_can_be_removed() -> None:
     with pytest.raises(OSError, match="cannot be removed") as caught:
         del ktls.sysctl[PREFIX + "maxlen"]
     assert caught.value.errno == errno.EPERM
     assert PREFIX + "maxlen" in ktls.sysctl
 
 
-def test_assignments_from_text() -> None:
+def test_sysctl_assignments_from_text() -> None:
     ktls.sysctl.assign("kern.ipc.tls.maxlen=0x1000")
     ktls.sysctl.assign(" kern.ipc.tls.cbc_enable = false ")
     ktls.sysctl.assign("kern.ipc.tls.backend=ring")

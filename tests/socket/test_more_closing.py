@@ -73,7 +73,7 @@ def test_sendfile_closes_an_open_record(make_link: MakeLink, suite: Suite, tmp_p
     ]
 
 
-def test_what_is_only_read_like_a_file_joins_it(link: Link) -> None:
+def test_source_that_is_only_read_joins_an_open_record(link: Link) -> None:
     """It is sent as any data."""
     link.sock.send(b"header, ", MORE)
     assert link.sock.sendfile(io.BytesIO(b"from memory")) == 11

@@ -67,7 +67,9 @@ def test_a_child_cannot_use_the_session_of_its_parent(link: Link) -> None:
     assert read_data(link.peer, link.reader) == b"before after"
 
 
-def test_a_child_can_make_its_own(tcp_pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_child_can_make_a_session_of_its_own(
+    tcp_pair: tuple[socket.socket, socket.socket],
+) -> None:
     near, far = tcp_pair
     secrets = Secrets(SUITES[3])
     data = random.randbytes(300_000)
