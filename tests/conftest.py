@@ -24,12 +24,11 @@ settings.load_profile("any machine")
 CATALOGUES = ("freebsd", "linux")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A mark `rule` that the index cannot hold ends the run."""
-    for item in items:
-        for mark in item.iter_markers("rule"):
-            if wrong := rule_index.check(mark.args):
-                raise pytest.UsageError(f"{item.nodeid}: {wrong}")
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test whose mark `rule` the index cannot hold is an error."""
+    for mark in item.iter_markers("rule"):
+        if wrong := rule_index.check(mark.args):
+            pytest.fail(f"the mark rule: {wrong}", pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
