@@ -13,6 +13,7 @@ import trustme
 from hypothesis import HealthCheck, settings
 
 import ktls
+import rule_index
 
 # A busy machine is no failure: neither the time of an example nor that of inventing one counts.
 settings.register_profile(
@@ -21,6 +22,13 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 CATALOGUES = ("freebsd", "linux")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test whose mark `rule` the index cannot hold is an error."""
+    for mark in item.iter_markers("rule"):
+        if wrong := rule_index.check(mark.args):
+            pytest.fail(f"the mark rule: {wrong}", pytrace=False)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

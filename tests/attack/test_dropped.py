@@ -18,7 +18,7 @@ from support.programs import run_program
         *((kind, "cork") for kind in KINDS),
     ],
 )
-def test_the_last_reference_closes(kind: str, how: str) -> None:
+def test_the_last_reference_closes_a_connection(kind: str, how: str) -> None:
     said = run_program("dropped", kind, how, options=("-W", "ignore")).require_success()
     assert said == "the peer saw the end, nothing lives on\n"
 
@@ -30,7 +30,7 @@ def test_the_last_reference_closes(kind: str, how: str) -> None:
         *((kind, "handshake") for kind in ("SW", "NONE", "STOCK")),
     ],
 )
-def test_whatever_is_kept_of_it(kind: str, how: str) -> None:
+def test_nothing_that_is_kept_of_a_connection_keeps_it_open(kind: str, how: str) -> None:
     """Ended futures, an error, what is still to be sent: none of them keeps the connection."""
     said = run_program("dropped", kind, how, options=("-W", "ignore")).require_success()
     assert said == "the peer saw the end, nothing lives on\n"

@@ -183,7 +183,7 @@ def test_a_thread_that_writes_on_to_the_end(peer: Peer, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["SW", "NONE", "KEYED"])
 @pytest.mark.parametrize("how", ["exit", "error", "cycle"])
-def test_however_the_program_ends(peer: Peer, kind: str, how: str) -> None:
+def test_accepted_bytes_arrive_however_the_program_ends(peer: Peer, kind: str, how: str) -> None:
     outcome, data = run(peer, kind, f"end-{how}")
     assert outcome.status == (1 if how == "error" else 0)
     accepted = int(outcome.said.splitlines()[-1])

@@ -97,7 +97,7 @@ def test_a_time_that_is_none_is_refused(kind: str, timeout: float) -> None:
 
 
 @with_kinds
-def test_flush_in_time(kind: str) -> None:
+def test_flush_that_ends_in_time_returns(kind: str) -> None:
     with connect(kind, small=True) as ends:
         ends.own.aio_write(bytes(1_000_000))
         for _ in range(2):

@@ -177,7 +177,7 @@ def test_a_child_that_just_ends_leaves_the_connection(ends: Ends, fork: Callable
 
 @with_forks
 @with_kinds
-def test_futures_in_a_child(kind: str, fork: Callable[[], int]) -> None:
+def test_futures_of_the_parent_in_a_child(kind: str, fork: Callable[[], int]) -> None:
     with connect(kind, small=True) as ends:
         futures = [ends.own.aio_write(bytes([number]) * 30_000) for number in range(50)]
 
@@ -322,6 +322,7 @@ def test_forks_while_the_parent_sends(kind: str) -> None:
         assert reading.result() == data
 
 
+@pytest.mark.rule("RFC 5288 3", "RFC 8446 5.3")
 def test_five_hundred_forks_under_load() -> None:
     """In every way there is; no pair of key and number seals twice, in whichever process."""
     forks = int(os.environ.get("KTLS_FORKS", "500"))

@@ -7,7 +7,7 @@ from support.programs import run_program
 
 @pytest.mark.parametrize("kind", ["SW", "NONE", "STOCK"])
 @pytest.mark.parametrize("what", ["send_inside_recv", "recv_inside_recv", "wrap_inside_wrap"])
-def test_as_ssl(kind: str, what: str) -> None:
+def test_handler_inside_a_call_may_do_what_it_may_inside_ssl(kind: str, what: str) -> None:
     said = run_program("handler_inside", kind, what, options=("-W", "ignore")).require_success()
     assert said == "well\n"
 
@@ -22,6 +22,6 @@ def test_as_ssl(kind: str, what: str) -> None:
         "first_aio_write_inside_aio_write",
     ],
 )
-def test_better_than_ssl(kind: str, what: str) -> None:
+def test_handler_inside_a_call_may_do_what_ssl_does_not_survive(kind: str, what: str) -> None:
     said = run_program("handler_inside", kind, what, options=("-W", "ignore")).require_success()
     assert said == "well\n"

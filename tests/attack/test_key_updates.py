@@ -38,6 +38,7 @@ def both_ours() -> Iterator[tuple[ktls.TLSSocket, ktls.TLSSocket]]:
         yield server, client
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.parametrize("asks", ["server", "client"])
 def test_a_lone_request_is_answered(
     both_ours: tuple[ktls.TLSSocket, ktls.TLSSocket], asks: str
@@ -60,6 +61,7 @@ def test_a_lone_request_is_answered(
     assert ktls.sysctl[REKEYS] == before + 2
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 def test_a_lone_request_for_nothing_is_not_answered(
     both_ours: tuple[ktls.TLSSocket, ktls.TLSSocket],
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_lone_request_for_nothing_is_not_answered(
     assert ktls.sysctl[REKEYS] == before + 1
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 def test_every_request_is_answered(both_ours: tuple[ktls.TLSSocket, ktls.TLSSocket]) -> None:
     """Both sides ask, many times, and talk."""
     left, right = both_ours
@@ -92,6 +95,7 @@ def test_every_request_is_answered(both_ours: tuple[ktls.TLSSocket, ktls.TLSSock
 # -- two candidates for one secret -----------------------------------------------------------------
 
 
+@pytest.mark.rule("RFC 8446 7.2")
 @pytest.mark.parametrize("first", ["wrong", "right"])
 @pytest.mark.parametrize("server_side", [True, False], ids=["server", "client"])
 def test_renewal_goes_on_from_the_secret_that_was_right(
@@ -217,6 +221,7 @@ class MemoryPeer:
 # -- the ledger of keys ----------------------------------------------------------------------------
 
 
+@pytest.mark.rule("RFC 8446 5.3")
 def test_a_key_that_renewal_made_cannot_be_installed() -> None:
     """However a key came to be: installed, derived at the limit, derived for an update."""
     ktls.enable()
@@ -262,6 +267,7 @@ def test_the_key_after_the_present_one_may_be_installed_once() -> None:
                 sock.rekey(secret.value)
 
 
+@pytest.mark.rule("RFC 8446 5.3")
 def test_renewal_stops_at_a_key_that_was_used() -> None:
     """A later secret of the row was installed by hand before: renewal must not come there again."""
     ktls.enable()

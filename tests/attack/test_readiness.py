@@ -31,6 +31,7 @@ def edge_poller(ends: Ends):
         yield poller
 
 
+@pytest.mark.rule("epoll(7) EPOLLET")
 @with_all_kinds
 @pytest.mark.parametrize("size", [1, 1000, 16_384, 100_000, 300_000])
 def test_a_part_of_a_write_promises_an_edge(kind: str, size: int) -> None:
@@ -150,6 +151,7 @@ def test_a_reset_is_told_whatever_was_asked_for(kind: str, mask: str, poller: st
             assert told & select.POLLRDHUP
 
 
+@pytest.mark.rule("poll(2) POLLRDHUP")
 @with_all_kinds
 @pytest.mark.parametrize("poller", ["poll", "epoll", "edge"])
 def test_the_end_of_the_peers_writing_is_told(kind: str, poller: str) -> None:

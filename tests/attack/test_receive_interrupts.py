@@ -48,7 +48,7 @@ def test_nothing_of_a_stock_peer_is_lost_or_doubled(call: str) -> None:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("call", CALLS)
-def test_the_rule_itself(call: str) -> None:
+def test_plain_socket_loses_nothing_by_the_rule_for_handlers(call: str) -> None:
     """A plain socket, which never drops what it has received, loses nothing by it."""
     assert storm("PLAIN", call, "1.3", "PLAIN", SIGNALS // 3, "inside")["losses"] == 0
 
@@ -56,7 +56,7 @@ def test_the_rule_itself(call: str) -> None:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 @pytest.mark.parametrize("kind", ["NONE", "STOCK"])
-def test_openssl_goes_on(kind: str, version: str) -> None:
+def test_openssl_goes_on_after_a_handler_raised(kind: str, version: str) -> None:
     """The C module of `ssl` looks at signals when it has read, and drops what that was.
 
     So results are lost whatever the handler does; but nothing else is, and the connection goes on.

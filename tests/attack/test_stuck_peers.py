@@ -102,7 +102,7 @@ def test_abort_wakes_who_reads(kind: str) -> None:
         assert outcome(lambda: ends.own.recv(10)) == "ECONNABORTED"
 
 
-def test_after_abort(stuck: Ends) -> None:
+def test_calls_after_abort_are_refused(stuck: Ends) -> None:
     stuck.fill()
     stuck.own.abort()
     for _ in range(2):
@@ -135,6 +135,7 @@ def test_aborts_from_many_threads(stuck: Ends) -> None:
 # -- SO_LINGER -------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("socket(7) SO_LINGER")
 @with_all_kinds
 def test_linger_of_zero_resets(kind: str) -> None:
     with connect(kind, small=True) as ends:
@@ -144,6 +145,7 @@ def test_linger_of_zero_resets(kind: str) -> None:
         assert_reset(ends)
 
 
+@pytest.mark.rule("socket(7) SO_LINGER")
 @with_kinds
 def test_linger_waits_for_a_peer_that_reads(kind: str) -> None:
     """When close returns, no more is on its way than the kernel's buffers hold."""
@@ -170,6 +172,7 @@ def test_linger_waits_for_a_peer_that_reads(kind: str) -> None:
         assert [future.result(20) for future in futures] == [100_000] * 30
 
 
+@pytest.mark.rule("socket(7) SO_LINGER")
 def test_linger_that_passes_resets(stuck: Ends) -> None:
     linger(stuck, 1)
     stuck.fill()

@@ -37,9 +37,10 @@ def assert_over(ends: Ends) -> None:
         assert outcome(lambda: call(b"x")) == "EPIPE"  # noqa: B023
 
 
+@pytest.mark.rule("tcp(7) TCP_USER_TIMEOUT")
 @with_kinds
 @pytest.mark.parametrize("timeout", [None, 20.0])
-def test_sendall_raises_that_of_the_connection(kind: str, timeout: float | None) -> None:
+def test_sendall_raises_the_time_out_of_the_connection(kind: str, timeout: float | None) -> None:
     with connect(kind, small=True) as ends:
         give_up_soon(ends)
         ends.own.settimeout(timeout)
@@ -74,7 +75,9 @@ def by_future(ends: Ends, _: Path) -> Any:
 
 @with_kinds
 @pytest.mark.parametrize("call", [by_send, by_sendmsg, by_flush, by_future])
-def test_other_calls_raise_it(kind: str, call: Callable[[Ends, Path], Any], tmp_path: Path) -> None:
+def test_other_calls_raise_the_time_out_of_the_connection(
+    kind: str, call: Callable[[Ends, Path], Any], tmp_path: Path
+) -> None:
     with connect(kind, small=True) as ends:
         give_up_soon(ends)
         with pytest.raises(TimeoutError) as caught:
@@ -85,7 +88,7 @@ def test_other_calls_raise_it(kind: str, call: Callable[[Ends, Path], Any], tmp_
 
 @with_kinds
 @pytest.mark.parametrize("timeout", [None, 20.0])
-def test_sendfile_raises_it_and_counts_what_was_accepted(
+def test_sendfile_raises_the_time_out_of_the_connection_and_counts(
     kind: str, timeout: float | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "file"
@@ -188,7 +191,7 @@ def test_a_time_that_is_no_number(kind: str, value: object) -> None:
 
 
 @with_kinds
-def test_flushs_own_time_out(kind: str) -> None:
+def test_time_out_of_flush_itself(kind: str) -> None:
     with connect(kind, small=True) as ends:
         future = ends.own.aio_write(bytes(500_000))
         assert outcome(lambda: ends.own.flush(0.1)) == "TimeoutError without an errno"

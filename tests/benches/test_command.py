@@ -62,6 +62,6 @@ def test_an_unknown_case_is_named_before_anything_is_measured(tmp_path: Path) ->
         measure(tmp_path, "--only", "warp")
 
 
-def test_nothing_stays_behind(tmp_path: Path, crate: str) -> None:
+def test_a_session_leaves_nothing_behind(tmp_path: Path, crate: str) -> None:
     measure(tmp_path, "--crate", crate)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "seal_rate"]

@@ -20,7 +20,7 @@ def row(label: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_it_names_command_date_commit_and_machine() -> None:
+def test_report_names_command_date_commit_and_machine() -> None:
     assert "`make bench`, 2026-01-01 00:00 UTC, commit abc." in document()
     assert "| CPU | <two> & more |" in document()
 

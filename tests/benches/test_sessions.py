@@ -79,7 +79,7 @@ def case(work: Work, *, fresh: bool = False) -> Case:
     ],
     ids=["small", "large", "several", "hog"],
 )
-def test_everybody_sends(everybody: Runner, work: Sends) -> None:
+def test_every_contender_sends(everybody: Runner, work: Sends) -> None:
     results = everybody.run(case(work), 2)
     assert list(results) == ["plain", "ssl", "ktls pool ring"]
     for result in results.values():
@@ -101,7 +101,7 @@ def test_everybody_sends(everybody: Runner, work: Sends) -> None:
     ],
     ids=["receives", "hog", "relays"],
 )
-def test_everybody_receives(everybody: Runner, work: Work) -> None:
+def test_every_contender_receives(everybody: Runner, work: Work) -> None:
     for result in everybody.run(case(work), 2).values():
         assert result.failure == ""
         assert len(result.samples) == 2
@@ -112,7 +112,7 @@ def test_everybody_receives(everybody: Runner, work: Work) -> None:
 
 
 @pytest.mark.parametrize("cold", [False, True], ids=["hot", "cold"])
-def test_everybody_sends_a_file(everybody: Runner, tmp_path: Path, cold: bool) -> None:
+def test_every_contender_sends_a_file(everybody: Runner, tmp_path: Path, cold: bool) -> None:
     path = files.make(tmp_path, FILE_LEN)
     work = SendFile(path=str(path), count=FILE_LEN, cold=cold)
     for result in everybody.run(case(work), 1).values():
@@ -155,7 +155,7 @@ def test_a_file_in_memory_cannot_be_cold(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("both", [False, True], ids=["stock client", "own client"])
-def test_everybody_answers(everybody: Runner, both: bool) -> None:
+def test_every_contender_answers_requests(everybody: Runner, both: bool) -> None:
     for result in everybody.run(case(Echo(size=1024, requests=50, both=both)), 1).values():
         assert result.failure == ""
         (sample,) = result.samples
@@ -186,7 +186,7 @@ def test_contenders_take_turns(make_runner: MakeRunner, monkeypatch: pytest.Monk
     assert [sample["gb_s"] for sample in results["ssl"].samples] == [2.0, 4.0, 6.0]
 
 
-def test_one_that_fails_is_left_out_and_the_others_go_on(make_runner: MakeRunner) -> None:
+def test_contender_that_fails_is_left_out_and_the_others_go_on(make_runner: MakeRunner) -> None:
     broken = Contender("broken", "ktls", "", {"kern.ipc.tls.nonsense": 1})
     results = make_runner(broken, PLAIN).run(case(Sends(size=65536, seconds=0.02)), 2)
     assert "kern.ipc.tls.nonsense" in results["broken"].failure

@@ -90,7 +90,7 @@ def test_encrypted_key_is_refused_without_asking(tmp_path: Path) -> None:
         certificate.load(context, path, None)
 
 
-def test_without_trustme_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_without_trustme_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trustme", None)
     with pytest.raises(CommandError, match="pip install trustme"):
         certificate.load_throwaway(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), "127.0.0.1")
@@ -123,7 +123,9 @@ def test_help_names_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "serve a directory over HTTPS" in capsys.readouterr().out
 
 
-def test_ipv6(start: Callable[..., ServerProcess], authority: object, tmp_path: Path) -> None:
+def test_server_listens_on_ipv6(
+    start: Callable[..., ServerProcess], authority: object, tmp_path: Path
+) -> None:
     (tmp_path / "file").write_text("over six")
     server = start(tmp_path, "--host", "::1")
     assert re.fullmatch(r"https://\[::1\]:\d+/", server.url)
@@ -164,7 +166,7 @@ def test_workers_are_as_many_as_asked_for(
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_it_cleanly(
+def test_signal_ends_the_server_cleanly(
     start: Callable[..., ServerProcess], authority: object, tmp_path: Path, how: signal.Signals
 ) -> None:
     server = start(tmp_path)

@@ -11,6 +11,7 @@ from ktls.cli.conditional import UnsatisfiableRangeError, Validators, select_ran
 from ktls.cli.request import Headers
 
 
+@pytest.mark.rule("RFC 9110 14.1.2")
 @pytest.mark.parametrize(
     ("header", "size", "expected"),
     [
@@ -30,6 +31,7 @@ def test_range_is_selected(header: str, size: int, expected: range) -> None:
     assert select_range(header, size) == expected
 
 
+@pytest.mark.rule("RFC 9110 14.2")
 @pytest.mark.parametrize(
     "header",
     [
@@ -53,6 +55,7 @@ def test_what_is_no_single_range_means_the_whole(header: str | None) -> None:
     assert select_range(header, 10) is None
 
 
+@pytest.mark.rule("RFC 9110 14.1.2")
 @pytest.mark.parametrize(
     ("header", "size"),
     [
@@ -80,6 +83,7 @@ def test_any_range_lies_in_the_file(header: str, size: int) -> None:
         assert 0 <= selected.start < selected.stop <= size
 
 
+@pytest.mark.rule("RFC 9110 8.8.3")
 def test_etag_tells_states_of_a_file_apart(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"one")
@@ -99,6 +103,7 @@ DATE = "Sun, 06 Nov 1994 08:49:37 GMT"
 EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT"
 
 
+@pytest.mark.rule("RFC 9110 13.1.2", "RFC 9110 13.1.3", "RFC 9110 13.2.2")
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -115,10 +120,11 @@ EARLIER = "Sun, 06 Nov 1994 08:49:36 GMT"
         ({"If-Modified-Since": DATE, "If-None-Match": '"1-3"'}, False),
     ],
 )
-def test_not_modified(fields: dict[str, str], expected: bool) -> None:
+def test_not_modified_follows_the_validators(fields: dict[str, str], expected: bool) -> None:
     assert VALIDATORS.not_modified(Headers(fields.items())) is expected
 
 
+@pytest.mark.rule("RFC 9110 13.1.1", "RFC 9110 13.1.4", "RFC 9110 13.2.2")
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -135,10 +141,11 @@ def test_not_modified(fields: dict[str, str], expected: bool) -> None:
         ({"If-Unmodified-Since": EARLIER, "If-Match": '"1-2"'}, False),
     ],
 )
-def test_precondition_failed(fields: dict[str, str], expected: bool) -> None:
+def test_precondition_failed_follows_the_validators(fields: dict[str, str], expected: bool) -> None:
     assert VALIDATORS.precondition_failed(Headers(fields.items())) is expected
 
 
+@pytest.mark.rule("RFC 9110 13.1.5")
 @pytest.mark.parametrize(
     ("if_range", "expected"),
     [
@@ -151,5 +158,7 @@ def test_precondition_failed(fields: dict[str, str], expected: bool) -> None:
         ("never", False),
     ],
 )
-def test_if_range(if_range: str | None, expected: bool) -> None:
+def test_if_range_allows_a_range_of_the_same_file_alone(
+    if_range: str | None, expected: bool
+) -> None:
     assert VALIDATORS.allow_range(if_range) is expected

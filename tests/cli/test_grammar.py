@@ -16,6 +16,7 @@ _FIELDS = [b"Host: x", b"Content-Length: ", b"Transfer-Encoding: ", b"chunked", 
 PIECES = st.sampled_from([*_LINE, *_FIELDS, b"\xff", b"X"])
 
 
+@pytest.mark.rule("RFC 9112 2.2")
 @given(data=st.binary() | st.lists(PIECES).map(b"".join))
 def test_any_bytes_are_a_request_or_a_refusal(data: bytes) -> None:
     lines = io.BytesIO(data)
@@ -66,6 +67,7 @@ def test_any_target_stays_inside(target: str) -> None:
         assert "\0" in path
 
 
+@pytest.mark.rule("RFC 9110 5.3")
 def test_several_fields_are_one_list() -> None:
     headers = Headers([("A", "1"), ("a", "2, ,3"), ("B", "")])
     assert headers.get("a") == "1, 2, ,3"
@@ -75,6 +77,7 @@ def test_several_fields_are_one_list() -> None:
     assert (headers.get("c"), headers.members("c"), headers.get_all("c")) == (None, [], [])
 
 
+@pytest.mark.rule("RFC 9112 9.3")
 @pytest.mark.parametrize(
     ("minor_version", "connection", "kept"),
     [
@@ -87,6 +90,8 @@ def test_several_fields_are_one_list() -> None:
         (0, "keep-alive, close", False),
     ],
 )
-def test_keeps_alive(minor_version: int, connection: str | None, kept: bool) -> None:
+def test_connection_field_and_version_decide_on_keep_alive(
+    minor_version: int, connection: str | None, kept: bool
+) -> None:
     headers = Headers([] if connection is None else [("Connection", connection)])
     assert Request("GET", "/", minor_version, headers, False).keeps_alive is kept

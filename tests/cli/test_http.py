@@ -25,6 +25,7 @@ def test_get_sends_the_file(fetch: Fetch, site: Path) -> None:
     assert reply.headers["etag"].startswith('"')
 
 
+@pytest.mark.rule("RFC 9110 9.3.2")
 def test_head_sends_the_header_of_get(fetch: Fetch) -> None:
     get, head = fetch("/data.bin"), fetch("/data.bin", "--head")
     assert head.status == 200
@@ -34,12 +35,13 @@ def test_head_sends_the_header_of_get(fetch: Fetch) -> None:
     }
 
 
+@pytest.mark.rule("RFC 9110 14.2")
 def test_head_ignores_a_range(fetch: Fetch) -> None:
     assert fetch("/data.bin", "--head", "--range", "0-1").status == 200
 
 
 @pytest.mark.parametrize("target", ["/empty.txt", "/empty.txt?query=1", "/plain/../empty.txt"])
-def test_empty_file(fetch: Fetch, target: str) -> None:
+def test_empty_file_has_length_0(fetch: Fetch, target: str) -> None:
     reply = fetch(target)
     assert (reply.status, reply.body, reply.headers["content-length"]) == (200, b"", "0")
 
@@ -49,10 +51,11 @@ def test_type_follows_the_name(fetch: Fetch) -> None:
 
 
 @pytest.mark.parametrize("target", ["/a%20b+%C3%BC%25.txt", "/%61%20b+%C3%BC%25.txt"])
-def test_escaped_name(fetch: Fetch, target: str) -> None:
+def test_escaped_name_is_found(fetch: Fetch, target: str) -> None:
     assert fetch(target).body == b"odd name"
 
 
+@pytest.mark.rule("RFC 9110 14.4", "RFC 9110 15.3.7")
 @pytest.mark.parametrize(
     ("asked", "part", "told"),
     [
@@ -62,7 +65,9 @@ def test_escaped_name(fetch: Fetch, target: str) -> None:
         ("99999-999999", slice(99_999, None), "bytes 99999-99999/100000"),
     ],
 )
-def test_range(fetch: Fetch, site: Path, asked: str, part: slice, told: str) -> None:
+def test_range_is_answered_with_206(
+    fetch: Fetch, site: Path, asked: str, part: slice, told: str
+) -> None:
     reply = fetch("/data.bin", "--range", asked)
     assert reply.status == 206
     assert reply.body == (site / "data.bin").read_bytes()[part]
@@ -74,12 +79,15 @@ def test_several_ranges_are_answered_with_the_whole(fetch: Fetch) -> None:
     assert (reply.status, len(reply.body)) == (200, 100_000)
 
 
+@pytest.mark.rule("RFC 9110 15.5.17")
 def test_range_outside_is_416(fetch: Fetch) -> None:
     reply = fetch("/data.bin", "--range", "100000-")
     assert (reply.status, reply.headers["content-range"]) == (416, "bytes */100000")
 
 
-def test_curl_resumes(server: ServerProcess, authority: object, site: Path, tmp_path: Path) -> None:
+def test_curl_resumes_a_download(
+    server: ServerProcess, authority: object, site: Path, tmp_path: Path
+) -> None:
     data = (site / "data.bin").read_bytes()
     target = tmp_path / "resumed"
     target.write_bytes(data[:30_000])
@@ -90,6 +98,7 @@ def test_curl_resumes(server: ServerProcess, authority: object, site: Path, tmp_
     assert target.read_bytes() == data
 
 
+@pytest.mark.rule("RFC 9110 15.4.5")
 def test_validators_give_304(fetch: Fetch) -> None:
     first = fetch("/data.bin")
     for condition in (
@@ -101,6 +110,7 @@ def test_validators_give_304(fetch: Fetch) -> None:
         assert again.headers["etag"] == first.headers["etag"]
 
 
+@pytest.mark.rule("RFC 9110 15.5.13")
 def test_conditions_that_fail_give_412(fetch: Fetch) -> None:
     """What a download asks for that must go on with the same file."""
     first = fetch("/data.bin", "--head")
@@ -114,7 +124,7 @@ def test_conditions_that_fail_give_412(fetch: Fetch) -> None:
         assert (reply.status, reply.body) == (412, b"412 Precondition Failed\n")
 
 
-def test_if_range(fetch: Fetch) -> None:
+def test_if_range_of_another_file_is_answered_with_the_whole(fetch: Fetch) -> None:
     etag = fetch("/data.bin", "--head").headers["etag"]
     same = fetch("/data.bin", "--range", "0-9", "--header", f"If-Range: {etag}")
     other = fetch("/data.bin", "--range", "0-9", "--header", 'If-Range: "other"')
@@ -132,7 +142,7 @@ def test_changed_file_has_another_etag(fetch: Fetch, site: Path) -> None:
     assert (reply.status, reply.body) == (200, b"two")
 
 
-def test_listing(fetch: Fetch) -> None:
+def test_listing_of_a_directory_is_escaped_html(fetch: Fetch) -> None:
     reply = fetch("/plain/")
     assert reply.status == 200
     assert reply.headers["content-type"].startswith("text/html")
@@ -167,7 +177,7 @@ def test_directory_without_slash_is_moved(fetch: Fetch) -> None:
         "/" + "n" * 5000,
     ],
 )
-def test_not_found(fetch: Fetch, target: str) -> None:
+def test_what_is_not_below_the_directory_is_404(fetch: Fetch, target: str) -> None:
     reply = fetch(target)
     assert reply.status == 404
     assert reply.body == b"404 Not Found\n"
@@ -182,6 +192,7 @@ def test_pipe_is_not_waited_for(fetch: Fetch, site: Path) -> None:
     assert fetch("/pipe").status == 404
 
 
+@pytest.mark.rule("RFC 9110 10.2.1", "RFC 9110 15.5.6")
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_other_methods_are_405(fetch: Fetch, method: str) -> None:
     reply = fetch("/data.bin", "--request", method)
@@ -229,6 +240,7 @@ def test_keep_alive_serves_many_on_one_connection(
         assert reader.read().endswith(b"<p>page</p>")
 
 
+@pytest.mark.rule("RFC 9112 9.3.2")
 def test_pipelined_requests_are_answered_in_order(server: ServerProcess, authority: object) -> None:
     with connect(server, client_context(authority.root)) as client:
         request = b"GET /page.html HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -240,6 +252,7 @@ def test_pipelined_requests_are_answered_in_order(server: ServerProcess, authori
     assert answer.endswith(b"404 Not Found\n")
 
 
+@pytest.mark.rule("RFC 9112 3", "RFC 9112 3.2")
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -257,7 +270,7 @@ def test_pipelined_requests_are_answered_in_order(server: ServerProcess, authori
         (b"GET / HTTP/1.1\r\n" + (b"X: " + b"y" * 30_000 + b"\r\n") * 5 + b"\r\n", b"431"),
     ],
 )
-def test_unusual_requests(
+def test_unusual_request_has_its_status(
     server: ServerProcess, authority: object, request_bytes: bytes, status: bytes
 ) -> None:
     with connect(server, client_context(authority.root)) as client:
@@ -266,10 +279,13 @@ def test_unusual_requests(
             assert reader.readline().split()[1] == status
 
 
+@pytest.mark.rule("RFC 9112 9.3")
 @pytest.mark.parametrize(
     ("header", "kept"), [("", "close"), ("Connection: keep-alive\r\n", "keep-alive")]
 )
-def test_http_1_0(server: ServerProcess, authority: object, header: str, kept: str) -> None:
+def test_http_1_0_is_closed_unless_asked_to_keep_alive(
+    server: ServerProcess, authority: object, header: str, kept: str
+) -> None:
     with connect(server, client_context(authority.root)) as client:
         client.sendall(f"GET /page.html HTTP/1.0\r\n{header}\r\n".encode())
         with client.makefile("rb") as reader:

@@ -44,6 +44,7 @@ def body(client: ssl.SSLSocket, pause_s: float = 0.0) -> bytes:
     return bytes(answer.partition(b"\r\n\r\n")[2])
 
 
+@pytest.mark.rule("RFC 9112 9.6")
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 @pytest.mark.parametrize("rcvbuf", [None, 4096])
 def test_what_follows_the_last_request_costs_no_answer(
@@ -61,7 +62,7 @@ def test_what_follows_the_last_request_costs_no_answer(
     assert [line.trouble for line in server.responses()] == [""]
 
 
-def test_the_same_while_openssl_writes(
+def test_what_follows_the_last_request_costs_no_answer_of_openssl(
     start: Callable[..., ServerProcess],
     authority: object,
     directory: Path,

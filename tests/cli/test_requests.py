@@ -39,6 +39,7 @@ def statuses(answer: bytes) -> list[int]:
     return [int(status) for status in _STATUS.findall(answer)]
 
 
+@pytest.mark.rule("RFC 9112 2.2", "RFC 9112 2.3", "RFC 9112 3.2.2")
 @pytest.mark.parametrize(
     "request_bytes",
     [
@@ -68,10 +69,15 @@ def statuses(answer: bytes) -> list[int]:
         b"GET //page.html HTTP/1.1\r\nHost: x\r\n" + END,
     ],
 )
-def test_odd_and_right(said: Callable[[bytes], bytes], request_bytes: bytes) -> None:
+def test_odd_but_valid_request_is_answered_with_200(
+    said: Callable[[bytes], bytes], request_bytes: bytes
+) -> None:
     assert statuses(said(request_bytes)) == [200]
 
 
+@pytest.mark.rule(
+    "RFC 9112 3", "RFC 9112 5.1", "RFC 9112 5.2", "RFC 9112 6.1", "RFC 9112 6.3", "RFC 9112 11.2"
+)
 @pytest.mark.parametrize(
     ("request_bytes", "status"),
     [
@@ -160,7 +166,7 @@ def test_odd_and_right(said: Callable[[bytes], bytes], request_bytes: bytes) -> 
         (b"GET /page.html HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
     ],
 )
-def test_refused_once_and_nothing_behind_it(
+def test_bad_request_is_refused_once_and_nothing_behind_it_answered(
     said: Callable[[bytes], bytes], request_bytes: bytes, status: int
 ) -> None:
     answer = said(request_bytes + NEXT)
@@ -168,6 +174,7 @@ def test_refused_once_and_nothing_behind_it(
     assert b"\r\nConnection: close\r\n" in answer
 
 
+@pytest.mark.rule("RFC 9112 9.3", "RFC 9112 11.2")
 @pytest.mark.parametrize("method", [b"GET", b"HEAD", b"POST"])
 @pytest.mark.parametrize(
     "framed",
@@ -187,6 +194,7 @@ def test_body_that_nobody_reads_is_no_request(
     assert b"\r\nConnection: close\r\n" in answer
 
 
+@pytest.mark.rule("RFC 9110 10.1.1")
 def test_final_answer_comes_in_the_place_of_a_100(
     server: ServerProcess, authority: object, tmp_path: Path
 ) -> None:
@@ -205,6 +213,7 @@ def test_final_answer_comes_in_the_place_of_a_100(
     assert b"100 Continue" not in told.stderr
 
 
+@pytest.mark.rule("RFC 9110 9.3.2")
 def test_head_of_everything_has_no_body(said: Callable[[bytes], bytes]) -> None:
     for target in (b"/page.html", b"/plain/", b"/missing", b"/plain", b"/with-index/", b"%"):
         answer = said(b"HEAD " + target + b" HTTP/1.1\r\nHost: x\r\n" + END)
@@ -216,12 +225,14 @@ def test_head_of_everything_has_no_body(said: Callable[[bytes], bytes]) -> None:
     assert refused.endswith(b"\r\n\r\n")
 
 
+@pytest.mark.rule("RFC 9112 2.2", "RFC 9112 9.3.2")
 def test_pipelined_behind_a_range_and_an_empty_line(said: Callable[[bytes], bytes]) -> None:
     ranged = b"GET /data.bin HTTP/1.1\r\nHost: x\r\nRange: bytes=5-5\r\n\r\n"
     answer = said(ranged + b"\r\n" + ranged.replace(b"GET", b"HEAD") + NEXT)
     assert statuses(answer) == [206, 200, 200]
 
 
+@pytest.mark.rule("RFC 9112 8")
 @pytest.mark.parametrize(
     "part",
     [
@@ -274,6 +285,7 @@ def test_listing_leads_to_every_name(said: Callable[[bytes], bytes], bytes_name:
             assert statuses(answer) == [200]
 
 
+@pytest.mark.rule("RFC 9110 10.2.2")
 @pytest.mark.parametrize(
     ("target", "location"),
     [

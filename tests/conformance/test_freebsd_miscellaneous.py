@@ -29,6 +29,7 @@ def test_sendto_baddst(fresh: ktls.Socket, name: str) -> None:
     assert fresh.fileno() == -1
 
 
+@pytest.mark.rule("freebsd.md row 17")
 @pytest.mark.parametrize("name", [pytest.param("", id="ktls_listening_socket")])
 def test_listening_socket(fresh: ktls.Socket, name: str) -> None:
     enable(fresh)

@@ -105,6 +105,7 @@ def test_padding(receiving_link: ReceivingLink, length: int) -> None:
     assert exchange(receiving_link, receiving_link.writer.seal(data)) == [data]
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2")
 @pytest.mark.parametrize(
     ("suite", "extra"),
     [
@@ -120,6 +121,7 @@ def test_padding_extra(receiving_link: ReceivingLink, extra: int) -> None:
     assert exchange(receiving_link, wire) == [data]
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @receive_cases("short_padded", TLS13)
 def test_short_padded(receiving_link: ReceivingLink) -> None:
     data = os.urandom(64)
@@ -137,12 +139,14 @@ def test_long_padded(receiving_link: ReceivingLink) -> None:
 # -- records that do not open ----------------------------------------------------------------------
 
 
+@pytest.mark.rule("RFC 5246 6.2.3", "RFC 8446 5.2")
 @receive_cases("bad_data", SUITES)
 def test_bad_data(receiving_link: ReceivingLink, suite: Suite) -> None:
     record = receiving_link.writer.seal(os.urandom(64))
     lost(receiving_link, changed(record, header_size(suite)), errno.EBADMSG)
 
 
+@pytest.mark.rule("RFC 5246 6.2.3", "RFC 8446 5.2")
 @receive_cases("bad_mac", SUITES)
 def test_bad_mac(receiving_link: ReceivingLink, suite: Suite) -> None:
     record = receiving_link.writer.seal(os.urandom(64))
@@ -156,12 +160,14 @@ def test_bad_iv(receiving_link: ReceivingLink) -> None:
     lost(receiving_link, changed(record, HEADER_LEN), errno.EBADMSG)
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2")
 @receive_cases("bad_padding", CBC)
 def test_bad_padding(receiving_link: ReceivingLink) -> None:
     record = receiving_link.writer.seal(os.urandom(64))
     lost(receiving_link, changed(record, -1), errno.EBADMSG)
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2")
 @receive_cases("non_block_size", CBC)
 def test_non_block_size(receiving_link: ReceivingLink, suite: Suite) -> None:
     receiving_link.writer.skip()
@@ -187,18 +193,21 @@ def test_bad_major(receiving_link: ReceivingLink) -> None:
     dropped(receiving_link, record[:1] + bytes([record[1] + 1]) + record[2:], errno.EINVAL)
 
 
+@pytest.mark.rule("RFC 5246 6.2.1", "RFC 8446 5.2")
 @receive_cases("bad_minor", SUITES)
 def test_bad_minor(receiving_link: ReceivingLink) -> None:
     record = receiving_link.writer.seal(os.urandom(64))
     dropped(receiving_link, record[:2] + bytes([record[2] + 1]) + record[3:], errno.EINVAL)
 
 
+@pytest.mark.rule("RFC 8446 5.2")
 @receive_cases("bad_type", TLS13)
 def test_bad_type(receiving_link: ReceivingLink) -> None:
     record = receiving_link.writer.seal(os.urandom(64), 0x21, outer_type=24)
     dropped(receiving_link, record, errno.EINVAL)
 
 
+@pytest.mark.rule("RFC 5246 6.2.3", "RFC 8446 5.2")
 @receive_cases("oversized_record", SUITES)
 def test_oversized_record(receiving_link: ReceivingLink, suite: Suite) -> None:
     """Its header says enough: the rest may find the connection gone."""

@@ -30,6 +30,7 @@ def test_short(link: Link) -> None:
     assert read_records(link.peer, link.reader) == [(23, data)]
 
 
+@pytest.mark.rule("RFC 5246 6.2.1", "RFC 8446 5.1")
 @cases("long", SUITES)
 def test_long(link: Link, suite: Suite) -> None:
     data = os.urandom(64 * 1024)
@@ -45,11 +46,13 @@ def test_long(link: Link, suite: Suite) -> None:
     assert b"".join(payload for _, payload in records) == data
 
 
+@pytest.mark.rule("ktls(4) TLS_SET_RECORD_TYPE")
 @cases("control", SUITES)
 def test_control(link: Link) -> None:
     send_control(link, os.urandom(32))
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2")
 @pytest.mark.parametrize(
     ("suite", "length"),
     [
@@ -62,6 +65,7 @@ def test_padding(link: Link, length: int) -> None:
     send_control(link, os.urandom(length))
 
 
+@pytest.mark.rule("RFC 5246 6.2.1")
 @cases("empty_fragment", SUITES)
 def test_empty_fragment(link: Link, suite: Suite) -> None:
     """TLS 1.0 with AES-CBC: one empty record.  Otherwise none; upstream's EINVAL is 0 here."""
@@ -72,6 +76,7 @@ def test_empty_fragment(link: Link, suite: Suite) -> None:
     assert read_record(link.peer, link.reader) == (23, b"next")
 
 
+@pytest.mark.rule("freebsd.md row 13")
 @pytest.mark.parametrize(
     "suite",
     [pytest.param(suite, id=f"ktls_transmit_invalid_{suite}") for suite in INVALID_SUITES],

@@ -28,6 +28,7 @@ def refused(sock: ktls.Socket, en: ktls.TLSEnable) -> None:
     assert sock.mode is ktls.Mode.NONE
 
 
+@pytest.mark.rule("freebsd.md row 10")
 @pytest.mark.parametrize("minor", [0, 5, 200])
 @pytest.mark.parametrize("suite", [AEAD_SUITES[1]], ids=str)
 def test_bad_version(fresh: ktls.Socket, suite: Suite, minor: int) -> None:
@@ -75,6 +76,7 @@ def test_an_iv_that_is_not_needed_is_ignored(make_link, suite: Suite) -> None:
             assert read_records(peer, RecordReader(secrets)) == [(23, b"data")]
 
 
+@pytest.mark.rule("RFC 5246 6.1", "RFC 8446 5.3")
 @every_variant
 def test_recseq_wrap(make_link, suite: Suite, tmp_path: Path) -> None:
     """The last number is never used, whichever way the data comes."""

@@ -51,7 +51,7 @@ def test_tx_max_payload_len_open_rec(link: Link) -> None:
 
 @pytest.mark.parametrize("limit", [0, 1, 62, 16385, 65535])
 @every_variant
-def test_out_of_range(link: Link, limit: int) -> None:
+def test_payload_len_out_of_range_is_refused_as_by_linux(link: Link, limit: int) -> None:
     with pytest.raises(OSError, match=str(limit)) as caught:
         set_limit(link, limit)
     assert caught.value.errno == errno.EINVAL
@@ -59,7 +59,7 @@ def test_out_of_range(link: Link, limit: int) -> None:
 
 
 @every_variant
-def test_the_least(link: Link, suite: Suite) -> None:
+def test_least_payload_len_counts_the_content_type_of_tls13(link: Link, suite: Suite) -> None:
     """Linux counts the content type of TLS 1.3 as payload: there 63 are left of 64."""
     if suite.tls_vminor == 4:
         set_limit(link, 63)

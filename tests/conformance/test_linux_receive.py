@@ -123,6 +123,7 @@ def test_recv_efault(receiving_link: ReceivingLink) -> None:
     assert sock.recv(100) == TEXT
 
 
+@pytest.mark.rule("socket(7) SO_RCVLOWAT")
 @every_receiving_variant
 def test_recv_lowat(receiving_link: ReceivingLink) -> None:
     """With SO_RCVLOWAT a read waits for so many bytes, whatever the records are."""
@@ -148,6 +149,7 @@ def test_recv_lowat(receiving_link: ReceivingLink) -> None:
     assert received[0] + sock.recv(rest, socket.MSG_WAITALL if rest else 0) == b"seven bytes"
 
 
+@pytest.mark.rule("recv(2) MSG_WAITALL")
 @every_receiving_variant
 def test_waitall_up_to_the_end(receiving_link: ReceivingLink) -> None:
     receiving_link.send_records((23, b"one"), (23, b"two"))

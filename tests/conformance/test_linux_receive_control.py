@@ -29,6 +29,7 @@ def read_fails(link: ReceivingLink, flags: int = 0) -> None:
     fails(sock, errno.EIO, lambda: sock.recvmsg(100, 0, flags))
 
 
+@pytest.mark.rule("ktls(4) TLS_GET_RECORD")
 @every_receiving_variant
 def test_control_msg(receiving_link: ReceivingLink) -> None:
     receiving_link.send(b"test_read", CONTROL)
@@ -39,6 +40,7 @@ def test_control_msg(receiving_link: ReceivingLink) -> None:
     assert receive_record(receiving_link) == (CONTROL, b"test_read")
 
 
+@pytest.mark.rule("RFC 8446 5.1")
 @every_receiving_variant
 def test_control_msg_nomerge(receiving_link: ReceivingLink) -> None:
     """Two of one type stay two, also where there is room for both."""
@@ -117,6 +119,7 @@ SEQUENCES: dict[str, list[Record]] = {
 every_sequence = pytest.mark.parametrize("records", SEQUENCES.values(), ids=SEQUENCES)
 
 
+@pytest.mark.rule("RFC 5246 6.2.1", "RFC 8446 5.1")
 @every_sequence
 @every_receiving_variant
 def test_zero_len(receiving_link: ReceivingLink, records: list[Record]) -> None:

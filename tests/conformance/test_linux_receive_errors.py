@@ -95,6 +95,7 @@ def test_bad_behind_good_in_one_read(receiving_link: ReceivingLink) -> None:
     assert (received, errors) == (b"goodafter", [errno.EBADMSG])
 
 
+@pytest.mark.rule("RFC 5246 6.1", "RFC 8446 5.3")
 @two_receiving_variants
 def test_a_replayed_record(receiving_link: ReceivingLink) -> None:
     """A record has one number: the second time it does not open."""
@@ -104,6 +105,7 @@ def test_a_replayed_record(receiving_link: ReceivingLink) -> None:
     fails(receiving_link.sock, errno.EBADMSG)
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("zeros", [1, 17, 16385])
 def test_padding_alone(make_receiving_link, zeros: int) -> None:
     """A TLS 1.3 record without a content type (RFC 8446 §5.4)."""

@@ -3,6 +3,8 @@
 import os
 import socket
 
+import pytest
+
 from conformance.linux import every_receiving_variant
 from keyed_receiver import ReceivingLink, receive, receive_record
 
@@ -11,6 +13,7 @@ ALL = socket.MSG_WAITALL
 FIRST, SECOND = b"test_read_peek", b"_mult_recs"
 
 
+@pytest.mark.rule("recv(2) MSG_PEEK")
 @every_receiving_variant
 def test_recv_peek(receiving_link: ReceivingLink) -> None:
     receiving_link.send(FIRST)

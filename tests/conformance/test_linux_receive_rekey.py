@@ -48,6 +48,7 @@ def readable(link: ReceivingLink, timeout_s: float) -> bool:
     return bool(select.select([link.sock], [], [], timeout_s)[0])
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @every_13
 def test_rekey(receiving_link: ReceivingLink) -> None:
     """Data, a KeyUpdate, other keys, data; three times."""
@@ -64,6 +65,7 @@ def test_rekey(receiving_link: ReceivingLink) -> None:
         assert receive_record(receiving_link) == (23, b"under new keys")
 
 
+@pytest.mark.rule("RFC 8446 5.3", "RFC 8446 7.2")
 @every_13
 def test_rekey_by_secret(receiving_link: ReceivingLink, suite: Suite) -> None:
     """The next traffic secret is enough; the numbers begin at 0 (RFC 8446 §5.3)."""
@@ -104,6 +106,7 @@ def test_other_messages_change_no_key(receiving_link: ReceivingLink) -> None:
     assert receive_record(receiving_link) == (23, b"data")
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.parametrize("suite", TLS12, ids=str)
 def test_rekey_fail_12(receiving_link: ReceivingLink, suite: Suite) -> None:
     """TLS 1.2 has no KeyUpdate: the message is none, and the keys stay."""

@@ -6,5 +6,5 @@ from contrib.green_program import CASES, run
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_under_eventlet(case: str) -> None:
+def test_calls_wait_by_the_hub_of_eventlet(case: str) -> None:
     run("eventlet", case)

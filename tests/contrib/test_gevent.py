@@ -6,5 +6,5 @@ from contrib.green_program import CASES, run
 
 
 @pytest.mark.parametrize("case", [*CASES, "wsgi"])
-def test_under_gevent(case: str) -> None:
+def test_calls_wait_by_the_hub_of_gevent(case: str) -> None:
     run("gevent", case)

@@ -36,7 +36,7 @@ def comparisons() -> Iterator[dict[str, Future[Comparison]]]:
 
 
 @pytest.mark.parametrize("suite", suites_of(VERSION))
-def test_what_stock_passes(
+def test_suite_of_cpython_passes_what_stock_passes(
     comparisons: dict[str, Future[Comparison]],
     suite: str,
     record_property: Callable[[str, object], None],
@@ -54,7 +54,7 @@ def test_what_stock_passes(
         assert comparison.taken_over > 300
 
 
-def test_list_of_exceptions() -> None:
+def test_list_of_exceptions_is_exact() -> None:
     assert len(EXCEPTIONS) <= MAX_EXCEPTIONS
     for name, reason in EXCEPTIONS.items():
         assert len(reason.split()) > 5, name

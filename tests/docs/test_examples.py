@@ -122,14 +122,14 @@ def leave(directory: Path, port: int, stage: int) -> None:
 
 
 @of_kind("")
-def test_program_ends_well(example: Example, directory: Path) -> None:
+def test_example_program_ends_well(example: Example, directory: Path) -> None:
     process = start(example, directory, 0)
     output, _ = process.communicate(timeout=50)
     assert process.returncode == 0, output
 
 
 @of_kind("server")
-def test_server_serves(example: Example, directory: Path) -> None:
+def test_example_server_serves_a_file(example: Example, directory: Path) -> None:
     port = free_port()
     process = start(example, directory, port)
     try:
@@ -147,7 +147,7 @@ def test_server_serves(example: Example, directory: Path) -> None:
 
 
 @of_kind("client")
-def test_client_fetches(example: Example, directory: Path) -> None:
+def test_example_client_fetches_a_file(example: Example, directory: Path) -> None:
     server = ServerProcess(directory, directory / "server.pem")
     try:
         process = start(example, directory, server.address[1])

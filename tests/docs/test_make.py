@@ -53,24 +53,24 @@ def refusal(programs: Path, *assignments: str) -> str:
     return first
 
 
-def test_without_cargo(programs: Path) -> None:
+def test_make_without_cargo_says_so(programs: Path) -> None:
     (programs / "cargo").unlink()
     assert refusal(programs) == f"make: cargo was not found; {REMEDY}"
 
 
-def test_with_an_old_cargo(programs: Path) -> None:
+def test_make_with_an_old_cargo_says_so(programs: Path) -> None:
     put(programs, "cargo", "echo 'cargo 1.63.0 (fd9c4297c 2022-07-01)'")
     said = refusal(programs)
     assert said == f"make: cargo 1.63.0 (fd9c4297c 2022-07-01) is too old; {REMEDY}"
 
 
-def test_without_a_c_compiler(programs: Path) -> None:
+def test_make_without_a_c_compiler_says_so(programs: Path) -> None:
     (programs / "cc").unlink()
     assert refusal(programs).startswith("make: cc was not found; install a C compiler")
 
 
 @pytest.mark.parametrize("is_there", [False, True], ids=["missing", "old"])
-def test_without_a_python_that_will_do(programs: Path, is_there: bool) -> None:
+def test_make_without_a_python_that_will_do_says_so(programs: Path, is_there: bool) -> None:
     if is_there:
         put(programs, "python3.9", "exit 1  # as the question for its version does")
     said = refusal(programs, "PYTHON=python3.9")

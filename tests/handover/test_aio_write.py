@@ -50,7 +50,7 @@ def tight(contexts, mode: Mode, server_side: bool) -> Iterator[Pair]:
         yield own, other
 
 
-def test_a_write(both: Pair) -> None:
+def test_tls_aio_write_arrives_and_its_future_has_the_length(both: Pair) -> None:
     own, other = both
     for size in (1, 500, 16384, 16385, 100_000):
         data = os.urandom(size)
@@ -65,7 +65,7 @@ def test_a_write(both: Pair) -> None:
     end(own, other)
 
 
-def test_a_buffer_changed_after_the_call(tight: Pair) -> None:
+def test_tls_aio_write_copies_a_buffer(tight: Pair) -> None:
     own, other = tight
     sent = b""
     for turn in range(20):
@@ -78,7 +78,7 @@ def test_a_buffer_changed_after_the_call(tight: Pair) -> None:
 
 
 @pytest.mark.parametrize("timeout", [None, 0.0, 5.0])
-def test_hundreds_in_flight(tight: Pair, timeout: float | None) -> None:
+def test_hundreds_of_tls_aio_writes_in_flight(tight: Pair, timeout: float | None) -> None:
     """None of the calls waits, and nobody reads before the last of them."""
     own, other = tight
     own.settimeout(timeout)
@@ -93,7 +93,7 @@ def test_hundreds_in_flight(tight: Pair, timeout: float | None) -> None:
     exchange(own, other, (10,))
 
 
-def test_in_the_order_of_the_calls(both: Pair, tmp_path: Path) -> None:
+def test_tls_aio_writes_arrive_in_the_order_of_the_calls(both: Pair, tmp_path: Path) -> None:
     own, other = both
     path = tmp_path / "file"
     path.write_bytes(os.urandom(50_000))
@@ -126,7 +126,7 @@ def test_a_write_that_may_not_wait_is_refused(tight: Pair) -> None:
     assert receive(other, 1) == b"z"
 
 
-def test_behind_all_that_a_socket_holds(tight: Pair) -> None:
+def test_tls_aio_write_behind_all_that_a_socket_holds(tight: Pair) -> None:
     """A call that does not wait has filled it; this one is not refused."""
     own, other = tight
     own.setblocking(False)
@@ -140,7 +140,7 @@ def test_behind_all_that_a_socket_holds(tight: Pair) -> None:
     assert future.result(TIMEOUT) == 10_000
 
 
-def test_does_not_wait_for_another_writer(tight: Pair) -> None:
+def test_tls_aio_write_does_not_wait_for_another_writer(tight: Pair) -> None:
     own, other = tight
     writer = threading.Thread(target=own.sendall, args=(b"1" * 3_000_000,))
     writer.start()
@@ -156,7 +156,7 @@ def test_does_not_wait_for_another_writer(tight: Pair) -> None:
     assert call.result().result(TIMEOUT) == 1000
 
 
-def test_cancel(tight: Pair, mode: Mode) -> None:
+def test_cancel_takes_back_what_openssl_has_not_counted(tight: Pair, mode: Mode) -> None:
     """OpenSSL has counted its records: none of them can be taken back."""
     own, other = tight
     futures = [own.aio_write(bytes([number]) * 50_000) for number in range(50)]
@@ -168,7 +168,7 @@ def test_cancel(tight: Pair, mode: Mode) -> None:
     exchange(own, other, (10,))
 
 
-def test_close_leaves_it_to_be_sent(tight: Pair) -> None:
+def test_close_leaves_a_tls_aio_write_to_be_sent(tight: Pair) -> None:
     own, other = tight
     futures = [own.aio_write(bytes([number]) * 50_000) for number in range(50)]
     own.close()
@@ -177,7 +177,7 @@ def test_close_leaves_it_to_be_sent(tight: Pair) -> None:
     assert [future.result(TIMEOUT) for future in futures] == [50_000] * 50
 
 
-def test_unwrap_waits_for_it(tight: Pair) -> None:
+def test_unwrap_waits_for_a_tls_aio_write(tight: Pair) -> None:
     own, other = tight
     futures = [own.aio_write(bytes([number]) * 50_000) for number in range(50)]
     with ThreadPoolExecutor(1) as pool:
@@ -192,7 +192,7 @@ def test_unwrap_waits_for_it(tight: Pair) -> None:
     assert [future.result(TIMEOUT) for future in futures] == [50_000] * 50
 
 
-def test_flush_waits_for_it(tight: Pair) -> None:
+def test_flush_waits_for_a_tls_aio_write(tight: Pair) -> None:
     own, other = tight
     futures = [own.aio_write(bytes(50_000)) for _ in range(50)]
     with pytest.raises(TimeoutError):
@@ -204,7 +204,7 @@ def test_flush_waits_for_it(tight: Pair) -> None:
         assert received.result(TIMEOUT) == bytes(2_500_000)
 
 
-def test_after_the_end(both: Pair) -> None:
+def test_tls_aio_write_after_the_end_is_refused(both: Pair) -> None:
     own, _ = both
     own.shutdown(socket.SHUT_WR)
     with pytest.raises(OSError, match=r"(?i)shut|pipe|eof"):
@@ -215,7 +215,7 @@ def test_after_the_end(both: Pair) -> None:
     assert caught.value.errno == errno.EBADF
 
 
-def test_a_reset_ends_every_future(tight: Pair) -> None:
+def test_a_reset_ends_every_tls_aio_write(tight: Pair) -> None:
     own, other = tight
     futures = [own.aio_write(bytes(50_000)) for _ in range(50)]
     other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
@@ -225,7 +225,7 @@ def test_a_reset_ends_every_future(tight: Pair) -> None:
     assert isinstance(futures[-1].exception(), OSError)
 
 
-def test_in_an_event_loop(tight: Pair) -> None:
+def test_tls_aio_write_in_an_event_loop(tight: Pair) -> None:
     own, other = tight
     own.setblocking(False)
     data = [os.urandom(30_000) for _ in range(50)]
@@ -243,7 +243,7 @@ def test_in_an_event_loop(tight: Pair) -> None:
 # -- key updates -----------------------------------------------------------------------------------
 
 
-def test_our_key_updates_meanwhile(make_context, server_side: bool) -> None:
+def test_our_key_updates_while_tls_aio_writes_wait(make_context, server_side: bool) -> None:
     ours = make_context(server_side, version="1.3", prepared=True)
     with pair(ours, make_context(not server_side), server_side=server_side) as (own, other):
         assert_ours(own)
@@ -261,7 +261,7 @@ def test_our_key_updates_meanwhile(make_context, server_side: bool) -> None:
 
 
 @pytest.mark.parametrize("on", [True, False], ids=["SW", "NONE"])
-def test_key_updates_of_the_peer_meanwhile(make_context, on: bool) -> None:
+def test_key_updates_of_the_peer_while_tls_aio_writes_wait(make_context, on: bool) -> None:
     """`openssl s_client` asks for ours while hundreds of writes are in flight."""
     ktls.sysctl["kern.ipc.tls.enable"] = on
     context = make_context(True, version="1.3", prepared=True)

@@ -13,6 +13,7 @@ from handover.relay import Relay
 from ktls import Mode, wrap_socket
 
 
+@pytest.mark.rule("RFC 5246 7.2.2", "RFC 8446 5.2", "RFC 8446 6.2")
 def test_corrupted_record_of_the_peer(contexts, server_side: bool) -> None:
     """The alert that OpenSSL makes arrives as bad_record_mac, sealed under our keys."""
     ours, theirs = contexts
@@ -41,6 +42,7 @@ def test_corrupted_record_of_ours(contexts, server_side: bool) -> None:
             own.recv(100)
 
 
+@pytest.mark.rule("RFC 5246 7.2.1", "RFC 8446 6.1")
 def test_close_notify_of_the_peer_is_the_end_of_the_stream(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
@@ -81,7 +83,8 @@ def test_unwrap_to_plain_text(contexts, server_side: bool) -> None:
             assert plain.recv(100) == b"plain from the peer"
 
 
-def test_unwrap_answers(contexts, server_side: bool) -> None:
+@pytest.mark.rule("RFC 5246 7.2.1", "RFC 8446 6.1")
+def test_unwrap_answers_the_close_notify_of_the_peer(contexts, server_side: bool) -> None:
     """The peer says close_notify first."""
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other), ThreadPoolExecutor(1) as pool:
@@ -94,6 +97,7 @@ def test_unwrap_answers(contexts, server_side: bool) -> None:
             own.unwrap()
 
 
+@pytest.mark.rule("RFC 5246 7.2.1", "RFC 8446 6.1")
 def test_no_writing_after_close_notify(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
@@ -107,6 +111,7 @@ def test_no_writing_after_close_notify(contexts, server_side: bool) -> None:
         assert other.recv(10) == b""
 
 
+@pytest.mark.rule("RFC 8446 6.1")
 def test_writing_goes_on_after_the_peers_close_notify(make_context) -> None:
     """Half-close is legal in 1.3 (RFC 8446 §6.1)."""
     ours = make_context(True, version="1.3", prepared=True)
@@ -120,6 +125,7 @@ def test_writing_goes_on_after_the_peers_close_notify(make_context) -> None:
         assert receive(other, 10) == b"still here"
 
 
+@pytest.mark.rule("RFC 5246 7.2.1", "RFC 8446 6.1")
 def test_stream_that_ends_without_close_notify(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     for suppress in (True, False):
@@ -158,6 +164,7 @@ def test_shutdown_of_the_write_side(contexts, server_side: bool) -> None:
             own.send(b"more")
 
 
+@pytest.mark.rule("RFC 5246 7.2.2")
 def test_renegotiation_is_refused(make_context) -> None:
     """A ClientHello is answered with the warning no_renegotiation; openssl then gives up."""
     ours = make_context(True, version="1.2", prepared=True)

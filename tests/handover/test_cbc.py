@@ -47,7 +47,7 @@ def make_cbc(make_context):
 @ORDERS
 @pytest.mark.parametrize("tickets", [True, False], ids=["tickets", "no-tickets"])
 @pytest.mark.parametrize(("version", "suite"), SUITES)
-def test_full_and_resumed(
+def test_cbc_handshakes_full_and_resumed(
     make_cbc,
     client_certificate: trustme.LeafCert,
     version: str,
@@ -79,7 +79,7 @@ def test_full_and_resumed(
 
 @ORDERS
 @pytest.mark.parametrize(("version", "suite"), [("1.0", "AES128-SHA"), ("1.2", "AES256-SHA256")])
-def test_every_way_to_send(
+def test_cbc_by_every_way_to_send(
     make_cbc, server_side: bool, version: str, suite: str, encrypt_then_mac: bool, tmp_path
 ) -> None:
     ours, theirs = make_cbc(version, suite, encrypt_then_mac, server_side)
@@ -101,9 +101,10 @@ def test_every_way_to_send(
         end(own, other)
 
 
+@pytest.mark.rule("RFC 2246 6.2.3.2", "RFC 4346 6.2.3.2", "RFC 5246 6.2.3.2", "RFC 7457 2.3")
 @ORDERS
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
-def test_records_on_the_wire(
+def test_cbc_records_on_the_wire(
     make_cbc, server_side: bool, version: str, encrypt_then_mac: bool
 ) -> None:
     """Whole records of the right version, no IV twice, and in 1.0 the first byte by itself."""
@@ -138,7 +139,9 @@ def test_records_on_the_wire(
 @pytest.mark.parametrize(
     ("choice", "count"), [("none", 1), ("empty", 2), ("split", 2), ("auto", 2)]
 )
-def test_what_precedes_the_data(make_cbc, server_side: bool, choice: str, count: int) -> None:
+def test_cbc_records_that_precede_the_data(
+    make_cbc, server_side: bool, choice: str, count: int
+) -> None:
     ktls.sysctl[FRAGMENT] = choice
     ours, theirs = make_cbc("1.0", "AES128-SHA", False, server_side)
     with pair(prepare(ours), theirs, server_side=server_side) as (own, other):
@@ -160,6 +163,7 @@ def test_openssl_without_empty_fragments(make_cbc, server_side: bool) -> None:
         end(own, other)
 
 
+@pytest.mark.rule("RFC 5246 7.2.2")
 @ORDERS
 @pytest.mark.parametrize("version", ["1.0", "1.1", "1.2"])
 def test_alerts_are_said_in_our_stream(

@@ -54,9 +54,12 @@ def talk(own, peer) -> None:
     assert data in peer.output
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2", "RFC 7366 3")
 @ORDERS
 @pytest.mark.parametrize(("version", "suite"), CASES)
-def test_s_client(make_context, version: str, suite: str, encrypt_then_mac: bool) -> None:
+def test_cbc_suites_with_openssl_s_client(
+    make_context, version: str, suite: str, encrypt_then_mac: bool
+) -> None:
     ciphers = suite + LEVEL
     context = make_context(True, version=version, ciphers=ciphers, rsa=True, prepared=True)
     arguments = options(version, suite, encrypt_then_mac)
@@ -65,9 +68,10 @@ def test_s_client(make_context, version: str, suite: str, encrypt_then_mac: bool
         talk(own, client)
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2", "RFC 7366 3")
 @ORDERS
 @pytest.mark.parametrize(("version", "suite"), CASES)
-def test_s_server(
+def test_cbc_suites_with_openssl_s_server(
     make_context, rsa_certificate, tmp_path: Path, version: str, suite: str, encrypt_then_mac: bool
 ) -> None:
     context = make_context(False, version=version, ciphers=suite + LEVEL, prepared=True)
@@ -82,7 +86,7 @@ def test_s_server(
 
 @ORDERS
 @pytest.mark.parametrize(("version", "suite"), CASES)
-def test_curl(
+def test_cbc_suites_with_curl(
     make_context, authority, tmp_path: Path, version: str, suite: str, encrypt_then_mac: bool
 ) -> None:
     """A file of 5 MB comes, and one goes."""
@@ -132,7 +136,7 @@ def answer_put(server: socket.socket, context, path: Path) -> bytes:
 @pytest.mark.large
 @ORDERS
 @pytest.mark.parametrize(("version", "suite"), BULK)
-def test_bulk_both_ways(
+def test_cbc_bulk_both_ways(
     make_context, server_side: bool, version: str, suite: str, encrypt_then_mac: bool
 ) -> None:
     """100 MB each way are the same at the other end.

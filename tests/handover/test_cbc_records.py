@@ -216,7 +216,7 @@ PAYLOADS = [
 
 
 @ROLES
-def test_openssl_records_open(pair: Pair, role: str, peer: str) -> None:
+def test_cbc_records_of_openssl_open(pair: Pair, role: str, peer: str) -> None:
     opener = pair.opener(role)
     sender = pair.ends[role]
     for payload in PAYLOADS:
@@ -262,7 +262,7 @@ def test_empty_fragments_of_openssl_open(
 
 
 @ROLES
-def test_a_clone_goes_on_by_itself(pair: Pair, role: str, peer: str) -> None:
+def test_clone_of_a_cbc_opener_goes_on_by_itself(pair: Pair, role: str, peer: str) -> None:
     opener, sender = pair.opener(role), pair.ends[role]
     clone = opener.clone()
     records = []
@@ -295,7 +295,7 @@ def keys_of(
 @pytest.mark.parametrize(("minor", "auth_algorithm"), SUITES)
 @pytest.mark.parametrize("key_len", [16, 32])
 @pytest.mark.parametrize("encrypt_then_mac", [False, True])
-def test_every_suite_against_cryptography(
+def test_every_cbc_suite_against_cryptography(
     minor: int, auth_algorithm: int, key_len: int, encrypt_then_mac: bool
 ) -> None:
     keys = keys_of(minor, auth_algorithm, key_len, encrypt_then_mac=encrypt_then_mac)
@@ -329,9 +329,10 @@ def test_every_suite_against_cryptography(
     assert _core.Opener(keys, 9).open(record) == (23, b"a payload of 24 bytes...")
 
 
+@pytest.mark.rule("RFC 5246 7.2.2", "RFC 7457 2.4")
 @pytest.mark.parametrize(("minor", "auth_algorithm"), SUITES)
 @pytest.mark.parametrize("encrypt_then_mac", [False, True])
-def test_changed_records_say_nothing_more(
+def test_changed_cbc_records_say_nothing_more(
     minor: int, auth_algorithm: int, encrypt_then_mac: bool
 ) -> None:
     keys = keys_of(minor, auth_algorithm, encrypt_then_mac=encrypt_then_mac)

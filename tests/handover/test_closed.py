@@ -35,7 +35,9 @@ def test_unread_data_does_not_keep_the_connection(contexts, server_side: bool) -
 
 
 @pytest.mark.parametrize("closes_plain", [True, False])
-def test_unwrapped(contexts, server_side: bool, closes_plain: bool) -> None:
+def test_close_after_unwrap_leaves_the_plain_socket(
+    contexts, server_side: bool, closes_plain: bool
+) -> None:
     """`ftplib`, for one, drops what `unwrap` returns and closes what it had before."""
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other), ThreadPoolExecutor(1) as pool:
@@ -51,7 +53,7 @@ def test_unwrapped(contexts, server_side: bool, closes_plain: bool) -> None:
             assert has_ended(far)
 
 
-def test_post_handshake_authentication(make_context) -> None:
+def test_close_with_post_handshake_authentication_lets_openssl_go(make_context) -> None:
     """A server that may ask for a certificate keeps OpenSSL beside the stream."""
     ours, theirs = make_context(True, version="1.3", prepared=True), make_context(False)
     ours.verify_mode = ssl.CERT_OPTIONAL

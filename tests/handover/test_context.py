@@ -14,7 +14,7 @@ from handover.pairs import TIMEOUT, assert_ours, exchange, pair, receive, tcp_pa
 from ktls import HandoverError, Mode, TLSSocket, prepare, wrap_socket
 
 
-def test_returns_the_same_context_and_is_idempotent(make_context) -> None:
+def test_prepare_returns_the_same_context_and_is_idempotent(make_context) -> None:
     context = make_context(True)
     assert prepare(context) is context
     path = context.keylog_filename
@@ -25,7 +25,7 @@ def test_returns_the_same_context_and_is_idempotent(make_context) -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "context", ssl, object()])
-def test_only_for_ssl_contexts(wrong: object) -> None:
+def test_prepare_takes_ssl_contexts_only(wrong: object) -> None:
     with pytest.raises(TypeError, match=rf"ssl\.SSLContext, not {type(wrong).__name__}"):
         prepare(wrong)
 
@@ -166,7 +166,9 @@ def test_users_key_log_that_cannot_be_read_back(make_context, tmp_path: Path, ki
         ({"server_side": True, "session": object()}, ValueError, "client mode"),
     ],
 )
-def test_arguments_as_in_ssl(make_context, arguments: dict, error: type, words: str) -> None:
+def test_wrap_socket_checks_arguments_as_ssl(
+    make_context, arguments: dict, error: type, words: str
+) -> None:
     context = make_context(arguments["server_side"], prepared=True)
     near, far = tcp_pair()
     with near, far:
@@ -175,7 +177,7 @@ def test_arguments_as_in_ssl(make_context, arguments: dict, error: type, words: 
         assert near.fileno() >= 0
 
 
-def test_datagram_socket(make_context) -> None:
+def test_datagram_socket_is_refused(make_context) -> None:
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
         pytest.raises(NotImplementedError, match="stream"),
@@ -184,7 +186,7 @@ def test_datagram_socket(make_context) -> None:
 
 
 @pytest.mark.parametrize("connected", [False, True], ids=["unconnected", "connected"])
-def test_unix_socket(make_context, connected: bool) -> None:
+def test_unix_socket_is_refused(make_context, connected: bool) -> None:
     near, far = socket.socketpair() if connected else (socket.socket(socket.AF_UNIX), None)
     with near, far or nullcontext():
         with pytest.raises(OSError, match="not a TCP socket: AF_UNIX, SOCK_STREAM") as caught:
@@ -198,7 +200,7 @@ def test_unix_socket(make_context, connected: bool) -> None:
 
 
 @pytest.mark.parametrize("server_side", [False, True], ids=["client", "server"])
-def test_closed_socket(make_context, server_side: bool) -> None:
+def test_closed_socket_is_refused(make_context, server_side: bool) -> None:
     sock = socket.socket()
     sock.close()
     name = None if server_side else "localhost"

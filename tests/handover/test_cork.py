@@ -50,7 +50,7 @@ def last_then_end(own: TLSSocket, other: ssl.SSLSocket, last: bytes) -> None:
         ending.result(20).close()
 
 
-def test_writes_are_one_record(sealed: Pair) -> None:
+def test_writes_in_a_cork_are_one_record_of_tls(sealed: Pair) -> None:
     own, other = sealed
     for _ in range(3):
         before = sequence(own)
@@ -66,7 +66,7 @@ def test_writes_are_one_record(sealed: Pair) -> None:
     end(own, other)
 
 
-def test_more(sealed: Pair) -> None:
+def test_msg_more_joins_tls_writes_to_one_record(sealed: Pair) -> None:
     own, other = sealed
     own.send(b"one ", socket.MSG_MORE)
     own.sendall(b"two ", socket.MSG_MORE)
@@ -87,7 +87,7 @@ def test_close_notify_comes_after_an_open_record(sealed: Pair) -> None:
     last_then_end(own, other, b"the last")
 
 
-def test_unwrap_inside(sealed: Pair) -> None:
+def test_unwrap_inside_a_cork_sends_the_open_record(sealed: Pair) -> None:
     own, other = sealed
     with own.cork():
         own.send(b"the ")
@@ -95,7 +95,7 @@ def test_unwrap_inside(sealed: Pair) -> None:
         last_then_end(own, other, b"the last")
 
 
-def test_closed_inside(sealed: Pair) -> None:
+def test_close_inside_a_cork_sends_the_open_record(sealed: Pair) -> None:
     own, other = sealed
     with own.cork():
         own.send(b"the ")
@@ -106,7 +106,7 @@ def test_closed_inside(sealed: Pair) -> None:
         own.send(b"x")
 
 
-def test_key_update_inside(make_context, server_side: bool) -> None:
+def test_key_update_inside_a_cork(make_context, server_side: bool) -> None:
     ours = make_context(server_side, version="1.3", prepared=True)
     with pair(ours, make_context(not server_side), server_side=server_side) as (own, other):
         exchange(own, other, (1,))
@@ -123,7 +123,7 @@ def test_key_update_inside(make_context, server_side: bool) -> None:
         exchange(own, other, (100,))
 
 
-def test_key_update_of_the_peer_inside(make_context) -> None:
+def test_key_update_of_the_peer_inside_a_cork(make_context) -> None:
     """The answer closes the record before it, and goes with the next write."""
     context = make_context(True, version="1.3", prepared=True)
     with OpenSSLClient(context, "-tls1_3") as (own, client):
@@ -139,7 +139,7 @@ def test_key_update_of_the_peer_inside(make_context) -> None:
         assert text in client.output.replace(b"KEYUPDATE\n", b"")
 
 
-def test_openssl_writes_its_own_records(passed: Pair) -> None:
+def test_cork_changes_nothing_where_openssl_writes(passed: Pair) -> None:
     own, other = passed
     with own.cork():
         with own.cork():
@@ -156,7 +156,7 @@ def test_openssl_writes_its_own_records(passed: Pair) -> None:
     end(own, other)
 
 
-def test_a_cork_of_both_lives(make_context, server_side: bool) -> None:
+def test_exception_passes_a_cork_whoever_writes(make_context, server_side: bool) -> None:
     """Whoever writes, an exception passes."""
     ours = make_context(server_side, prepared=True)
     for on in (True, False):

@@ -14,6 +14,7 @@ from tls_records import split_records
 HANDSHAKE, CLIENT_HELLO = 22, 1
 
 
+@pytest.mark.rule("RFC 8446 4.1.4")
 def test_hello_retry_request(make_context, server_side: bool) -> None:
     """The client guesses a group that the server does not take, and sends a second hello."""
     ours = make_context(server_side, version="1.3")
@@ -29,7 +30,8 @@ def test_hello_retry_request(make_context, server_side: bool) -> None:
     assert len(hellos) == 2
 
 
-def test_alpn(contexts, server_side: bool) -> None:
+@pytest.mark.rule("RFC 7301 3.2")
+def test_alpn_is_agreed_on_as_without_us(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     for context in contexts:
         context.set_alpn_protocols(["h2", "http/1.1"])
@@ -39,6 +41,7 @@ def test_alpn(contexts, server_side: bool) -> None:
         exchange(own, other, (100,))
 
 
+@pytest.mark.rule("RFC 6066 3")
 @pytest.mark.parametrize("own_log", [False, True], ids=["no-log", "own-log"])
 @pytest.mark.parametrize("prepared", [False, True], ids=["unprepared", "prepared"])
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -124,7 +127,7 @@ def test_sslv2_hello_is_not_taken_over(make_context) -> None:
             own._parts.side.find(None)
 
 
-def test_unprepared(make_context) -> None:
+def test_wrap_socket_refuses_an_unprepared_context(make_context) -> None:
     near, far = tcp_pair()
     with near, far:
         with pytest.raises(HandoverError, match=r"call ktls\.prepare\(ctx\) first"):

@@ -63,7 +63,7 @@ def server(make_context, version: str, tmp_path: Path) -> Iterator[int]:
         thread.join()
 
 
-def test_urllib(server: int, make_context) -> None:
+def test_urllib_over_a_tls_socket(server: int, make_context) -> None:
     context = make_context(False)
     url = f"https://localhost:{server}/"
     for data in (None, BODY):
@@ -91,7 +91,7 @@ def test_http_client_over_ours(server: int, make_context) -> None:
     connection.close()
 
 
-def test_many_at_once(server: int, make_context) -> None:
+def test_many_http_requests_at_once(server: int, make_context) -> None:
     context = make_context(False)
 
     def get(_: int) -> bool:
@@ -103,7 +103,7 @@ def test_many_at_once(server: int, make_context) -> None:
         assert all(pool.map(get, range(64)))
 
 
-def test_curl(server: int, authority, tmp_path: Path) -> None:
+def test_curl_asks_http_server_over_a_tls_socket(server: int, authority, tmp_path: Path) -> None:
     curl = shutil.which("curl")
     assert curl is not None, "install curl"
     ca = tmp_path / "ca.pem"
@@ -125,4 +125,4 @@ def test_garbage_harms_only_itself(server: int, make_context) -> None:
     for garbage in (b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03\x01\x00\x05hello", b""):
         with socket.create_connection(("localhost", server), TIMEOUT) as sock:
             sock.sendall(garbage)
-    test_urllib(server, make_context)
+    test_urllib_over_a_tls_socket(server, make_context)

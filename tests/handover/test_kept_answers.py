@@ -69,7 +69,7 @@ def answers(sock: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("resumed", [False, True])
 @pytest.mark.parametrize("client_certificate_sent", [False, True])
-def test_answers(
+def test_answers_without_openssl_are_those_of_stock(
     make_context,
     client_certificate,
     version: str,

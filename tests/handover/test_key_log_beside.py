@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("empty_key_log")
 
 
 @pytest.mark.parametrize("kind", ["STOCK", "NONE", "SW"])
-def test_key_updates(make_context, kind: str) -> None:
+def test_key_updates_of_openssl_leave_no_line(make_context, kind: str) -> None:
     """OpenSSL has the secrets that follow one logged, too: the peer's in a read, its own after it.
 
     Also where a connection was to be taken over, and OpenSSL has kept it.
@@ -96,7 +96,7 @@ def test_a_hand_over_stays_half_way_meanwhile(make_context, version: str) -> Non
         assert_nothing_is_left()
 
 
-def test_threads_of_both_kinds(make_context, version: str) -> None:
+def test_threads_with_and_without_hand_over_miss_no_line(make_context, version: str) -> None:
     """Four take over and four do not, over the same contexts: no hand-over misses its lines."""
     server = make_context(True, version=version, prepared=True)
     client = make_context(False, version=version, prepared=True)
@@ -133,7 +133,7 @@ def test_threads_of_both_kinds(make_context, version: str) -> None:
 
 
 @pytest.mark.parametrize("replays", [5, 100])
-def test_replayed_client_hellos(make_context, version: str, replays: int) -> None:
+def test_replayed_client_hellos_cost_no_line(make_context, version: str, replays: int) -> None:
     """Stock handshakes under the random of a hand-over under way.
 
     A few, and it still finds its own lines among theirs; what is kept for one random is bounded

@@ -51,7 +51,9 @@ def stock_pair(
         return one, accepted.result(TIMEOUT)
 
 
-def test_by_wrap_bio(make_context, version: str, server_side: bool, tmp_path: Path) -> None:
+def test_wrap_bio_leaves_nothing_in_the_key_log(
+    make_context, version: str, server_side: bool, tmp_path: Path
+) -> None:
     """The peer logs what there is to be found."""
     contexts = [make_context(side, version=version) for side in (False, True)]
     prepare(contexts[server_side])
@@ -68,7 +70,9 @@ def test_by_wrap_bio(make_context, version: str, server_side: bool, tmp_path: Pa
         assert_nothing_is_left()
 
 
-def test_by_wrap_socket(make_context, version: str, server_side: bool) -> None:
+def test_wrap_socket_leaves_nothing_in_the_key_log(
+    make_context, version: str, server_side: bool
+) -> None:
     """After each of them, whichever side is prepared."""
     contexts = [make_context(side, version=version) for side in (False, True)]
     prepare(contexts[server_side])
@@ -83,7 +87,7 @@ def test_by_wrap_socket(make_context, version: str, server_side: bool) -> None:
             assert_nothing_is_left()
 
 
-def test_by_accept_and_connect(make_context, version: str) -> None:
+def test_accept_and_connect_leave_nothing_in_the_key_log(make_context, version: str) -> None:
     client = make_context(False, version=version, prepared=True)
     server = make_context(True, version=version, prepared=True)
     with (
@@ -99,7 +103,7 @@ def test_by_accept_and_connect(make_context, version: str) -> None:
             assert_nothing_is_left()
 
 
-def test_resumed(make_context, version: str) -> None:
+def test_resumed_handshakes_leave_nothing_in_the_key_log(make_context, version: str) -> None:
     client = make_context(False, version=version, prepared=True)
     server = make_context(True, version=version, prepared=True)
     first = MemoryPair(client, server)
@@ -126,7 +130,9 @@ READS = {
 
 @pytest.mark.parametrize("read", READS)
 @pytest.mark.parametrize("write", WRITES)
-def test_nobody_calls_do_handshake(make_context, version: str, write: str, read: str) -> None:
+def test_handshake_in_the_first_call_leaves_nothing_in_the_key_log(
+    make_context, version: str, write: str, read: str
+) -> None:
     """OpenSSL makes it in the first read or write."""
     client = make_context(False, version=version, prepared=True)
     server = make_context(True, version=version, prepared=True)
@@ -138,7 +144,7 @@ def test_nobody_calls_do_handshake(make_context, version: str, write: str, read:
         assert_nothing_is_left()
 
 
-def test_nobody_calls_do_handshake_on_objects(make_context, version: str) -> None:
+def test_handshake_of_objects_leaves_nothing_in_the_key_log(make_context, version: str) -> None:
     client = make_context(False, version=version, prepared=True)
     server = make_context(True, version=version, prepared=True)
     ends = MemoryPair(client, server)
@@ -153,7 +159,7 @@ def test_nobody_calls_do_handshake_on_objects(make_context, version: str) -> Non
     assert got == b"data"
 
 
-def test_failed_because_of_the_certificate(make_context, version: str) -> None:
+def test_failure_by_certificate_leaves_nothing_in_the_key_log(make_context, version: str) -> None:
     """Both have secrets of the handshake by then, in TLS 1.3."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     server = make_context(True, version=version, prepared=True)
@@ -172,7 +178,7 @@ def test_failed_because_of_the_certificate(make_context, version: str) -> None:
         assert_nothing_is_left()
 
 
-def test_failed_because_of_a_broken_record(make_context) -> None:
+def test_failure_by_broken_record_leaves_nothing_in_the_key_log(make_context) -> None:
     client = make_context(False, version="1.3", prepared=True)
     server = make_context(True, version="1.3", prepared=True)
     ends = MemoryPair(client, server)
@@ -187,7 +193,9 @@ def test_failed_because_of_a_broken_record(make_context) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])
-def test_abandoned(make_context, version: str, steps: int) -> None:
+def test_abandoned_handshakes_leave_nothing_in_the_key_log(
+    make_context, version: str, steps: int
+) -> None:
     """After so many steps; nothing is left even before the objects are gone."""
     client = make_context(False, version=version, prepared=True)
     server = make_context(True, version=version, prepared=True)
@@ -202,7 +210,7 @@ def test_abandoned(make_context, version: str, steps: int) -> None:
     assert_nothing_is_left()
 
 
-def test_asyncio(make_context, version: str) -> None:
+def test_asyncio_leaves_nothing_in_the_key_log(make_context, version: str) -> None:
     client = make_context(False, version=version, prepared=True)
     server = make_context(True, version=version, prepared=True)
     lengths = []
@@ -233,7 +241,7 @@ def test_asyncio(make_context, version: str) -> None:
     assert_nothing_is_left()
 
 
-def test_a_signal_handler_that_raises(make_context) -> None:
+def test_signal_handler_that_raises_leaves_nothing_in_the_key_log(make_context) -> None:
     """In the middle of OpenSSL, when secrets are logged already."""
     client = make_context(False, version="1.3")
     server = make_context(True, version="1.3", prepared=True)
@@ -258,7 +266,7 @@ def test_a_signal_handler_that_raises(make_context) -> None:
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_a_forked_child_wipes_its_own(make_context) -> None:
+def test_forked_child_wipes_its_own_key_log(make_context) -> None:
     client = make_context(False, version="1.3", prepared=True)
     server = make_context(True, version="1.3", prepared=True)
     # Somebody's line, which only the parent may touch.

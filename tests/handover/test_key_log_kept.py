@@ -48,7 +48,7 @@ def test_a_class_of_the_contexts_own_is_kept(which: str) -> None:
     assert getattr(prepare(context), which) is own
 
 
-def test_they_look_like_those_of_ssl(make_context) -> None:
+def test_methods_look_like_those_of_ssl(make_context) -> None:
     context = make_context(False, prepared=True)
     near, far = tcp_pair()
     with near, far, stock_client(context, near) as tls:
@@ -64,7 +64,7 @@ def test_they_look_like_those_of_ssl(make_context) -> None:
     assert classes == (context.sslobject_class, context.sslsocket_class)
 
 
-def test_errors_are_those_of_ssl(make_context) -> None:
+def test_errors_of_the_key_log_are_those_of_ssl(make_context) -> None:
     context = make_context(False, prepared=True)
     near, far = tcp_pair()
     with near, far, stock_client(context, near) as tls:

@@ -26,8 +26,11 @@ def openssl_server(certificate, tmp_path):
         yield server
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.parametrize("request_answer", [False, True])
-def test_ours(make_context, server_side: bool, request_answer: bool) -> None:
+def test_our_key_update_is_followed_by_the_peer(
+    make_context, server_side: bool, request_answer: bool
+) -> None:
     ours = make_context(server_side, version="1.3", prepared=True)
     with pair(ours, make_context(not server_side), server_side=server_side) as (own, other):
         for _ in range(5):
@@ -37,7 +40,7 @@ def test_ours(make_context, server_side: bool, request_answer: bool) -> None:
         assert_ours(own)
 
 
-def test_not_before_1_3(make_context) -> None:
+def test_key_update_needs_tls13(make_context) -> None:
     ours = make_context(True, version="1.2", prepared=True)
     with pair(ours, make_context(False), server_side=True) as (own, other):
         with pytest.raises(KTLSError, match=r"TLS 1\.3"):
@@ -51,7 +54,10 @@ def ten_records() -> None:
     sysctl["kern.ipc.tls.records_per_key"] = 10
 
 
-def test_at_the_limit(make_context, ten_records: None, server_side: bool) -> None:
+@pytest.mark.rule("RFC 8446 5.5")
+def test_key_is_renewed_at_its_limit_in_tls13(
+    make_context, ten_records: None, server_side: bool
+) -> None:
     """The library renews the key by itself before it has sealed too much, inside of writes too."""
     ours = make_context(server_side, version="1.3", prepared=True)
     before = rekeys()
@@ -68,7 +74,8 @@ def test_at_the_limit(make_context, ten_records: None, server_side: bool) -> Non
         exchange(own, other)
 
 
-def test_at_the_limit_in_1_2(make_context, ten_records: None) -> None:
+@pytest.mark.rule("RFC 8446 5.5")
+def test_key_is_refused_at_its_limit_in_tls12(make_context, ten_records: None) -> None:
     ours = make_context(True, version="1.2", ciphers="ECDHE+AESGCM", prepared=True)
     with pair(ours, make_context(False), server_side=True) as (own, other):
         data = os.urandom(10 * 16384)
@@ -83,7 +90,7 @@ def test_at_the_limit_in_1_2(make_context, ten_records: None) -> None:
 
 
 @pytest.mark.parametrize("kind", ["K", "k"])
-def test_peer_client_while_data_flows(make_context, kind: str) -> None:
+def test_key_updates_of_a_peer_client_while_data_flows(make_context, kind: str) -> None:
     """`openssl s_client` updates its keys while our server sends; K asks for the same."""
     context = make_context(True, version="1.3", prepared=True)
     with OpenSSLClient(context, "-tls1_3") as (own, client):
@@ -91,7 +98,9 @@ def test_peer_client_while_data_flows(make_context, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["K", "k"])
-def test_peer_server_while_data_flows(make_context, openssl_server, kind: str) -> None:
+def test_key_updates_of_a_peer_server_while_data_flows(
+    make_context, openssl_server, kind: str
+) -> None:
     """The same by `openssl s_server` while our client sends."""
     client = make_context(False, version="1.3", prepared=True)
     with openssl_server.connect(client) as own:
@@ -121,7 +130,8 @@ def update_while_data_flows(own: TLSSocket, peer: Process, kind: str) -> None:
     assert rekeys() - before in (range(1, 5) if kind == "K" else [0])
 
 
-def test_peer_server_between_writes(make_context, openssl_server) -> None:
+@pytest.mark.rule("RFC 8446 4.6.3")
+def test_key_updates_of_a_peer_server_between_writes(make_context, openssl_server) -> None:
     """Each request is answered before the next thing is said."""
     client = make_context(False, version="1.3", prepared=True)
     before = rekeys()

@@ -25,7 +25,7 @@ SUITES = [
 @pytest.mark.parametrize("with_certificate", [False, True], ids=["anonymous", "certificate"])
 @pytest.mark.parametrize("tickets", [True, False], ids=["tickets", "no-tickets"])
 @pytest.mark.parametrize(("version", "ciphers", "rsa"), SUITES)
-def test_full_and_resumed(
+def test_every_handshake_full_and_resumed(
     make_context,
     client_certificate: trustme.LeafCert,
     version: str,

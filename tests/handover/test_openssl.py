@@ -47,9 +47,10 @@ def test_suites_of_1_3_with_s_server(make_context, certificate, tmp_path, suite:
         assert data in server.output
 
 
+@pytest.mark.rule("RFC 6066 4")
 @pytest.mark.parametrize("limit", [512, 1024, 4096])
 @pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
-def test_max_fragment_length(make_context, flag: str, limit: int) -> None:
+def test_max_fragment_length_bounds_our_records(make_context, flag: str, limit: int) -> None:
     """No record of ours is longer than the client can take (RFC 6066 §4)."""
     context = make_context(True, prepared=True)
     with OpenSSLClient(context, flag, "-maxfraglen", str(limit)) as (own, client):
@@ -63,7 +64,7 @@ def test_max_fragment_length(make_context, flag: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
-def test_resumption(make_context, flag: str, tmp_path) -> None:
+def test_openssl_resumes_a_session_with_us(make_context, flag: str, tmp_path) -> None:
     context = make_context(True, prepared=True)
     path = str(tmp_path / "session")
     for turn, option in enumerate(("-sess_out", "-sess_in")):
@@ -74,6 +75,7 @@ def test_resumption(make_context, flag: str, tmp_path) -> None:
             client.read_until(b"hello\n")
 
 
+@pytest.mark.rule("RFC 8446 4.6.2")
 def test_post_handshake_authentication_of_our_client(
     make_context, certificate, client_certificate, tmp_path
 ) -> None:
@@ -95,6 +97,7 @@ def test_post_handshake_authentication_of_our_client(
         server.read_until(b"after\n")
 
 
+@pytest.mark.rule("RFC 8446 4.6.2")
 def test_post_handshake_authentication_by_our_server(make_context, client_certificate) -> None:
     server = make_context(True, version="1.3")
     server.post_handshake_auth = True

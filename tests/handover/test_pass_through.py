@@ -25,7 +25,7 @@ def passed(contexts, server_side: bool):
         yield own, other
 
 
-def test_switched_off(passed) -> None:
+def test_switched_off_by_the_sysctl_stays_with_openssl(passed) -> None:
     own, other = passed
     assert "kern.ipc.tls.enable is off" in own.why
     assert "ktls.enable()" in own.why
@@ -34,7 +34,7 @@ def test_switched_off(passed) -> None:
     end(own, other)
 
 
-def test_other_switch_off(contexts, server_side: bool) -> None:
+def test_other_switch_off_stays_with_openssl(contexts, server_side: bool) -> None:
     ktls.sysctl["kern.ipc.mb_use_ext_pgs"] = False
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
@@ -67,7 +67,7 @@ def test_suites_that_are_not_supported(
 
 
 @pytest.mark.parametrize("suite", ["AES128-SHA", "AES256-SHA256"])
-def test_cbc_switched_off(make_context, server_side: bool, suite: str) -> None:
+def test_cbc_switched_off_stays_with_openssl(make_context, server_side: bool, suite: str) -> None:
     ktls.sysctl["kern.ipc.tls.cbc_enable"] = False
     ours, theirs = (
         make_context(role, version="1.2", ciphers=suite, rsa=True, prepared=role is server_side)
@@ -81,7 +81,7 @@ def test_cbc_switched_off(make_context, server_side: bool, suite: str) -> None:
         end(own, other)
 
 
-def test_every_way_to_send(passed, tmp_path: Path) -> None:
+def test_openssl_by_every_way_to_send(passed, tmp_path: Path) -> None:
     own, other = passed
     data = os.urandom(200_000)
     path = tmp_path / "file"
@@ -104,7 +104,7 @@ def test_every_way_to_send(passed, tmp_path: Path) -> None:
         own.key_update()
 
 
-def test_non_blocking(passed) -> None:
+def test_non_blocking_openssl_sends_nothing_twice(passed) -> None:
     """Nothing is sent twice and nothing is lost, however full the way is."""
     own, other = passed
     own.setblocking(False)
@@ -126,7 +126,7 @@ def test_non_blocking(passed) -> None:
     assert received == [data]
 
 
-def test_key_update_of_the_peer(make_context) -> None:
+def test_openssl_answers_key_update_of_the_peer(make_context) -> None:
     """OpenSSL answers by itself."""
     ktls.sysctl["kern.ipc.tls.enable"] = False
     with OpenSSLClient(make_context(True, prepared=True), "-tls1_3") as (own, client):
@@ -139,7 +139,7 @@ def test_key_update_of_the_peer(make_context) -> None:
             client.read_until(f"answer {number}\n".encode())
 
 
-def test_switched_on_later(contexts, server_side: bool) -> None:
+def test_switched_on_later_changes_no_connection(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     ktls.sysctl["kern.ipc.tls.enable"] = False
     with pair(ours, theirs, server_side=server_side) as (own, _):

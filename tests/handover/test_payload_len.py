@@ -13,7 +13,7 @@ from ktls import Mode
 OPTION = (ktls.SOL_TLS, ktls.TLS_TX_MAX_PAYLOAD_LEN)
 
 
-def test_records_are_no_longer(contexts, server_side: bool) -> None:
+def test_tls_records_are_no_longer_than_set(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
         assert_ours(own)
@@ -28,9 +28,12 @@ def test_records_are_no_longer(contexts, server_side: bool) -> None:
         exchange(own, other)
 
 
+@pytest.mark.rule("RFC 6066 4")
 @pytest.mark.parametrize("limit", [512, 4096])
 @pytest.mark.parametrize("flag", ["-tls1_2", "-tls1_3"])
-def test_above_what_the_peer_allows(make_context, flag: str, limit: int) -> None:
+def test_payload_len_above_what_the_peer_allows_is_refused(
+    make_context, flag: str, limit: int
+) -> None:
     """RFC 6066 §4: it asked for it, and gets it."""
     context = make_context(True, prepared=True)
     with OpenSSLClient(context, flag, "-maxfraglen", str(limit)) as (own, client):
@@ -45,7 +48,7 @@ def test_above_what_the_peer_allows(make_context, flag: str, limit: int) -> None
         client.read_until(b"x" * 10_000 + b"\n")
 
 
-def test_where_openssl_writes(contexts, server_side: bool) -> None:
+def test_payload_len_is_refused_where_openssl_writes(contexts, server_side: bool) -> None:
     """There is no session that it could be set for."""
     ktls.sysctl["kern.ipc.tls.enable"] = False
     ours, theirs = contexts
@@ -57,6 +60,7 @@ def test_where_openssl_writes(contexts, server_side: bool) -> None:
         exchange(own, other, (100,))
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("pad_to", [1, 64, 1000, 16384])
 def test_a_stock_peer_takes_the_padding_off(make_context, server_side: bool, pad_to: int) -> None:
     ktls.sysctl["kern.ipc.tls.pad_to"] = pad_to

@@ -35,7 +35,7 @@ def read_becomes_ready(own: ktls.TLSSocket) -> None:
     assert ready == [own]
 
 
-def test_who_opens(contexts, server_side: bool) -> None:
+def test_both_directions_are_opened_and_sealed_here(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
         assert (own.mode, own.rx_mode, own.why, own.rx_why) == (Mode.SW, Mode.SW, "", "")
@@ -62,6 +62,7 @@ def test_openssl_does_both_where_all_is_off(contexts, server_side: bool) -> None
         exchange(own, other)
 
 
+@pytest.mark.rule("RFC 8446 6.1")
 @pytest.mark.parametrize("enabled", [True, False])
 def test_what_follows_the_close_notify_is_read_from_the_plain_socket(
     contexts, server_side: bool, enabled: bool
@@ -101,6 +102,7 @@ def test_unwrap_beside_data_loses_nothing(contexts, server_side: bool) -> None:
                 assert plain.recv(100) == PLAIN
 
 
+@pytest.mark.rule("RFC 8446 6.1")
 def test_receiving_goes_on_after_our_close_notify(contexts, server_side: bool) -> None:
     """As half-close in ssl: the peer may go on, and what it says is read."""
     ours, theirs = contexts
@@ -136,6 +138,7 @@ def test_small_records_and_a_selector(contexts, server_side: bool) -> None:
         assert received == sent
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 def test_a_lone_key_update_and_a_selector(make_context) -> None:
     """It is answered although nobody reads, and nothing is there to be read."""
     ours = make_context(True, version="1.3", prepared=True)
@@ -169,6 +172,7 @@ def test_lone_tickets_and_a_selector(make_context) -> None:
         assert own.recv(10) == b"data"
 
 
+@pytest.mark.rule("RFC 8446 4.6.1")
 def test_tickets_come_with_data(make_context) -> None:
     """In one segment with data before and after: the data is whole, the session has a ticket."""
     server = make_context(True, version="1.3")
@@ -188,6 +192,7 @@ def test_tickets_come_with_data(make_context) -> None:
         exchange(own, other)
 
 
+@pytest.mark.rule("RFC 8446 4.6.2")
 @pytest.mark.parametrize("ours_is_server", [True, False])
 def test_post_handshake_authentication_while_data_flows(
     make_context, client_certificate, ours_is_server: bool
@@ -217,6 +222,7 @@ def test_post_handshake_authentication_while_data_flows(
         exchange(own, other, (1000,))
 
 
+@pytest.mark.rule("RFC 5246 7.2.2", "RFC 8446 6.2")
 def test_nothing_comes_after_a_fatal_error(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
@@ -228,6 +234,7 @@ def test_nothing_comes_after_a_fatal_error(contexts, server_side: bool) -> None:
             assert own.recv(10) == b""
 
 
+@pytest.mark.rule("RFC 8446 4.6.2", "RFC 8446 6.2")
 def test_nothing_comes_behind_an_authentication_that_failed(make_context) -> None:
     """OpenSSL refuses what the client answers; what follows is not from who it claims to be."""
     server = make_context(True, version="1.3")
@@ -246,6 +253,7 @@ def test_nothing_comes_behind_an_authentication_that_failed(make_context) -> Non
         assert [own.recv(100) for _ in range(3)] == [b"", b"", b""]
 
 
+@pytest.mark.rule("RFC 5246 7.2.2", "RFC 8446 6.2")
 def test_no_data_is_sent_after_a_fatal_alert(make_context, version: str) -> None:
     """RFC 8446 6.2, RFC 5246 7.2.2."""
     ours = make_context(True, version=version, prepared=True)

@@ -72,7 +72,7 @@ def before_the_secrets_are_read(monkeypatch: pytest.MonkeyPatch, call: Callable[
 
 
 @pytest.mark.parametrize("tickets", [0, 2])
-def test_forged_lines_under_the_live_random(
+def test_forged_secrets_under_the_live_random_are_not_taken(
     make_context, version: str, server_side: bool, tickets: int
 ) -> None:
     ours = make_context(server_side, version=version)
@@ -89,7 +89,9 @@ def test_forged_lines_under_the_live_random(
             session = (other if server_side else own).session
 
 
-def test_forged_lines_after_the_handshakes(make_context, version: str, monkeypatch) -> None:
+def test_forged_secrets_after_the_handshakes_are_not_taken(
+    make_context, version: str, monkeypatch
+) -> None:
     """The last word in the log is a stranger's."""
     ours = make_context(True, version=version, prepared=True)
     randoms: list[bytes] = []
@@ -102,7 +104,7 @@ def test_forged_lines_after_the_handshakes(make_context, version: str, monkeypat
         exchange(own, other)
 
 
-def test_only_a_forged_secret(make_context, monkeypatch) -> None:
+def test_forged_secret_alone_is_found_out(make_context, monkeypatch) -> None:
     """A 1.3 client has sent nothing yet under its application key: the probe finds it out."""
     client = make_context(False, version="1.3", prepared=True)
     line = re.compile(rb"(CLIENT_TRAFFIC_SECRET_0 [0-9a-f]{64}) ([0-9a-f]+)\n")

@@ -82,7 +82,7 @@ def test_a_prepared_stock_context_obeys_the_switch(
 
 
 @pytest.mark.parametrize("purpose", list(ssl.Purpose))
-def test_set_up_as_the_stock_one(purpose: ssl.Purpose) -> None:
+def test_context_is_set_up_as_the_stock_one(purpose: ssl.Purpose) -> None:
     ours, stock = ktls.create_default_context(purpose), ssl.create_default_context(purpose)
     assert type(ours) is ktls.SSLContext
     for name in (
@@ -123,7 +123,7 @@ def test_wrap_bio_and_asyncio_stay_stock(server: ktls.SSLContext, client: ktls.S
 
 
 @pytest.mark.parametrize("name", [b"localhost", "LOCALHOST"])
-def test_names_as_in_ssl(
+def test_server_hostnames_are_read_as_in_ssl(
     server: ktls.SSLContext, client: ktls.SSLContext, name: str | bytes
 ) -> None:
     own, other = wrapped_pair(server, client, name)
@@ -147,7 +147,9 @@ def test_a_bad_name_is_refused_at_once(
         client.wrap_socket(near, server_hostname=name)
 
 
-def test_what_cannot_be_copied(server: ktls.SSLContext, client: ktls.SSLContext) -> None:
+def test_stock_context_that_cannot_be_copied_is_refused(
+    server: ktls.SSLContext, client: ktls.SSLContext
+) -> None:
     own, other = wrapped_pair(server, client)
     with own, other:
         for copying in (copy.copy, copy.deepcopy, pickle.dumps):
@@ -178,7 +180,9 @@ def test_nothing_to_read_is_a_blocking_io_error(
     assert issubclass(ktls.HandoverError, OSError)
 
 
-def test_values_after_close(server: ktls.SSLContext, client: ktls.SSLContext) -> None:
+def test_values_of_a_closed_socket_are_those_of_ssl(
+    server: ktls.SSLContext, client: ktls.SSLContext
+) -> None:
     own, other = wrapped_pair(server, client)
     own.settimeout(7)
     before = (own.timeout, own.family, own.type, own.proto)

@@ -197,7 +197,7 @@ def test_what_is_inherited_answers_as_stock(
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in NO_CALLS])
 @pytest.mark.parametrize("state", STATES)
-def test_no_clear_text(make_context, tmp_path: Path, state: str, name: str) -> None:
+def test_no_method_sends_clear_text(make_context, tmp_path: Path, state: str, name: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(0.02)
         with in_state(state, wrap_socket, make_context) as (sock, peer):

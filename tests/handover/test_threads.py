@@ -27,7 +27,9 @@ LENGTH = 20_000_000
         ("1.3", None),
     ],
 )
-def test_full_duplex(make_context, version: str, ciphers: str | None) -> None:
+def test_both_ends_send_and_receive_in_threads(
+    make_context, version: str, ciphers: str | None
+) -> None:
     """Each end receives in one thread and sends in another; both ways are always full.
 
     Both ends are ours: a stock SSLSocket of two threads loses data now and then.
@@ -171,7 +173,7 @@ def test_send_times_out(contexts, server_side: bool) -> None:
             own.sendall(bytes(30_000_000))
 
 
-def test_non_blocking(contexts, server_side: bool) -> None:
+def test_non_blocking_calls_raise_want_read_and_write(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
         exchange(own, other, (10,))

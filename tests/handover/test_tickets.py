@@ -14,8 +14,9 @@ from handover.pairs import assert_ours, exchange, pair, sequence
 from ktls import prepare
 
 
+@pytest.mark.rule("RFC 8446 4.6.1", "RFC 8446 5.3")
 @pytest.mark.parametrize("count", range(6))
-def test_num_tickets(make_context, count: int) -> None:
+def test_number_of_tickets_is_counted(make_context, count: int) -> None:
     server = make_context(True, version="1.3")
     server.num_tickets = count
     prepare(server)
@@ -36,6 +37,7 @@ def test_tickets_arrive_at_our_client(make_context, count: int) -> None:
         assert own.session.has_ticket is (count > 0)
 
 
+@pytest.mark.rule("RFC 8446 4.6.1", "RFC 8446 5.1")
 def test_ticket_longer_than_a_record(make_context, tmp_path: Path) -> None:
     """A 1.3 ticket holds the client's certificate: with a big one it spans records."""
     path = _big_certificate(tmp_path, 22_000)

@@ -37,7 +37,7 @@ def test_offers_what_ssl_socket_offers() -> None:
     assert wanted - set(dir(TLSSocket)) <= set(ABSENT)
 
 
-def test_same_answers_as_a_stock_peer(contexts, server_side: bool) -> None:
+def test_tls_socket_gives_the_answers_of_a_stock_peer(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
         exchange(own, other, (10,))
@@ -73,7 +73,7 @@ def test_same_answers_as_a_stock_peer(contexts, server_side: bool) -> None:
             own.get_channel_binding("nothing")
 
 
-def test_pending(contexts, server_side: bool) -> None:
+def test_pending_counts_what_is_decrypted(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
         other.sendall(b"0123456789")
@@ -97,7 +97,7 @@ def test_pending(contexts, server_side: bool) -> None:
             own.sendall(b"x", socket.MSG_OOB)
 
 
-def test_every_way_to_send(contexts, server_side: bool, tmp_path: Path) -> None:
+def test_tls_socket_by_every_way_to_send(contexts, server_side: bool, tmp_path: Path) -> None:
     ours, theirs = contexts
     data = os.urandom(400_000)
     path = tmp_path / "file"
@@ -151,7 +151,7 @@ def test_sendfile_longer_than_what_is_accepted_at_once(contexts, server_side, tm
 
 
 @pytest.mark.parametrize("mode", ["rb", "rwb", "r", "rw"])
-def test_makefile(contexts, server_side: bool, mode: str) -> None:
+def test_makefile_reads_lines(contexts, server_side: bool, mode: str) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, other):
         file = own.makefile(mode)
@@ -205,7 +205,7 @@ def test_clear_text_to_the_descriptor_is_refused(contexts, server_side: bool) ->
         exchange(own, other, (10,))
 
 
-def test_closed(contexts, server_side: bool) -> None:
+def test_closed_tls_socket_refuses_every_call(contexts, server_side: bool) -> None:
     ours, theirs = contexts
     with pair(ours, theirs, server_side=server_side) as (own, _):
         own.close()

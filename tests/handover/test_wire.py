@@ -3,11 +3,14 @@
 import os
 import struct
 
+import pytest
+
 from handover.pairs import SIZES, assert_ours, exchange, receive
 from handover.relay import Relay
 from tls_records import split_records
 
 
+@pytest.mark.rule("RFC 8446 5.2")
 def test_no_plain_text_after_the_switch(contexts, server_side: bool, tmp_path) -> None:
     ours, theirs = contexts
     marks = [os.urandom(24) for _ in range(40)]
@@ -34,6 +37,7 @@ def test_no_plain_text_after_the_switch(contexts, server_side: bool, tmp_path) -
             assert mark[:12] not in seen
 
 
+@pytest.mark.rule("RFC 5288 3", "RFC 8446 5.1")
 def test_wire_is_whole_records(contexts, server_side: bool) -> None:
     """Nothing but records, and no explicit nonce twice (TLS 1.2 AES-GCM)."""
     ours, theirs = contexts

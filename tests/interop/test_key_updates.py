@@ -40,9 +40,12 @@ def digits(bulk: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.large
 @with_readers
-def test_java(upload: UploadCall, bulk: Path, tmp_path: Path, reader: Reader) -> None:
+def test_java_updates_keys_of_both_sides(
+    upload: UploadCall, bulk: Path, tmp_path: Path, reader: Reader
+) -> None:
     """JSSE asks for new keys of both sides each time that it has used one up."""
     properties = tmp_path / "java.security"
     limit = VOLUME // UPDATES
@@ -54,8 +57,9 @@ def test_java(upload: UploadCall, bulk: Path, tmp_path: Path, reader: Reader) ->
     assert result.said.count(b"KeyUpdate: read key updated") == UPDATES
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @with_readers
-def test_openssl(upload: UploadCall, digits: Path, reader: Reader) -> None:
+def test_openssl_updates_keys_200_times(upload: UploadCall, digits: Path, reader: Reader) -> None:
     """K asks us for the same, k does not."""
     between = every(b"K\n", b"k\n")
     result = upload(COMMANDED_OPENSSL, digits, reader=reader, between=between)
@@ -63,8 +67,9 @@ def test_openssl(upload: UploadCall, digits: Path, reader: Reader) -> None:
     assert result.said.count(b"KEYUPDATE\n") == UPDATES
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @with_readers
-def test_gnutls(upload: UploadCall, digits: Path, reader: Reader) -> None:
+def test_gnutls_updates_keys_200_times(upload: UploadCall, digits: Path, reader: Reader) -> None:
     """^rekey^ asks us for the same, ^rekey1^ does not; GnuTLS takes eight answers in a second."""
     between = every(b"^rekey^\n", *[b"^rekey1^\n"] * (UPDATES // 4 - 1))
     options = ("--inline-commands",)

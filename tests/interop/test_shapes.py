@@ -24,7 +24,7 @@ TINY = [
 
 
 @with_clients
-def test_segments_of_one_byte(
+def test_uploads_in_segments_of_one_byte(
     upload: UploadCall, part: Callable[[int], Path], client: Client
 ) -> None:
     upload(client, part(200_000), piece=1).require_clean_end()
@@ -35,7 +35,7 @@ def test_segments_of_one_byte(
     TINY,
     ids=[f"{client.name}-{size}" for client, _, size, _ in TINY],
 )
-def test_tiny_records(
+def test_uploads_in_tiny_records(
     upload: UploadCall,
     part: Callable[[int], Path],
     client: Client,
@@ -51,10 +51,11 @@ def test_tiny_records(
     assert len(data) >= volume // size - 2 * HANDSHAKE
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("version", ["1.3"], indirect=True)
 @pytest.mark.parametrize("reader", [by_recv_into, by_recv], ids=lambda reader: reader.__name__)
 @pytest.mark.parametrize("block", [1000, 4096, 16384])
-def test_padding(
+def test_uploads_in_padded_records(
     upload: UploadCall, part: Callable[[int], Path], block: int, reader: Reader
 ) -> None:
     """Data and its type are filled up with zeros to whole blocks (RFC 8446 §5.4)."""

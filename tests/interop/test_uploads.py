@@ -16,10 +16,13 @@ FAITHFUL = [client for client in CLIENTS if client.tells_end]
 @pytest.mark.large
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.__name__)
 @with_clients
-def test_upload(upload: UploadCall, bulk: Path, client: Client, reader: Reader) -> None:
+def test_every_client_uploads_100_mb(
+    upload: UploadCall, bulk: Path, client: Client, reader: Reader
+) -> None:
     upload(client, bulk, reader=reader).require_clean_end()
 
 
+@pytest.mark.rule("RFC 8446 6.1")
 @pytest.mark.parametrize("client", FAITHFUL, ids=lambda client: client.name)
 def test_an_end_without_close_notify_is_seen(
     upload: UploadCall, part: Callable[[int], Path], client: Client

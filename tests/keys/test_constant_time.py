@@ -82,6 +82,7 @@ def count(
     return counts
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2", "RFC 7457 2.4")
 @pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize("text_len", TEXT_LENS)
 @pytest.mark.parametrize("mac", MACS)
@@ -105,6 +106,7 @@ def test_right_and_wrong_records_take_the_same_instructions(
     assert min(counted) > text_len, "the hash alone takes more"
 
 
+@pytest.mark.rule("RFC 5246 6.2.3.2", "RFC 7457 2.4")
 @pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize("mac", MACS)
 def test_short_records_with_less_room_than_the_longest_padding(
@@ -119,6 +121,7 @@ def test_short_records_with_less_room_than_the_longest_padding(
     assert len(counted) == 1, counts
 
 
+@pytest.mark.rule("RFC 7366 3")
 @pytest.mark.timeout(TIMEOUT)
 @pytest.mark.parametrize("mac", MACS)
 def test_a_wrong_mac_is_refused_before_anything_is_decrypted(

@@ -113,8 +113,9 @@ def try_everything(sock: ktls.Socket) -> None:
     sock.close()
 
 
+@pytest.mark.rule("RFC 5288 3", "RFC 7905 2", "RFC 8446 5.3")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
-def test_forks_in_the_middle_of_writes(enabled: None, suite: Suite) -> None:
+def test_forks_in_the_middle_of_writes_repeat_no_nonce(enabled: None, suite: Suite) -> None:
     near, far = connected()
     secrets = Secrets(suite)
     wire = Wire(far, [secrets])
@@ -134,9 +135,10 @@ def test_forks_in_the_middle_of_writes(enabled: None, suite: Suite) -> None:
     assert len(wire.nonces) == len(wire.pairs) >= 6
 
 
+@pytest.mark.rule("RFC 8446 5.3")
 @pytest.mark.parametrize("suite", TLS13, ids=str)
 @pytest.mark.parametrize("backend", [backend.name for backend in ktls.backends.available()])
-def test_key_updates_forks_and_mode_switches_while_threads_write(
+def test_key_updates_forks_and_mode_switches_repeat_no_nonce(
     enabled: None, suite: Suite, backend: str
 ) -> None:
     ktls.sysctl["kern.ipc.tls.backend"] = backend
@@ -180,6 +182,7 @@ def test_key_updates_forks_and_mode_switches_while_threads_write(
     assert len(wire.nonces) == len(wire.pairs)
 
 
+@pytest.mark.rule("RFC 5288 3")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 def test_two_sessions_with_one_key_do_not_begin_alike(enabled: None, suite: Suite) -> None:
     """Explicit nonces begin at random; the others are the number's, which the caller gives."""

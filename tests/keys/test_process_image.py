@@ -70,7 +70,7 @@ def holder(*arguments: str | int) -> Iterator[Holder]:
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("suite", SUITES, ids=str)
-def test_keys_that_were_installed(suite: Suite, backend: str) -> None:
+def test_installed_keys_are_nowhere_in_memory_after_close(suite: Suite, backend: str) -> None:
     key, iv = os.urandom(suite.key_len), os.urandom(suite.iv_len)
     needles = {"key": key, "end of the key": key[suite.key_len // 2 :]}
     if suite.iv_len == 12:  # four bytes are found by chance
@@ -95,7 +95,7 @@ def test_keys_that_were_installed(suite: Suite, backend: str) -> None:
 
 @pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
 @pytest.mark.parametrize("role", ["server", "client"])
-def test_keys_that_were_handed_over(
+def test_handed_over_keys_are_nowhere_in_memory_after_close(
     role: str, version: str, authority: trustme.CA, certificate: trustme.LeafCert, tmp_path: Path
 ) -> None:
     number = ssl.TLSVersion[version]

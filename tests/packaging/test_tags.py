@@ -17,5 +17,5 @@ from audit import is_true
         ("linux_x86_64", "manylinux_2_17_x86_64", False),
     ],
 )
-def test_promises(promised: str, found: str, true: bool) -> None:
+def test_tag_promises_no_older_glibc_than_needed(promised: str, found: str, true: bool) -> None:
     assert is_true(promised, found) is true

@@ -24,18 +24,18 @@ def put(folder: Path, name: str, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_what_is_there_is_not_asked_for(folder: Path) -> None:
+def test_target_that_is_there_is_not_asked_for(folder: Path) -> None:
     (folder / "lib" / "libstd-0.rlib").touch()
     put(folder, "rustup", "exit 1")
     require_standard_library("aarch64")
 
 
-def test_rustup_adds_it(folder: Path) -> None:
+def test_rustup_adds_a_missing_target(folder: Path) -> None:
     put(folder, "rustup", f'[ "$*" = "target add {NAME}" ] && : > {folder}/lib/libstd-0.rlib')
     require_standard_library("aarch64")
 
 
-def test_without_rustup_the_message_names_it(folder: Path) -> None:
+def test_missing_target_without_rustup_is_named(folder: Path) -> None:
     with pytest.raises(CannotBuild, match=f"there is no rustup.*rustup target add {NAME}"):
         require_standard_library("aarch64")
 

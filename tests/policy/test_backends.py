@@ -64,7 +64,7 @@ def test_of_the_same_priority_the_faster_one_comes_first(
     assert backends.choose(4, GCM, 16)[0].name == faster
 
 
-def test_one_may_open_faster_that_seals_slower(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_backend_may_open_faster_that_seals_slower(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ktls.backends.rate._sealing", {"ring": 1.0, "aws-lc": 2.0})
     monkeypatch.setattr("ktls.backends.rate._opening", {"ring": 2.0, "aws-lc": 1.0})
     assert backends.choose(4, GCM, 16)[0].name == "aws-lc"
@@ -88,7 +88,7 @@ def test_a_name_is_taken_once(registered: list[Fake]) -> None:
     assert caught.value.errno == errno.EEXIST
 
 
-def test_deregister(registered: list[Fake]) -> None:
+def test_deregistered_backend_is_gone(registered: list[Fake]) -> None:
     backends.deregister(registered[0])
     assert "fast" not in names()
     backends.deregister(registered[0])
@@ -110,7 +110,7 @@ def test_the_first_that_takes_the_suite_is_chosen(registered: list[Fake]) -> Non
     assert backends.choose(4, GCM, 16)[0].name in ("aws-lc", "ring")
 
 
-def test_one_fixed_by_hand(registered: list[Fake]) -> None:
+def test_backend_fixed_by_hand_is_chosen(registered: list[Fake]) -> None:
     ktls.sysctl[BACKEND] = "slow"
     assert backends.choose(4, GCM, 16)[0] is registered[1]
     registered[1].works = False
@@ -128,7 +128,7 @@ def test_a_name_that_is_no_backend_is_refused(registered: list[Fake]) -> None:
     assert f"one of {names}): " in ktls.sysctl.describe(BACKEND)
 
 
-def test_one_that_is_gone_lists_what_there_is(registered: list[Fake]) -> None:
+def test_fixed_backend_that_is_gone_lists_what_there_is(registered: list[Fake]) -> None:
     ktls.sysctl[BACKEND] = "slow"
     backends.deregister(registered[1])
     with pytest.raises(OSError, match=r"'slow', which is not registered; available: .*ring") as e:
@@ -136,10 +136,11 @@ def test_one_that_is_gone_lists_what_there_is(registered: list[Fake]) -> None:
     assert e.value.errno == errno.EOPNOTSUPP
 
 
+@pytest.mark.rule("freebsd.md row 16")
 @pytest.mark.parametrize(
     ("minor", "cipher", "key_len"), [(4, CBC, 16), (3, CBC, 24), (2, GCM, 16), (4, GCM, 24)]
 )
-def test_a_suite_that_nobody_takes(minor: int, cipher: int, key_len: int) -> None:
+def test_suite_that_no_backend_takes_is_refused(minor: int, cipher: int, key_len: int) -> None:
     with pytest.raises(OSError, match=f"no backend seals TLS 1.{minor - 1} AES") as caught:
         backends.choose(minor, cipher, key_len)
     assert caught.value.errno == errno.EPROTONOSUPPORT

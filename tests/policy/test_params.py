@@ -37,14 +37,14 @@ def make_cbc(**changes: Any) -> ktls.TLSEnable:
     return make(**(values | changes))
 
 
-def test_defaults() -> None:
+def test_defaults_of_tls_enable() -> None:
     en = make()
     assert (en.auth_algorithm, en.auth_key, en.tls_vmajor, en.flags) == (0, b"", 3, 0)
     assert en.sequence == 0
     assert make(rec_seq=(2**63 + 5).to_bytes(8, "big")).sequence == 2**63 + 5
 
 
-def test_keys_are_copied() -> None:
+def test_keys_of_tls_enable_are_copied() -> None:
     key = bytearray(b"k" * 16)
     en = make(cipher_key=key, iv=memoryview(bytearray(12)))
     key[:] = bytes(16)
@@ -53,24 +53,24 @@ def test_keys_are_copied() -> None:
     assert en.cipher_key.readonly
 
 
-def test_it_is_frozen() -> None:
+def test_tls_enable_is_frozen() -> None:
     with pytest.raises(FrozenInstanceError):
         make().flags = 1  # type: ignore[misc]
 
 
-def test_repr_shows_no_key() -> None:
+def test_repr_of_tls_enable_shows_no_key() -> None:
     en = make_cbc(cipher_key=b"SECRET-CIPHERKEY", iv=b"SECRET-IV-BYTES!", auth_key=b"SECRET-MAC")
     assert "SECRET" not in repr(en)
     assert "tls_vminor=3" in repr(en)
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_it_cannot_be_pickled(protocol: int) -> None:
+def test_tls_enable_cannot_be_pickled(protocol: int) -> None:
     with pytest.raises(TypeError, match="holds keys"):
         pickle.dumps(make(), protocol)
 
 
-def test_it_cannot_be_copied() -> None:
+def test_tls_enable_cannot_be_copied() -> None:
     with pytest.raises(TypeError, match="holds keys"):
         copy.copy(make())
     with pytest.raises(TypeError, match="holds keys"):
@@ -116,11 +116,12 @@ def test_wrong_types_name_field_and_type(field: str, value: object, name: str) -
     ],
     ids=str,
 )
-def test_good_values_pass(en: ktls.TLSEnable) -> None:
+def test_good_values_of_tls_enable_pass(en: ktls.TLSEnable) -> None:
     params.check_lengths(en)
     params.check(en)
 
 
+@pytest.mark.rule("freebsd.md row 3", "freebsd.md row 11")
 @pytest.mark.parametrize(
     ("en", "words"),
     [
@@ -131,12 +132,13 @@ def test_good_values_pass(en: ktls.TLSEnable) -> None:
         (make(rec_seq=bytes(4)), "rec_seq has 4 bytes"),
     ],
 )
-def test_lengths(en: ktls.TLSEnable, words: str) -> None:
+def test_bad_lengths_are_refused_and_named(en: ktls.TLSEnable, words: str) -> None:
     with pytest.raises(OSError, match=words) as caught:
         params.check_lengths(en)
     assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.rule("freebsd.md row 10", "freebsd.md row 12", "freebsd.md row 13")
 @pytest.mark.parametrize(
     ("en", "words"),
     [
@@ -165,7 +167,7 @@ def test_lengths(en: ktls.TLSEnable, words: str) -> None:
         (make(cipher_algorithm=CHACHA, iv=bytes(4)), "iv has 4 bytes; ChaCha20"),
     ],
 )
-def test_bad_values(en: ktls.TLSEnable, words: str) -> None:
+def test_bad_values_are_refused_and_named(en: ktls.TLSEnable, words: str) -> None:
     params.check_lengths(en)
     with pytest.raises(OSError, match=words) as caught:
         params.check(en)
@@ -190,7 +192,8 @@ def test_the_first_of_two_mistakes_is_named(en: ktls.TLSEnable, words: str) -> N
         params.check(en)
 
 
-def test_cbc_switched_off() -> None:
+@pytest.mark.rule("freebsd.md row 8")
+def test_cbc_switched_off_is_checked_after_flags() -> None:
     with pytest.raises(OSError, match="cbc_enable") as caught:
         params.check(make_cbc(auth_key=b""), cbc_enable=False)
     assert caught.value.errno == errno.EOPNOTSUPP
@@ -199,6 +202,7 @@ def test_cbc_switched_off() -> None:
     assert caught.value.errno == errno.EINVAL
 
 
+@pytest.mark.rule("freebsd.md row 16")
 @pytest.mark.parametrize(
     ("cipher", "key_len", "words"),
     [
@@ -207,17 +211,18 @@ def test_cbc_switched_off() -> None:
         (CHACHA, 16, "cipher_key has 16 bytes; ChaCha20-Poly1305 takes 32"),
     ],
 )
-def test_key_lengths(cipher: int, key_len: int, words: str) -> None:
+def test_bad_key_lengths_are_refused_and_named(cipher: int, key_len: int, words: str) -> None:
     with pytest.raises(OSError, match=words) as caught:
         params.check_key_len(cipher, key_len)
     assert caught.value.errno == errno.EINVAL
 
 
 @pytest.mark.parametrize(("cipher", "key_len"), [(GCM, 16), (GCM, 32), (CBC, 16), (CHACHA, 32)])
-def test_good_key_lengths(cipher: int, key_len: int) -> None:
+def test_good_key_lengths_pass(cipher: int, key_len: int) -> None:
     params.check_key_len(cipher, key_len)
 
 
+@pytest.mark.rule("freebsd.md row 13", "RFC 5246 C")
 @pytest.mark.parametrize(
     ("algorithm", "length"),
     [

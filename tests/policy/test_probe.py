@@ -8,7 +8,7 @@ import ktls
 from support import descriptors
 
 
-def test_it_says_something_about_every_layer() -> None:
+def test_probe_says_something_about_every_layer() -> None:
     probe = ktls.probe()
     for name in (
         *("enabled", "build", "backend ring", "backend aws-lc", "workers", "file reads"),
@@ -21,7 +21,7 @@ def test_it_says_something_about_every_layer() -> None:
     assert len(str(probe).splitlines()) == len(probe.layers)
 
 
-def test_the_switches() -> None:
+def test_probe_says_which_switch_is_off() -> None:
     ktls.enable(False)
     off = ktls.probe()["enabled"]
     assert not off.ok
@@ -31,7 +31,7 @@ def test_the_switches() -> None:
     assert ktls.probe()["enabled"].ok
 
 
-def test_backends() -> None:
+def test_probe_says_which_backend_is_not_chosen() -> None:
     assert ktls.probe()["backend ring"].ok
     ktls.sysctl["kern.ipc.tls.backend"] = "ring"
     other = ktls.probe()["backend aws-lc"]
@@ -39,7 +39,7 @@ def test_backends() -> None:
     assert ktls.probe()["backend ring"].ok
 
 
-def test_what_is_not_there_yet() -> None:
+def test_probe_says_what_is_not_there_yet() -> None:
     assert not ktls.probe()["ifnet"].ok
     assert ktls.probe()["receive"].ok
 
@@ -49,7 +49,7 @@ def test_an_unknown_layer_lists_the_known() -> None:
         ktls.probe()["nic"]
 
 
-def test_it_leaves_nothing_behind() -> None:
+def test_probe_leaves_nothing_behind() -> None:
     ktls.probe()
     before = descriptors.settled()
     threads = threading.active_count()

@@ -61,7 +61,7 @@ def test_enable_turns_both_on_and_off() -> None:
         ("close_timeout", 10),
     ],
 )
-def test_defaults(name: str, default: object) -> None:
+def test_defaults_of_sysctls(name: str, default: object) -> None:
     assert ktls.sysctl.node(PREFIX + name).default == default
     assert ktls.sysctl[PREFIX + name] == default
 
@@ -96,7 +96,7 @@ def test_every_node_says_what_it_is() -> None:
     assert "uint RW, default 16384, 512..16384" in ktls.sysctl.describe(PREFIX + "maxlen")
 
 
-def test_it_is_a_mapping() -> None:
+def test_sysctl_tree_is_a_mapping() -> None:
     names = list(ktls.sysctl)
     assert names == sorted(names)
     assert len(names) == len(ktls.sysctl)
@@ -130,7 +130,7 @@ def test_an_unknown_name_lists_near_ones() -> None:
         ("close_timeout", -1),
     ],
 )
-def test_out_of_range(name: str, value: int) -> None:
+def test_sysctl_value_out_of_range_is_refused(name: str, value: int) -> None:
     before = ktls.sysctl[PREFIX + name]
     with pytest.raises(OSError, match=rf"{name} cannot be {value}") as caught:
         ktls.sysctl[PREFIX + name] = value
@@ -142,12 +142,12 @@ def test_out_of_range(name: str, value: int) -> None:
     ("name", "value", "kind"),
     [("enable", "1", "str"), ("maxlen", 4096.0, "float"), ("backend", 5, "int")],
 )
-def test_wrong_types(name: str, value: object, kind: str) -> None:
+def test_sysctl_value_of_a_wrong_type_is_refused(name: str, value: object, kind: str) -> None:
     with pytest.raises(TypeError, match=f"not {kind}"):
         ktls.sysctl[PREFIX + name] = value  # type: ignore[assignment]
 
 
-def test_values_take_effect() -> None:
+def test_sysctl_values_take_effect() -> None:
     ktls.sysctl[PREFIX + "maxlen"] = 4096
     ktls.sysctl[PREFIX + "flush_unit"] = 65536
     ktls.sysctl[PREFIX + "cbc_enable"] = 0
@@ -156,14 +156,14 @@ def test_values_take_effect() -> None:
     assert ktls.sysctl[PREFIX + "cbc_enable"] is False
 
 
-def test_nothing_is_removed() -> None:
+def test_no_sysctl_can_be_removed() -> None:
     with pytest.raises(OSError, match="cannot be removed") as caught:
         del ktls.sysctl[PREFIX + "maxlen"]
     assert caught.value.errno == errno.EPERM
     assert PREFIX + "maxlen" in ktls.sysctl
 
 
-def test_assignments_from_text() -> None:
+def test_sysctl_assignments_from_text() -> None:
     ktls.sysctl.assign("kern.ipc.tls.maxlen=0x1000")
     ktls.sysctl.assign(" kern.ipc.tls.cbc_enable = false ")
     ktls.sysctl.assign("kern.ipc.tls.backend=ring")
@@ -198,7 +198,7 @@ def run_with(value: str, code: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_environment() -> None:
+def test_environment_sets_sysctls() -> None:
     done = run_with(
         "kern.ipc.tls.enable=1, kern.ipc.mb_use_ext_pgs=true,,kern.ipc.tls.maxlen=4096",
         "import ktls; print(ktls.sysctl['kern.ipc.tls.enable'],"

@@ -48,7 +48,7 @@ CIPHERS = {
 
 
 @every_suite
-def test_our_readers_open_what_it_seals(suite: Suite) -> None:
+def test_our_readers_open_what_the_record_writer_seals(suite: Suite) -> None:
     secrets = Secrets(suite)
     writer, reader = RecordWriter(secrets), RecordReader(secrets, padded=True)
     keys = _core.Keys(
@@ -70,7 +70,7 @@ def test_our_readers_open_what_it_seals(suite: Suite) -> None:
 
 
 @every_suite
-def test_lengths(suite: Suite) -> None:
+def test_record_writer_knows_the_least_lengths(suite: Suite) -> None:
     """No record is shorter than an empty one, and the payload begins where it is said to."""
     record = RecordWriter(Secrets(suite)).seal(b"")
     assert int.from_bytes(record[3:5], "big") == len(record) - 5 == least_length(suite)
@@ -188,12 +188,16 @@ BY_OPENSSL = [
 
 
 @pytest.mark.parametrize("suite", BY_OPENSSL, ids=str)
-def test_openssl_opens_what_it_seals(suite: Suite, rsa: trustme.CA, tmp_path: Path) -> None:
+def test_openssl_opens_what_the_record_writer_seals(
+    suite: Suite, rsa: trustme.CA, tmp_path: Path
+) -> None:
     made = shake_hands(suite, rsa, tmp_path)
     assert_opened(RecordWriter(client_secrets(suite, made)), made)
 
 
-def test_openssl_opens_what_it_seals_in_tls13(rsa: trustme.CA, tmp_path: Path) -> None:
+def test_openssl_opens_what_the_record_writer_seals_in_tls13(
+    rsa: trustme.CA, tmp_path: Path
+) -> None:
     """With the suite that OpenSSL chooses; the others differ in the cipher alone."""
     suite = next(suite for suite in SUITES if suite.name == "aes256_gcm_1_3")
     made = shake_hands(suite, rsa, tmp_path)

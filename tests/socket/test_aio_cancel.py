@@ -32,7 +32,7 @@ def pieces(count: int, size: int) -> list[bytes]:
     return [number.to_bytes(2, "big") * (size // 2) for number in range(count)]
 
 
-def test_what_waits_is_taken_back(tight: Link) -> None:
+def test_aio_write_that_waits_is_taken_back(tight: Link) -> None:
     pending = ktls.sysctl[PENDING]
     data = pieces(100, 10_000)
     futures = [tight.sock.aio_write(piece) for piece in data]
@@ -57,7 +57,7 @@ def test_what_waits_is_taken_back(tight: Link) -> None:
     until(lambda: ktls.sysctl[PENDING] == pending)
 
 
-def test_what_is_framed_is_not(tight: Link) -> None:
+def test_aio_write_that_is_framed_is_not_taken_back(tight: Link) -> None:
     """Also when a part of it is."""
     fits = tight.sock.aio_write(bytes(1000))
     parts = tight.sock.aio_write(bytes(1_000_000))
@@ -73,14 +73,14 @@ def test_what_is_framed_is_not(tight: Link) -> None:
     assert reading.data() == bytes(1_001_000)
 
 
-def test_after_it_has_ended(link: Link) -> None:
+def test_cancel_after_the_end_of_a_write_does_nothing(link: Link) -> None:
     future = link.sock.aio_write(b"x")
     assert future.result(20) == 1
     assert not future.cancel()
     assert future.result() == 1
 
 
-def test_who_waits_for_several_sees_it(tight: Link) -> None:
+def test_cancel_is_seen_by_who_waits_for_several(tight: Link) -> None:
     """`wait` and `as_completed` count what was cancelled as done."""
     futures = [tight.sock.aio_write(bytes(50_000)) for _ in range(10)]
     assert futures[9].cancel()
@@ -93,7 +93,7 @@ def test_who_waits_for_several_sees_it(tight: Link) -> None:
     assert reading.data() == bytes(400_000)
 
 
-def test_one_who_waits_is_woken(tight: Link) -> None:
+def test_cancel_wakes_who_waits_for_the_future(tight: Link) -> None:
     futures = [tight.sock.aio_write(bytes(50_000)) for _ in range(10)]
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(futures[9].result, 20)
@@ -103,7 +103,7 @@ def test_one_who_waits_is_woken(tight: Link) -> None:
     reset(tight.peer)
 
 
-def test_room_goes_to_those_behind(tight: Link) -> None:
+def test_cancel_gives_room_to_those_behind(tight: Link) -> None:
     """A later blocking call goes on, too, when nothing is left before it."""
     first = tight.sock.aio_write(bytes(60_000))
     waiting = [tight.sock.aio_write(bytes(50_000)) for _ in range(10)]
@@ -117,7 +117,7 @@ def test_room_goes_to_those_behind(tight: Link) -> None:
     assert reading.data() == bytes(sent) + b"the end"
 
 
-def test_a_blocked_call_goes_on(make_link: MakeLink) -> None:
+def test_cancel_lets_a_blocked_call_go_on(make_link: MakeLink) -> None:
     """What it waited for is taken back, and nobody reads."""
     keep(65536)
     link = make_link()
@@ -132,7 +132,7 @@ def test_a_blocked_call_goes_on(make_link: MakeLink) -> None:
     assert reading.data() == bytes(6_000_000) + b"the end"
 
 
-def test_all_of_them_then_close(tight: Link) -> None:
+def test_cancel_all_aio_writes_then_close(tight: Link) -> None:
     futures = [tight.sock.aio_write(piece) for piece in pieces(100, 10_000)]
     kept = [number for number, future in enumerate(futures) if not future.cancel()]
     assert 1 <= len(kept) < 50
@@ -141,7 +141,7 @@ def test_all_of_them_then_close(tight: Link) -> None:
     assert data == b"".join(expected[number] for number in kept)
 
 
-def test_after_close(tight: Link) -> None:
+def test_aio_write_may_be_taken_back_after_close(tight: Link) -> None:
     """What was accepted before is sent; it may still be taken back."""
     futures = [tight.sock.aio_write(bytes(10_000)) for _ in range(50)]
     tight.sock.close()
@@ -151,7 +151,7 @@ def test_after_close(tight: Link) -> None:
     assert [future.result(20) for future in futures[:49]] == [10_000] * 49
 
 
-def test_after_a_reset(tight: Link) -> None:
+def test_cancel_after_a_reset(tight: Link) -> None:
     """Each has ended, with an error or by its cancellation."""
     futures = [tight.sock.aio_write(bytes(10_000)) for _ in range(50)]
     assert futures[49].cancel()
@@ -165,7 +165,7 @@ def test_after_a_reset(tight: Link) -> None:
     assert futures[49].cancelled()
 
 
-def test_by_an_event_loop(make_link: MakeLink) -> None:
+def test_cancel_by_an_event_loop(make_link: MakeLink) -> None:
     keep(65536)
     link = make_link(small=True)
     data = pieces(50, 10_000)
@@ -187,7 +187,7 @@ def test_by_an_event_loop(make_link: MakeLink) -> None:
 
 @every_kind
 @pytest.mark.parametrize("turn", range(3))
-def test_a_race(make_link: MakeLink, suite: Suite, turn: int) -> None:
+def test_cancel_races_with_writer_and_reader(make_link: MakeLink, suite: Suite, turn: int) -> None:
     """Several threads take back what another one writes and a peer reads."""
     keep(40_000)
     ktls.sysctl["kern.ipc.tls.debug.seal_delay_us"] = 100 * turn
@@ -232,7 +232,9 @@ def test_a_race(make_link: MakeLink, suite: Suite, turn: int) -> None:
 
 
 @pytest.mark.parametrize("choice", ["empty", "split"])
-def test_what_precedes_it_in_tls_10_goes_with_it(make_link: MakeLink, choice: str) -> None:
+def test_cancel_takes_back_what_precedes_a_write_in_tls_10(
+    make_link: MakeLink, choice: str
+) -> None:
     ktls.sysctl["kern.ipc.tls.tls10_fragment"] = choice
     keep(65536)
     link = make_link(CBC_SUITES[0], small=True)

@@ -21,7 +21,7 @@ every_kind = pytest.mark.parametrize("suite", [SUITES[0], SUITES[3], CHAINED], i
 
 
 @every_kind
-def test_it_joins_an_open_record(make_link: MakeLink, suite: Suite) -> None:
+def test_aio_write_joins_an_open_record(make_link: MakeLink, suite: Suite) -> None:
     """And closes it, as any write without MSG_MORE."""
     link = make_link(suite)
     link.sock.send(b"open, ", MORE)
@@ -31,7 +31,7 @@ def test_it_joins_an_open_record(make_link: MakeLink, suite: Suite) -> None:
 
 
 @every_kind
-def test_inside_a_cork(make_link: MakeLink, suite: Suite) -> None:
+def test_aio_write_inside_a_cork(make_link: MakeLink, suite: Suite) -> None:
     """Somebody waits for its end: it joins what is open, and closes it."""
     link = make_link(suite)
     with link.sock.cork():
@@ -46,7 +46,7 @@ def test_inside_a_cork(make_link: MakeLink, suite: Suite) -> None:
     assert read_records(link.peer, link.reader) == [(23, b"three four")]
 
 
-def test_flush_inside_a_cork(link: Link) -> None:
+def test_flush_of_an_aio_write_inside_a_cork(link: Link) -> None:
     with link.sock.cork():
         future = link.sock.aio_write(b"flushed")
         link.sock.flush(20)
@@ -55,7 +55,7 @@ def test_flush_inside_a_cork(link: Link) -> None:
     assert read_records(link.peer, link.reader) == [(23, b"flushed")]
 
 
-def test_hundreds_inside_a_cork(make_link: MakeLink) -> None:
+def test_hundreds_of_aio_writes_inside_a_cork(make_link: MakeLink) -> None:
     """More than there is room for: those who wait do not wait for the end of the cork."""
     keep(65536)
     link = make_link(small=True)
@@ -80,7 +80,7 @@ def tight(make_link: MakeLink) -> Link:
 
 @pytest.mark.parametrize("size", [500_001, 655_360])
 @pytest.mark.parametrize("how", ["close", "SHUT_WR", "SHUT_RDWR"])
-def test_the_end_inside_a_cork(tight: Link, how: str, size: int) -> None:
+def test_end_of_an_aio_write_inside_a_cork(tight: Link, how: str, size: int) -> None:
     """What is framed later is not held back by a cork that nobody can leave any more."""
     data = os.urandom(size)
     with tight.sock.cork():
@@ -96,7 +96,7 @@ def test_the_end_inside_a_cork(tight: Link, how: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 50])
-def test_flush_of_much_inside_a_cork(tight: Link, count: int) -> None:
+def test_flush_of_much_aio_inside_a_cork(tight: Link, count: int) -> None:
     data = [os.urandom(500_001 // count) for _ in range(count)]
     with tight.sock.cork():
         futures = [tight.sock.aio_write(piece) for piece in data]
@@ -135,7 +135,7 @@ def test_who_waits_behind_much_inside_a_cork(tight: Link, way: str) -> None:
     assert records[-1][0] == last[0]
 
 
-def test_the_last_of_much_inside_a_cork(tight: Link) -> None:
+def test_last_of_much_aio_inside_a_cork(tight: Link) -> None:
     """It ends when the cork does, though nobody writes or waits."""
     data = os.urandom(500_001)
     with tight.sock.cork():
@@ -157,7 +157,7 @@ def test_the_last_of_much_inside_a_cork(tight: Link) -> None:
         ("none", [b"open, closed", b"alone"]),
     ],
 )
-def test_what_precedes_it_in_tls_10(
+def test_what_precedes_an_aio_write_in_a_cork_in_tls_10(
     make_link: MakeLink, choice: str, expected: list[bytes]
 ) -> None:
     """A record that is open began with bytes that were chosen before its IV was known."""
@@ -171,7 +171,7 @@ def test_what_precedes_it_in_tls_10(
 
 
 @pytest.mark.parametrize("choice", ["empty", "split"])
-def test_hundreds_preceded_in_tls_10(make_link: MakeLink, choice: str) -> None:
+def test_hundreds_of_aio_writes_preceded_in_tls_10(make_link: MakeLink, choice: str) -> None:
     ktls.sysctl["kern.ipc.tls.tls10_fragment"] = choice
     keep(65536)
     link = make_link(CHAINED, small=True)

@@ -27,7 +27,7 @@ def tight(make_link: MakeLink) -> Link:
 # -- one after the other ---------------------------------------------------------------------------
 
 
-def test_the_first_ends_while_the_last_has_no_room(tight: Link) -> None:
+def test_first_aio_write_ends_while_the_last_has_no_room(tight: Link) -> None:
     futures = [tight.sock.aio_write(bytes(20_000)) for _ in range(100)]
     received = 0
     while received < 1_000_000:
@@ -39,7 +39,7 @@ def test_the_first_ends_while_the_last_has_no_room(tight: Link) -> None:
 # -- the end of the connection ---------------------------------------------------------------------
 
 
-def test_close_leaves_it_to_be_sent(tight: Link) -> None:
+def test_close_leaves_an_aio_write_to_be_sent(tight: Link) -> None:
     data = [bytes([number]) * 20_000 for number in range(50)]
     futures = [tight.sock.aio_write(piece) for piece in data]
     assert not futures[-1].done()
@@ -48,7 +48,7 @@ def test_close_leaves_it_to_be_sent(tight: Link) -> None:
 
 
 @pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
-def test_shutdown_leaves_it_to_be_sent(tight: Link, how: int) -> None:
+def test_shutdown_leaves_an_aio_write_to_be_sent(tight: Link, how: int) -> None:
     data = [bytes([number]) * 20_000 for number in range(50)]
     futures = [tight.sock.aio_write(piece) for piece in data]
     tight.sock.shutdown(how)
@@ -59,7 +59,7 @@ def test_shutdown_leaves_it_to_be_sent(tight: Link, how: int) -> None:
     assert [future.result(20) for future in futures] == [20_000] * 50
 
 
-def test_after_the_end(link: Link) -> None:
+def test_aio_write_after_the_end_is_refused(link: Link) -> None:
     before = ktls.sysctl[PENDING]
     link.sock.shutdown(socket.SHUT_WR)
     for _ in range(2):
@@ -101,7 +101,7 @@ def test_a_reset_after_close_ends_every_future(tight: Link) -> None:
     assert isinstance(futures[-1].exception(), OSError)
 
 
-def test_errors_are_not_shared(tight: Link) -> None:
+def test_errors_of_futures_are_not_shared(tight: Link) -> None:
     """Each future has an exception of its own, whose traceback others do not grow."""
     futures = [tight.sock.aio_write(bytes(20_000)) for _ in range(20)]
     reset(tight.peer)
@@ -113,7 +113,9 @@ def test_errors_are_not_shared(tight: Link) -> None:
 # -- callbacks -------------------------------------------------------------------------------------
 
 
-def test_a_callback_that_raises(link: Link, caplog: pytest.LogCaptureFixture) -> None:
+def test_callback_of_a_future_that_raises_is_logged(
+    link: Link, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is logged, as for any future of its kind; the others end."""
     ended: list[int] = []
 

@@ -26,7 +26,7 @@ MakeLink = Callable[..., Link]
 CHAINED = CBC_SUITES[0]
 
 
-def test_before_the_keys(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_aio_write_before_the_keys(plain: tuple[ktls.Socket, socket.socket]) -> None:
     sock, far = plain
     future = sock.aio_write(b"in clear")
     assert future.result(20) == 8
@@ -34,7 +34,7 @@ def test_before_the_keys(plain: tuple[ktls.Socket, socket.socket]) -> None:
 
 
 @pytest.mark.parametrize("suite", [s for s in SUITES if s.tls_vminor == 4], ids=str)
-def test_keys_change_meanwhile(make_link: MakeLink, suite: Suite) -> None:
+def test_keys_change_while_aio_writes_wait(make_link: MakeLink, suite: Suite) -> None:
     """All arrives in order, in records of one generation of keys or the next."""
     keep(65536)
     link = make_link(suite, small=True)
@@ -58,7 +58,7 @@ def test_keys_change_meanwhile(make_link: MakeLink, suite: Suite) -> None:
     assert [payload for kind, payload in records if kind == 22] == [KEY_UPDATE] * 10
 
 
-def test_keys_change_by_themselves(make_link: MakeLink) -> None:
+def test_keys_change_by_themselves_while_aio_writes_wait(make_link: MakeLink) -> None:
     """At the limit of each; no future is told of it."""
     keep(65536)
     ktls.sysctl["kern.ipc.tls.records_per_key"] = 7
@@ -100,7 +100,7 @@ def test_what_waits_before_the_keys_leaves_in_clear(
     assert read_records(far, RecordReader(secrets)) == [(23, b"sealed")]
 
 
-def test_a_key_that_is_used_up(make_link: MakeLink) -> None:
+def test_key_that_is_used_up_ends_the_future(make_link: MakeLink) -> None:
     """Not the call says so but the future."""
     ktls.sysctl["kern.ipc.tls.records_per_key"] = 5
     link = make_link()

@@ -51,7 +51,9 @@ def path(tmp_path: Path) -> Path:
 @every_kind
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("small", [False, True])
-def test_any_mixture(make_link: MakeLink, suite: Suite, path: Path, seed: int, small: bool) -> None:
+def test_any_mixture_of_writes_keeps_its_order(
+    make_link: MakeLink, suite: Suite, path: Path, seed: int, small: bool
+) -> None:
     keep(65536 if small else 1 << 20)
     link = make_link(suite, small=small)
     reading = Reading(link)
@@ -99,7 +101,7 @@ def test_any_mixture(make_link: MakeLink, suite: Suite, path: Path, seed: int, s
 
 
 @pytest.mark.parametrize("way", ["send", "sendall", "sendmsg", "typed", "sendfile", "memory"])
-def test_a_blocking_call_waits_its_turn(tight: Link, path: Path, way: str) -> None:
+def test_blocking_call_waits_for_aio_writes_before_it(tight: Link, path: Path, way: str) -> None:
     """Until what was called before it is framed, not until it is sent."""
     first = [tight.sock.aio_write(bytes([number]) * 20_000) for number in range(20)]
     content = path.read_bytes()[:1000]
@@ -184,7 +186,7 @@ def test_a_call_with_a_time_out_waits_that_long(tight: Link) -> None:
     assert reading.data() == bytes(400_000)
 
 
-def test_behind_all_that_a_socket_holds(tight: Link) -> None:
+def test_aio_write_behind_all_that_a_socket_holds(tight: Link) -> None:
     """A call that does not wait has filled it; this one is not refused."""
     tight.sock.setblocking(False)
     sent = 0
@@ -197,7 +199,7 @@ def test_behind_all_that_a_socket_holds(tight: Link) -> None:
     assert future.result(20) == 10_000
 
 
-def test_behind_a_writer_that_waits(tight: Link) -> None:
+def test_aio_write_behind_a_writer_that_waits(tight: Link) -> None:
     """It never waits itself, and comes after all of the other write."""
     writer = threading.Thread(target=tight.sock.sendall, args=(b"1" * 500_000,))
     writer.start()
@@ -217,7 +219,7 @@ def data_after(link: Link, writer: threading.Thread) -> bytes:
 
 
 @pytest.mark.parametrize("choice", ["none", "empty", "split"])
-def test_beside_a_writer_in_tls_10(make_link: MakeLink, choice: str) -> None:
+def test_aio_write_beside_a_writer_in_tls_10(make_link: MakeLink, choice: str) -> None:
     """It waits for nobody, whatever precedes a write."""
     ktls.sysctl["kern.ipc.tls.tls10_fragment"] = choice
     keep(65536)
@@ -236,7 +238,7 @@ def test_beside_a_writer_in_tls_10(make_link: MakeLink, choice: str) -> None:
 
 
 @every_kind
-def test_of_several_threads(make_link: MakeLink, suite: Suite) -> None:
+def test_aio_writes_of_several_threads(make_link: MakeLink, suite: Suite) -> None:
     """Each one's arrive in its order, and whole."""
     keep(65536)
     link = make_link(suite, small=True)

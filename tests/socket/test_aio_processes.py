@@ -81,7 +81,7 @@ def test_one_thread_ends_all_futures(make_link: MakeLink) -> None:
     assert threads.count(NAME) >= len(threads) - 5
 
 
-def test_many_threads_begin_at_once(make_link: MakeLink) -> None:
+def test_many_threads_begin_aio_writes_at_once(make_link: MakeLink) -> None:
     """In a process that has none yet."""
     links = [make_link() for _ in range(8)]
 
@@ -184,7 +184,7 @@ def test_a_child_knows_what_was_cancelled(tight: Link) -> None:
     assert Reading(tight).data() == bytes(490_000)
 
 
-def test_a_child_has_its_own_thread(tight: Link) -> None:
+def test_child_has_its_own_thread_for_futures(tight: Link) -> None:
     tight.sock.aio_write(bytes(500_000))
 
     def work() -> None:
@@ -274,7 +274,7 @@ PROGRAM = """
         "threading.Thread(target=futures[-1].result, daemon=True).start()",
     ],
 )
-def test_the_end_of_the_interpreter(last: str) -> None:
+def test_aio_writes_at_the_end_of_the_interpreter(last: str) -> None:
     """All is sent, and nothing is said about it."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         tests = str(Path(__file__).parent.parent)

@@ -38,7 +38,9 @@ def tight(make_link: MakeLink) -> Link:
 
 
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
-def test_a_write(make_link: MakeLink, suite: Suite) -> None:
+def test_aio_write_is_one_record_and_its_future_has_the_length(
+    make_link: MakeLink, suite: Suite
+) -> None:
     link = make_link(suite)
     future = link.sock.aio_write(b"data")
     assert isinstance(future, Future)
@@ -52,7 +54,7 @@ def test_a_write(make_link: MakeLink, suite: Suite) -> None:
 
 @pytest.mark.parametrize("size", [1, 16383, 16384, 16385, 100_000, 3_000_000])
 @pytest.mark.parametrize("kind", [bytes, bytearray, lambda data: memoryview(bytearray(data))])
-def test_records_of_a_write(link: Link, size: int, kind: Callable[[bytes], bytes]) -> None:
+def test_records_of_an_aio_write(link: Link, size: int, kind: Callable[[bytes], bytes]) -> None:
     """Cut as those of `send`."""
     data = random.randbytes(size)
     future = link.sock.aio_write(kind(data))
@@ -64,7 +66,7 @@ def test_records_of_a_write(link: Link, size: int, kind: Callable[[bytes], bytes
     assert reading.data() == data
 
 
-def test_any_contiguous_buffer(link: Link) -> None:
+def test_aio_write_takes_any_contiguous_buffer(link: Link) -> None:
     numbers = array.array("I", range(1000))
     matrix = memoryview(bytes(range(240))).cast("B", (12, 20))
     assert link.sock.aio_write(numbers).result(20) == 4000
@@ -75,21 +77,21 @@ def test_any_contiguous_buffer(link: Link) -> None:
 
 
 @pytest.mark.parametrize("data", ["text", 5, None, [1, 2]])
-def test_not_a_buffer(link: Link, data: object) -> None:
+def test_aio_write_refuses_what_is_no_buffer(link: Link, data: object) -> None:
     before = ktls.sysctl[PENDING]
     with pytest.raises(TypeError):
         link.sock.aio_write(data)
     assert ktls.sysctl[PENDING] == before
 
 
-def test_buffers_with_gaps_are_refused(link: Link) -> None:
+def test_aio_write_refuses_buffers_with_gaps(link: Link) -> None:
     with pytest.raises((BufferError, ValueError), match=r"(?i)contiguous"):
         link.sock.aio_write(memoryview(bytes(100))[::2])
 
 
 @pytest.mark.parametrize("size", [100, 50_000, 400_000])
 @pytest.mark.parametrize("kind", [bytearray, lambda data: memoryview(bytearray(data))])
-def test_a_buffer_changed_after_the_call(
+def test_aio_write_copies_a_buffer(
     tight: Link, size: int, kind: Callable[[bytes], bytearray]
 ) -> None:
     """It was copied, also what waits for room."""
@@ -105,7 +107,7 @@ def test_a_buffer_changed_after_the_call(
     assert reading.data() == sent
 
 
-def test_bytes_are_let_go_at_the_end(tight: Link) -> None:
+def test_aio_write_lets_bytes_go_at_its_end(tight: Link) -> None:
     """They are referenced, not copied."""
     data = os.urandom(1_000_000)
     before = sys.getrefcount(data)
@@ -118,7 +120,7 @@ def test_bytes_are_let_go_at_the_end(tight: Link) -> None:
     assert reading.data() == data
 
 
-def test_nothing(link: Link) -> None:
+def test_aio_write_of_nothing_sends_nothing(link: Link) -> None:
     assert link.sock.aio_write(b"").result(20) == 0
     assert link.sock.aio_write(bytearray()).result(20) == 0
     link.sock.send(b"x")
@@ -126,7 +128,7 @@ def test_nothing(link: Link) -> None:
     assert read_records(link.peer, link.reader) == [(23, b"x")]
 
 
-def test_nothing_ends_after_what_was_written_before(tight: Link) -> None:
+def test_aio_write_of_nothing_ends_after_what_was_before(tight: Link) -> None:
     first = tight.sock.aio_write(bytes(1_000_000))
     nothing = tight.sock.aio_write(b"")
     ended: list[int] = []
@@ -143,7 +145,7 @@ def test_nothing_ends_after_what_was_written_before(tight: Link) -> None:
 # -- when it ends ----------------------------------------------------------------------------------
 
 
-def test_it_ends_when_tcp_has_taken_it(tight: Link) -> None:
+def test_aio_write_ends_when_tcp_has_taken_it(tight: Link) -> None:
     future = tight.sock.aio_write(bytes(1_000_000))
     with pytest.raises(TimeoutError):
         tight.sock.flush(0.2)
@@ -158,7 +160,9 @@ def test_it_ends_when_tcp_has_taken_it(tight: Link) -> None:
 
 @every_kind
 @pytest.mark.parametrize("timeout", [None, 0.0, 5.0])
-def test_hundreds_in_flight(make_link: MakeLink, suite: Suite, timeout: float | None) -> None:
+def test_hundreds_of_aio_writes_in_flight(
+    make_link: MakeLink, suite: Suite, timeout: float | None
+) -> None:
     """None of the calls waits, whatever the socket's time-out; all end, in order."""
     keep(65536)
     link = make_link(suite, small=True)
@@ -186,7 +190,9 @@ def test_hundreds_in_flight(make_link: MakeLink, suite: Suite, timeout: float | 
 
 @pytest.mark.parametrize("seal_delay", [0, 2000])
 @pytest.mark.parametrize("gather_max", [0, 32768])
-def test_each_is_a_write_of_its_own(make_link: MakeLink, seal_delay: int, gather_max: int) -> None:
+def test_each_aio_write_is_a_write_of_its_own(
+    make_link: MakeLink, seal_delay: int, gather_max: int
+) -> None:
     ktls.sysctl["kern.ipc.tls.debug.seal_delay_us"] = seal_delay
     ktls.sysctl["kern.ipc.tls.gather_max"] = gather_max
     link = make_link()
@@ -196,7 +202,7 @@ def test_each_is_a_write_of_its_own(make_link: MakeLink, seal_delay: int, gather
     assert reading.finished() == [(23, b"%d" % number) for number in range(300)]
 
 
-def test_many_connections(make_link: MakeLink) -> None:
+def test_aio_writes_on_many_connections(make_link: MakeLink) -> None:
     keep(65536)
     links = [make_link(SUITES[number % 6], small=number % 2 == 0) for number in range(8)]
     data = random.randbytes(300_000)
@@ -217,7 +223,7 @@ def test_a_future_that_nobody_keeps(tight: Link) -> None:
     assert Reading(tight).data() == expected
 
 
-def test_flush_waits_for_it(tight: Link) -> None:
+def test_flush_waits_for_an_aio_write(tight: Link) -> None:
     futures = [tight.sock.aio_write(bytes(50_000)) for _ in range(20)]
     with pytest.raises(TimeoutError):
         tight.sock.flush(0.1)
@@ -242,7 +248,7 @@ def test_the_descriptor_is_writable_again(tight: Link) -> None:
     assert reading.data() == bytes(1_000_000) + b"x"
 
 
-def test_in_an_event_loop(make_link: MakeLink) -> None:
+def test_aio_write_in_an_event_loop(make_link: MakeLink) -> None:
     keep(65536)
     link = make_link(small=True)
     link.sock.setblocking(False)

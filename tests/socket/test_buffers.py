@@ -117,7 +117,7 @@ def sent(face: Face, call: Callable[[Any, Any], Any], data: Any) -> tuple[Any, b
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("call", CALLS)
-def test_taken_as_ssl_takes_them(make_face: MakeFace, call: str, kind: str) -> None:
+def test_buffers_are_taken_as_by_ssl(make_face: MakeFace, call: str, kind: str) -> None:
     """All of them on one connection, with ``ssl``'s ``send`` as the reference."""
     with make_face("ssl") as face:
         counts = [face.sock.send(make()) for make in BUFFERS.values()]
@@ -150,7 +150,9 @@ def send_whole(face: Face, call: Callable[[Any, Any], Any], data: Any) -> int:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("name", REFUSED)
-def test_refused_as_ssl_refuses_them(make_face: MakeFace, name: str, call: str, kind: str) -> None:
+def test_buffers_are_refused_as_by_ssl(
+    make_face: MakeFace, name: str, call: str, kind: str
+) -> None:
     with make_face("ssl") as face:
         theirs = sent(face, CALLS["send"], REFUSED[name]())
     assert isinstance(theirs[0], type)
@@ -177,7 +179,7 @@ WRITABLE = [
 
 @pytest.mark.parametrize("kind", ["ssl", "TLSSocket", "pass-through"])
 @pytest.mark.parametrize("name", WRITABLE)
-def test_received_into(make_face: MakeFace, name: str, kind: str) -> None:
+def test_writable_buffers_are_received_into(make_face: MakeFace, name: str, kind: str) -> None:
     buffer = BUFFERS[name]()
     size = memoryview(buffer).nbytes
     data = bytes(range(1, 1 + min(size, 200)))
@@ -189,7 +191,7 @@ def test_received_into(make_face: MakeFace, name: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["ssl", "TLSSocket", "pass-through"])
 @pytest.mark.parametrize("name", ["bytes", "read-only view"])
-def test_not_received_into(make_face: MakeFace, name: str, kind: str) -> None:
+def test_other_buffers_are_not_received_into(make_face: MakeFace, name: str, kind: str) -> None:
     with make_face(kind) as face:
         face.peer.sendall(b"12345")
         with pytest.raises((TypeError, BufferError)):

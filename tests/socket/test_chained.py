@@ -42,6 +42,7 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+@pytest.mark.rule("RFC 2246 6.2.3.2")
 def test_short_writes_behind_a_unit_that_is_being_sealed(chained: Link) -> None:
     """A worker has claimed the unit and dawdles; the caller must not seal what follows it."""
     ktls.sysctl[DELAY] = 50_000
@@ -62,7 +63,7 @@ def test_short_writes_behind_a_unit_that_is_being_sealed(chained: Link) -> None:
     assert received == [sent]
 
 
-def test_files_that_are_read_late(chained: Link, file: tuple[Path, bytes]) -> None:
+def test_files_that_are_read_late_keep_the_chain(chained: Link, file: tuple[Path, bytes]) -> None:
     path, data = file
     ktls.sysctl[DELAY] = 2_000
     chooser = random.Random(10)
@@ -92,7 +93,8 @@ def test_files_that_are_read_late(chained: Link, file: tuple[Path, bytes]) -> No
     assert received == [sent]
 
 
-def test_writers_and_workers_at_once(chained: Link) -> None:
+@pytest.mark.rule("RFC 2246 6.2.3.2")
+def test_writers_and_workers_at_once_keep_the_chain(chained: Link) -> None:
     """Each write of one record arrives whole, whatever the threads do."""
     ktls.sysctl[DELAY] = 200
     writers, turns = 4, 60
@@ -125,7 +127,7 @@ def test_writers_and_workers_at_once(chained: Link) -> None:
 
 
 @pytest.mark.parametrize("suite", CHAINED, ids=str)
-def test_a_reader_that_takes_little(make_link: MakeLink, suite: object) -> None:
+def test_reader_that_takes_little_gets_the_chain(make_link: MakeLink, suite: object) -> None:
     link = make_link(suite, small=True)
     ktls.sysctl[DELAY] = 500
     data = os.urandom(100_000)

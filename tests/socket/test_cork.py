@@ -32,7 +32,7 @@ MakeLink = Callable[..., Link]
 
 
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
-def test_writes_are_one_record(make_link: MakeLink, suite: Suite) -> None:
+def test_writes_in_a_cork_are_one_record(make_link: MakeLink, suite: Suite) -> None:
     link = make_link(suite)
     for _ in range(2):
         with link.sock.cork():
@@ -48,7 +48,7 @@ def test_writes_are_one_record(make_link: MakeLink, suite: Suite) -> None:
     assert records_of(link) == [(23, b"as"), (23, b"before")]
 
 
-def test_of_nothing(link: Link) -> None:
+def test_cork_of_nothing_sends_nothing(link: Link) -> None:
     with link.sock.cork():
         pass
     with link.sock.cork():
@@ -56,7 +56,7 @@ def test_of_nothing(link: Link) -> None:
     assert records_of(link) == []
 
 
-def test_full_records_leave_at_once(link: Link) -> None:
+def test_full_records_leave_a_cork_at_once(link: Link) -> None:
     data = os.urandom(40_000)
     with link.sock.cork():
         for at in range(0, len(data), 1000):
@@ -67,7 +67,7 @@ def test_full_records_leave_at_once(link: Link) -> None:
     assert read_record(link.peer, link.reader) == (23, data[32768:])
 
 
-def test_only_the_outermost_ends_it(link: Link) -> None:
+def test_only_the_outermost_cork_ends_it(link: Link) -> None:
     with link.sock.cork():
         link.sock.send(b"one ")
         with link.sock.cork(), link.sock.cork():
@@ -78,7 +78,7 @@ def test_only_the_outermost_ends_it(link: Link) -> None:
     assert read_record(link.peer, link.reader) == (23, b"one two three")
 
 
-def test_a_record_that_was_open_before(link: Link) -> None:
+def test_record_that_was_open_before_a_cork(link: Link) -> None:
     link.sock.send(b"before ", socket.MSG_MORE)
     with link.sock.cork():
         link.sock.send(b"and inside")
@@ -86,7 +86,7 @@ def test_a_record_that_was_open_before(link: Link) -> None:
     assert read_record(link.peer, link.reader) == (23, b"before and inside")
 
 
-def test_the_writes_of_other_threads(link: Link) -> None:
+def test_writes_of_other_threads_join_a_cork(link: Link) -> None:
     def write() -> None:
         for _ in range(50):
             link.sock.send(b"piece ")
@@ -122,7 +122,7 @@ def test_corks_of_several_threads(link: Link) -> None:
     assert read_record(link.peer, link.reader) == (23, b"piece " * 4)
 
 
-def test_many_corks_at_once(link: Link) -> None:
+def test_corks_on_many_connections_at_once(link: Link) -> None:
     def write(mark: int) -> None:
         for _ in range(200):
             with link.sock.cork():
@@ -146,7 +146,7 @@ def test_many_corks_at_once(link: Link) -> None:
 # -- what ends a record inside ---------------------------------------------------------------------
 
 
-def test_a_record_type(link: Link) -> None:
+def test_record_type_inside_a_cork(link: Link) -> None:
     with link.sock.cork():
         link.sock.send(b"one ")
         link.sock.send(b"record")
@@ -159,7 +159,7 @@ def test_a_record_type(link: Link) -> None:
     assert read_record(link.peer, link.reader) == (23, b"and another")
 
 
-def test_a_file(link: Link, tmp_path: Path) -> None:
+def test_sendfile_inside_a_cork_closes_the_open_record(link: Link, tmp_path: Path) -> None:
     """The header leaves in a record of its own; what follows the file is all there."""
     path = tmp_path / "file"
     path.write_bytes(b"the file")
@@ -174,7 +174,7 @@ def test_a_file(link: Link, tmp_path: Path) -> None:
     assert b"".join(payload for _, payload in records[1:]) == b"the filethe trailer"
 
 
-def test_flush(link: Link) -> None:
+def test_flush_inside_a_cork_sends_the_open_record(link: Link) -> None:
     with link.sock.cork():
         link.sock.send(b"flushed")
         link.sock.flush(20)
@@ -186,7 +186,7 @@ def test_flush(link: Link) -> None:
     assert read_record(link.peer, link.reader) == (23, b"corked again")
 
 
-def test_a_change_of_keys(make_link: MakeLink) -> None:
+def test_change_of_keys_inside_a_cork(make_link: MakeLink) -> None:
     link = make_link(SUITES[3])
     secret = TrafficSecret(SUITES[3])
     with link.sock.cork():
@@ -202,7 +202,7 @@ def test_a_change_of_keys(make_link: MakeLink) -> None:
     ]
 
 
-def test_keys_inside(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_first_keys_inside_a_cork(plain: tuple[ktls.Socket, socket.socket]) -> None:
     sock, far = plain
     secrets = Secrets(SUITES[0])
     with sock.cork():
@@ -215,7 +215,7 @@ def test_keys_inside(plain: tuple[ktls.Socket, socket.socket]) -> None:
     assert read_record(far, RecordReader(secrets)) == (23, b"one record")
 
 
-def test_without_keys(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_cork_without_keys_sends_clear_text(plain: tuple[ktls.Socket, socket.socket]) -> None:
     sock, far = plain
     with sock.cork():
         sock.send(b"in ")
@@ -227,7 +227,7 @@ def test_without_keys(plain: tuple[ktls.Socket, socket.socket]) -> None:
     ("choice", "expected"),
     [("empty", [b"", b"one two"]), ("split", [b"o", b"ne two"]), ("none", [b"one two"])],
 )
-def test_what_precedes_a_write_in_tls_10(
+def test_what_precedes_a_cork_in_tls_10(
     make_link: MakeLink, choice: str, expected: list[bytes]
 ) -> None:
     ktls.sysctl["kern.ipc.tls.tls10_fragment"] = choice
@@ -238,7 +238,7 @@ def test_what_precedes_a_write_in_tls_10(
     assert records_of(link) == [(23, payload) for payload in expected]
 
 
-def test_an_empty_record_in_tls_10(make_link: MakeLink) -> None:
+def test_empty_record_of_tls_10_inside_a_cork(make_link: MakeLink) -> None:
     link = make_link(CBC_SUITES[0])
     with link.sock.cork():
         link.sock.send(b"one")
@@ -250,7 +250,7 @@ def test_an_empty_record_in_tls_10(make_link: MakeLink) -> None:
 # -- its end ---------------------------------------------------------------------------------------
 
 
-def test_an_exception_ends_it_and_passes(link: Link) -> None:
+def test_exception_ends_a_cork_and_passes(link: Link) -> None:
     with pytest.raises(ZeroDivisionError), link.sock.cork():  # noqa: PT012
         link.sock.send(b"accepted ")
         link.sock.send(b"before")
@@ -261,7 +261,7 @@ def test_an_exception_ends_it_and_passes(link: Link) -> None:
     assert records_of(link) == [(23, b"not"), (23, b"corked")]
 
 
-def test_closed_inside(link: Link) -> None:
+def test_close_inside_a_cork_sends_what_was_accepted(link: Link) -> None:
     with link.sock.cork():
         link.sock.send(b"the ")
         link.sock.send(b"last")
@@ -273,7 +273,7 @@ def test_closed_inside(link: Link) -> None:
 
 
 @pytest.mark.parametrize("how", [socket.SHUT_WR, socket.SHUT_RDWR])
-def test_shut_down_inside(link: Link, how: int) -> None:
+def test_shutdown_inside_a_cork(link: Link, how: int) -> None:
     with link.sock.cork():
         link.sock.send(b"the ")
         link.sock.send(b"last")
@@ -283,7 +283,7 @@ def test_shut_down_inside(link: Link, how: int) -> None:
         link.sock.send(b"x")
 
 
-def test_a_connection_lost_inside(make_link: MakeLink) -> None:
+def test_connection_lost_inside_a_cork(make_link: MakeLink) -> None:
     """Leaving is quiet; the calls after it say so."""
     ktls.sysctl["kern.ipc.tls.sendspace"] = 65536
     link = make_link(small=True)
@@ -301,7 +301,7 @@ def test_a_connection_lost_inside(make_link: MakeLink) -> None:
         link.sock.send(b"x")
 
 
-def test_leaving_after_a_loss_that_was_said(link: Link) -> None:
+def test_leaving_a_cork_after_a_loss_that_was_said(link: Link) -> None:
     with link.sock.cork():
         link.sock.send(b"first")
         reset(link.peer)
@@ -311,7 +311,7 @@ def test_leaving_after_a_loss_that_was_said(link: Link) -> None:
                 link.sock.flush(20)
 
 
-def test_on_a_closed_socket(link: Link) -> None:
+def test_cork_on_a_closed_socket(link: Link) -> None:
     """Entering may say so; if it does not, the call inside does."""
     link.sock.close()
     with pytest.raises(OSError, match="closed") as caught, link.sock.cork():
@@ -319,7 +319,7 @@ def test_on_a_closed_socket(link: Link) -> None:
     assert caught.value.errno == errno.EBADF
 
 
-def test_leaving_does_not_wait(make_link: MakeLink) -> None:
+def test_leaving_a_cork_does_not_wait(make_link: MakeLink) -> None:
     """The socket is full, and nobody reads before it was left."""
     ktls.sysctl["kern.ipc.tls.sendspace"] = 65536
     ktls.sysctl["kern.ipc.tls.sendspace_max"] = 65536
@@ -337,7 +337,7 @@ def test_leaving_does_not_wait(make_link: MakeLink) -> None:
 
 
 @pytest.mark.parametrize("suite", [SUITES[3], CBC_SUITES[0]], ids=str)
-def test_a_writer_inside_waits_for_room(make_link: MakeLink, suite: Suite) -> None:
+def test_writer_inside_a_cork_waits_for_room(make_link: MakeLink, suite: Suite) -> None:
     ktls.sysctl["kern.ipc.tls.sendspace"] = 10_000
     ktls.sysctl["kern.ipc.tls.sendspace_max"] = 10_000
     link = make_link(suite, small=True)
@@ -356,7 +356,7 @@ def test_a_writer_inside_waits_for_room(make_link: MakeLink, suite: Suite) -> No
     assert b"".join(payload for _, payload in received) == data
 
 
-def test_a_child_that_leaves_it(link: Link) -> None:
+def test_forked_child_that_leaves_a_cork(link: Link) -> None:
     """It cannot close the record of its parent, and says nothing."""
     cork = link.sock.cork()
     cork.__enter__()

@@ -37,7 +37,9 @@ def payloads(link: Link) -> list[bytes]:
 
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 @pytest.mark.parametrize("choice", ["auto", "none"])
-def test_nothing_by_default(make_link: MakeLink, suite: Suite, choice: str) -> None:
+def test_nothing_precedes_a_write_by_default(
+    make_link: MakeLink, suite: Suite, choice: str
+) -> None:
     ktls.sysctl[POLICY] = choice
     link = make_link(suite)
     link.sock.send(b"one")
@@ -47,7 +49,9 @@ def test_nothing_by_default(make_link: MakeLink, suite: Suite, choice: str) -> N
 
 @pytest.mark.parametrize("suite", ALL_SUITES[:-10] + CBC_SUITES[1:5], ids=str)
 @pytest.mark.parametrize("choice", ["empty", "split"])
-def test_nothing_in_later_versions(make_link: MakeLink, suite: Suite, choice: str) -> None:
+def test_nothing_precedes_a_write_in_later_versions(
+    make_link: MakeLink, suite: Suite, choice: str
+) -> None:
     ktls.sysctl[POLICY] = choice
     link = make_link(suite)
     link.sock.send(b"one")
@@ -79,7 +83,8 @@ def write_in_every_way(sock: ktls.Socket, path: Path) -> None:
 DATA = [b"send", b"copied", b"sendall", b"sendmsg", b"in a file", b"e", b"read", b"x", b"y"]
 
 
-def test_split(make_link: MakeLink, path: Path) -> None:
+@pytest.mark.rule("RFC 7457 2.3")
+def test_first_byte_precedes_a_write_when_split(make_link: MakeLink, path: Path) -> None:
     ktls.sysctl[POLICY] = "split"
     link = make_link(CHAINED)
     ktls.sysctl[POLICY] = "none"
@@ -89,7 +94,8 @@ def test_split(make_link: MakeLink, path: Path) -> None:
     assert records_of(link) == expected
 
 
-def test_empty(make_link: MakeLink, path: Path) -> None:
+@pytest.mark.rule("RFC 7457 2.3")
+def test_empty_record_precedes_a_write_when_asked_for(make_link: MakeLink, path: Path) -> None:
     ktls.sysctl[POLICY] = "empty"
     link = make_link(CHAINED)
     write_in_every_way(link.sock, path)
@@ -151,7 +157,7 @@ def test_without_blocking_nothing_is_lost_and_nothing_piles_up(
 
 
 @pytest.mark.parametrize("choice", ["empty", "split"])
-def test_writes_do_not_mix(make_link: MakeLink, choice: str) -> None:
+def test_preceded_writes_of_threads_do_not_mix(make_link: MakeLink, choice: str) -> None:
     ktls.sysctl[POLICY] = choice
     link = make_link(CHAINED)
     writers, turns = 4, 100
@@ -176,7 +182,7 @@ def test_writes_do_not_mix(make_link: MakeLink, choice: str) -> None:
 
 
 @pytest.mark.parametrize("choice", ["empty", "split"])
-def test_a_writer_waits_for_another(make_link: MakeLink, choice: str) -> None:
+def test_writer_waits_for_another_in_tls_10(make_link: MakeLink, choice: str) -> None:
     """One blocks on a peer that does not read; the others have their own time-outs."""
     ktls.sysctl[POLICY] = choice
     keep_little()

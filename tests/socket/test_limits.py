@@ -35,14 +35,18 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.rule("RFC 8446 5.5")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
-def test_as_the_suite_says(make_link: Callable[..., Link], suite: Suite) -> None:
+def test_key_limit_is_that_of_the_suite(make_link: Callable[..., Link], suite: Suite) -> None:
     session = make_link(suite).sock._slot.session
     assert session.record_limit == (1 << 24 if suite.cipher_algorithm == 25 else None)
 
 
+@pytest.mark.rule("RFC 8446 5.5")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
-def test_no_record_beyond_it(limited: Callable[..., Link], suite: Suite, path: Path) -> None:
+def test_no_record_beyond_the_limit_of_a_key(
+    limited: Callable[..., Link], suite: Suite, path: Path
+) -> None:
     """Whichever way the data comes: what fits goes, the rest is refused, an alert can be said."""
     link = limited(suite)
     link.sock.send(b"first")
@@ -68,7 +72,9 @@ def test_no_record_beyond_it(limited: Callable[..., Link], suite: Suite, path: P
 
 
 @pytest.mark.parametrize("suite", TLS13[:1], ids=str)
-def test_a_count_is_returned_for_what_fits(limited: Callable[..., Link], suite: Suite) -> None:
+def test_count_is_returned_for_what_a_key_may_still_seal(
+    limited: Callable[..., Link], suite: Suite
+) -> None:
     link = limited(suite)
     link.sock.setblocking(False)
     assert link.sock.send(bytes(20 * 16384)) == LIMIT * 16384
@@ -76,8 +82,9 @@ def test_a_count_is_returned_for_what_fits(limited: Callable[..., Link], suite: 
         link.sock.send(b"x")
 
 
+@pytest.mark.rule("RFC 8446 5.5", "RFC 8446 7.2")
 @pytest.mark.parametrize("suite", TLS13, ids=str)
-def test_rekeys_by_itself_once_the_secret_is_known(
+def test_key_is_renewed_by_itself_once_the_secret_is_known(
     limited: Callable[..., Link], suite: Suite, path: Path
 ) -> None:
     link = limited(suite)
@@ -109,7 +116,7 @@ def test_rekeys_by_itself_once_the_secret_is_known(
 
 
 @pytest.mark.parametrize("suite", TLS13[:1], ids=str)
-def test_without_blocking_nothing_is_lost(limited: Callable[..., Link], suite: Suite) -> None:
+def test_renewal_without_blocking_loses_nothing(limited: Callable[..., Link], suite: Suite) -> None:
     link = limited(suite)
     secret = TrafficSecret(suite)
     link.sock.rekey(secret.value)

@@ -34,8 +34,9 @@ FULL = bytes(range(256)) * 64
 # -- what joins ------------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("send(2) MSG_MORE")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
-def test_writes_join(make_link: MakeLink, suite: Suite) -> None:
+def test_msg_more_joins_writes_of_every_call(make_link: MakeLink, suite: Suite) -> None:
     """Whichever call they come by; the first one without MSG_MORE is the last one in."""
     link = make_link(suite)
     for _ in range(2):
@@ -52,7 +53,7 @@ def test_writes_join(make_link: MakeLink, suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("last", ["send", "sendall", "sendmsg", "bytearray", "memoryview"])
-def test_any_write_without_it_closes(link: Link, last: str) -> None:
+def test_write_without_msg_more_closes_the_record(link: Link, last: str) -> None:
     link.sock.send(b"open ", MORE)
     match last:
         case "send":
@@ -68,13 +69,13 @@ def test_any_write_without_it_closes(link: Link, last: str) -> None:
     assert read_record(link.peer, link.reader) == (23, b"open closed")
 
 
-def test_other_flags_go_with_it(link: Link) -> None:
+def test_other_flags_go_with_msg_more(link: Link) -> None:
     link.sock.send(b"one ", MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     link.sock.send(b"two", socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
     assert records_of(link) == [(23, b"one two")]
 
 
-def test_its_bytes_are_pending(link: Link) -> None:
+def test_bytes_of_an_open_record_are_pending(link: Link) -> None:
     stream = link.sock._stream
     assert stream.pending == 0
     link.sock.send(bytes(1000), MORE)
@@ -85,7 +86,7 @@ def test_its_bytes_are_pending(link: Link) -> None:
     assert stream.pending == 0
 
 
-def test_a_buffer_changed_meanwhile(link: Link) -> None:
+def test_open_record_has_copied_its_buffers(link: Link) -> None:
     buffer = bytearray(b"as it was ")
     link.sock.send(buffer, MORE)
     buffer[:] = bytes(len(buffer))
@@ -119,7 +120,7 @@ def test_a_buffer_changed_meanwhile(link: Link) -> None:
     ids=str,
 )
 @pytest.mark.parametrize("closing", [0, 1], ids=["flush", "write"])
-def test_a_full_record_leaves(
+def test_full_open_record_leaves(
     make_link: MakeLink, suite: Suite, lens: list[int], closing: int
 ) -> None:
     link = make_link(suite)
@@ -155,7 +156,7 @@ def test_a_full_record_has_nothing_open_behind_it(link: Link) -> None:
 
 
 @pytest.mark.parametrize("maxlen", [512, 1000])
-def test_a_smaller_record_is_full_earlier(make_link: MakeLink, maxlen: int) -> None:
+def test_smaller_open_record_is_full_earlier(make_link: MakeLink, maxlen: int) -> None:
     ktls.sysctl["kern.ipc.tls.maxlen"] = maxlen
     link = make_link()
     link.sock.send(bytes(maxlen - 1), MORE)
@@ -186,7 +187,9 @@ def test_bytes_before_the_keys_leave_in_clear(
 
 
 @pytest.mark.parametrize("end", ["send", "flush", "close", "shutdown"])
-def test_without_keys_nothing_is_lost(plain: tuple[ktls.Socket, socket.socket], end: str) -> None:
+def test_msg_more_without_keys_loses_nothing(
+    plain: tuple[ktls.Socket, socket.socket], end: str
+) -> None:
     sock, far = plain
     sent = b"wait" + FULL * 3
     sock.send(sent[:4], MORE)

@@ -31,8 +31,9 @@ FULL = bytes(range(256)) * 64
 # -- what closes it --------------------------------------------------------------------------------
 
 
+@pytest.mark.rule("RFC 8446 5.1")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
-def test_a_record_type_closes_it(make_link: MakeLink, suite: Suite) -> None:
+def test_record_type_closes_an_open_record(make_link: MakeLink, suite: Suite) -> None:
     link = make_link(suite)
     link.sock.send(b"open", MORE)
     link.sock.sendmsg([b"\1\0"], ALERT)
@@ -56,7 +57,7 @@ def test_application_data_by_its_type_is_a_message_too(link: Link) -> None:
 
 
 @pytest.mark.parametrize("suite", [*SUITES, CHAINED], ids=str)
-def test_a_file_closes_it(make_link: MakeLink, suite: Suite, tmp_path: Path) -> None:
+def test_sendfile_closes_an_open_record(make_link: MakeLink, suite: Suite, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(FULL + b"end of the file")
     link = make_link(suite)
@@ -72,15 +73,16 @@ def test_a_file_closes_it(make_link: MakeLink, suite: Suite, tmp_path: Path) -> 
     ]
 
 
-def test_what_is_only_read_like_a_file_joins_it(link: Link) -> None:
+def test_source_that_is_only_read_joins_an_open_record(link: Link) -> None:
     """It is sent as any data."""
     link.sock.send(b"header, ", MORE)
     assert link.sock.sendfile(io.BytesIO(b"from memory")) == 11
     assert records_of(link) == [(23, b"header, from memory")]
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.parametrize("suite", [s for s in SUITES if s.tls_vminor == 4], ids=str)
-def test_a_key_update_closes_it(make_link: MakeLink, suite: Suite) -> None:
+def test_key_update_closes_an_open_record(make_link: MakeLink, suite: Suite) -> None:
     """Under the keys that it was accepted for."""
     link = make_link(suite)
     secret = TrafficSecret(suite)
@@ -98,7 +100,7 @@ def test_a_key_update_closes_it(make_link: MakeLink, suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("suite", [s for s in SUITES if s.tls_vminor == 4], ids=str)
-def test_a_silent_change_of_keys_closes_it(make_link: MakeLink, suite: Suite) -> None:
+def test_silent_change_of_keys_closes_an_open_record(make_link: MakeLink, suite: Suite) -> None:
     link = make_link(suite)
     other = Secrets(suite)
     link.sock.send(b"old", MORE)
@@ -109,7 +111,7 @@ def test_a_silent_change_of_keys_closes_it(make_link: MakeLink, suite: Suite) ->
     assert read_data(link.peer, RecordReader(other)) == b"new"
 
 
-def test_a_change_of_keys_that_is_refused_does_not(link: Link) -> None:
+def test_refused_change_of_keys_closes_no_open_record(link: Link) -> None:
     link.sock.send(b"open ", MORE)
     with pytest.raises(OSError, match="has 5 bytes"):
         link.sock.rekey(bytes(5))
@@ -118,7 +120,7 @@ def test_a_change_of_keys_that_is_refused_does_not(link: Link) -> None:
     assert records_of(link) == [(23, b"open closed")]
 
 
-def test_flush_closes_it(link: Link) -> None:
+def test_flush_closes_an_open_record(link: Link) -> None:
     link.sock.send(b"one", MORE)
     link.sock.flush(20)
     assert read_record(link.peer, link.reader) == (23, b"one")
@@ -152,7 +154,8 @@ def test_what_joins_at_the_limit_of_a_key(make_link: MakeLink) -> None:
     assert all(sum(kind == 23 for kind, _ in one) <= 3 for one in generations)
 
 
-def test_the_last_number_is_not_used(make_link: MakeLink) -> None:
+@pytest.mark.rule("RFC 8446 5.3")
+def test_open_record_never_has_the_last_number(make_link: MakeLink) -> None:
     """An open record that gets no number any more is an error of the call that closes it."""
     ktls.sysctl["kern.ipc.tls.records_per_key"] = 1
     link = make_link()
@@ -168,7 +171,7 @@ def test_the_last_number_is_not_used(make_link: MakeLink) -> None:
 
 
 @pytest.mark.parametrize("content_type", [21, 22, 23, 100])
-def test_a_record_type_never_waits(link: Link, content_type: int) -> None:
+def test_record_type_never_joins_an_open_record(link: Link, content_type: int) -> None:
     control = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([content_type]))]
     link.sock.send(b"still ", MORE)
     with pytest.raises(OSError, match="MSG_MORE") as caught:
@@ -190,7 +193,7 @@ def write_nothing(sock: ktls.Socket) -> None:
 
 
 @pytest.mark.parametrize("suite", [s for s in ALL_SUITES if s.tls_vminor > 1], ids=str)
-def test_a_write_of_nothing_does_not_close_it(make_link: MakeLink, suite: Suite) -> None:
+def test_write_of_nothing_closes_no_open_record(make_link: MakeLink, suite: Suite) -> None:
     link = make_link(suite)
     link.sock.send(b"open ", MORE)
     write_nothing(link.sock)
@@ -200,7 +203,7 @@ def test_a_write_of_nothing_does_not_close_it(make_link: MakeLink, suite: Suite)
 
 
 @pytest.mark.parametrize("suite", [s for s in CBC_SUITES if s.tls_vminor == 1], ids=str)
-def test_an_empty_record_closes_it(make_link: MakeLink, suite: Suite) -> None:
+def test_empty_record_of_tls_10_closes_an_open_record(make_link: MakeLink, suite: Suite) -> None:
     """TLS 1.0 with AES-CBC has such records; they do not go into another one."""
     link = make_link(suite)
     link.sock.send(b"open", MORE)

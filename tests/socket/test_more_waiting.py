@@ -46,7 +46,7 @@ def test_a_writer_waits_with_a_record_open(
 
 
 @every_kind
-def test_it_waits_for_a_peer_that_reads_later(make_link: MakeLink, suite: Suite) -> None:
+def test_open_record_waits_for_a_peer_that_reads_later(make_link: MakeLink, suite: Suite) -> None:
     """The writer is blocked before anybody reads."""
     keep(20_000)
     link = make_link(suite, small=True)
@@ -66,7 +66,7 @@ def test_it_waits_for_a_peer_that_reads_later(make_link: MakeLink, suite: Suite)
 
 
 @every_kind
-def test_without_blocking_room_comes_again(make_link: MakeLink, suite: Suite) -> None:
+def test_open_record_without_blocking_gets_room_again(make_link: MakeLink, suite: Suite) -> None:
     """A call that was refused has closed the record: nobody else would."""
     keep(10_000)
     link = make_link(suite, small=True)
@@ -119,7 +119,7 @@ def test_a_message_waits_behind_an_open_record(make_link: MakeLink) -> None:
     assert [kind for kind, _ in records[:2]] == [23, 21]
 
 
-def test_a_time_out_leaves_it_to_be_read(make_link: MakeLink) -> None:
+def test_time_out_leaves_an_open_record_to_be_read(make_link: MakeLink) -> None:
     keep(10_000)
     link = make_link(small=True)
     link.sock.settimeout(0.1)
@@ -228,7 +228,7 @@ def test_the_time_out_of_a_flush_behind_which_a_record_is_opened(make_link: Make
     assert b"".join(data for _, data in reading.finished()) == bytes(500_000) + b"opened meanwhile"
 
 
-def test_one_thread_opens_and_another_closes(link: Link) -> None:
+def test_one_thread_opens_a_record_and_another_closes_it(link: Link) -> None:
     for _ in range(100):
         opener = threading.Thread(target=link.sock.send, args=(b"one thread ", MORE))
         opener.start()

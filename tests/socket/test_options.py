@@ -38,6 +38,7 @@ def refused(sock: ktls.Socket, en: object, code: int, words: str) -> None:
     assert errno.errorcode[caught.value.errno or 0] == errno.errorcode[code]
 
 
+@pytest.mark.rule("freebsd.md row 13")
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 def test_every_suite_is_taken(plain: Plain, suite: Suite) -> None:
     sock, far = plain
@@ -64,7 +65,8 @@ def test_every_backend_seals_the_same(plain: Plain, suite: Suite, backend: str) 
     assert read_data(far, RecordReader(secrets)) == b"x" * 40000
 
 
-def test_switched_off(plain: Plain) -> None:
+@pytest.mark.rule("freebsd.md row 4")
+def test_enable_is_refused_while_switched_off(plain: Plain) -> None:
     ktls.enable(False)
     sock, far = plain
     calls = number(STATS + "enable_calls")
@@ -75,19 +77,32 @@ def test_switched_off(plain: Plain) -> None:
     assert far.recv(100) == b"as it is"
 
 
-def test_without_unmapped_buffers(plain: Plain) -> None:
+@pytest.mark.rule("freebsd.md row 9")
+def test_enable_needs_unmapped_buffers(plain: Plain) -> None:
     ktls.sysctl["kern.ipc.mb_use_ext_pgs"] = False
     refused(plain[0], parameters(Secrets(SUITES[0])), errno.ENXIO, "mb_use_ext_pgs is off")
 
 
-def test_twice(link: Link) -> None:
+@pytest.mark.rule("freebsd.md row 7")
+def test_enabling_twice_is_refused(link: Link) -> None:
     refused(link.sock, parameters(Secrets(SUITES[0])), errno.EALREADY, "has a session already")
     link.sock.sendall(b"the first one stays")
     link.sock.close()
     assert read_data(link.peer, link.reader) == b"the first one stays"
 
 
-def test_the_order_of_the_checks(plain: Plain, link: Link) -> None:
+@pytest.mark.rule(
+    "freebsd.md row 3",
+    "freebsd.md row 4",
+    "freebsd.md row 7",
+    "freebsd.md row 9",
+    "freebsd.md row 10",
+    "freebsd.md row 12",
+    "freebsd.md row 13",
+    "freebsd.md row 16",
+    "freebsd.md row 17",
+)
+def test_order_of_the_checks_of_enable(plain: Plain, link: Link) -> None:
     """Each argument has the mistake of its row and those of all later rows."""
     secrets = Secrets(SUITES[0])
     too_long = parameters(secrets, cipher_key=bytes(2000), tls_vmajor=2)
@@ -113,7 +128,8 @@ def test_the_order_of_the_checks(plain: Plain, link: Link) -> None:
         refused(listening, parameters(secrets), errno.ENOTCONN, "listening")
 
 
-def test_cbc_switched_off(plain: Plain) -> None:
+@pytest.mark.rule("freebsd.md row 8")
+def test_enable_of_cbc_while_it_is_switched_off(plain: Plain) -> None:
     """The place of this check is after version and flags, before the rest of the suite."""
     ktls.sysctl["kern.ipc.tls.cbc_enable"] = False
     secrets = Secrets(CBC_SUITES[0])
@@ -124,21 +140,24 @@ def test_cbc_switched_off(plain: Plain) -> None:
     refused(plain[0], parameters(secrets, **bad_suite), errno.EINVAL, "auth_algorithm is 1")
 
 
+@pytest.mark.rule("freebsd.md row 13")
 @pytest.mark.parametrize("suite", CBC_SUITES, ids=str)
-def test_the_length_of_a_mac_key(plain: Plain, suite: Suite) -> None:
+def test_enable_checks_the_length_of_a_mac_key(plain: Plain, suite: Suite) -> None:
     secrets = Secrets(suite)
     for wrong in (secrets.mac_key[:-1], secrets.mac_key + b"x"):
         words = f"auth_key has {len(wrong)} bytes; .* takes {len(secrets.mac_key)}"
         refused(plain[0], parameters(secrets, auth_key=wrong), errno.EINVAL, words)
 
 
+@pytest.mark.rule("freebsd.md row 1")
 @pytest.mark.parametrize("value", [None, b"", 1, (1, 2)])
 def test_enable_with_something_else(plain: Plain, value: object) -> None:
     with pytest.raises(TypeError, match=r"takes a ktls\.TLSEnable, not "):
         plain[0].setsockopt(TCP, ENABLE, value)
 
 
-def test_counters(plain: Plain) -> None:
+@pytest.mark.rule("freebsd.md row 5", "freebsd.md row 20")
+def test_enable_counts_calls_and_sessions(plain: Plain) -> None:
     sock, far = plain
     names = ("enable_calls", "offload_total", "active")
     before = [number(STATS + name) for name in names]
@@ -171,7 +190,8 @@ def test_the_gauge_of_cbc(make_link: Callable[..., Link]) -> None:
     assert number("kern.ipc.tls.sw.cbc") == before + 2
 
 
-def test_of_two_at_once_one_gets_in(plain: Plain) -> None:
+@pytest.mark.rule("freebsd.md row 18")
+def test_of_several_enables_at_once_one_gets_in(plain: Plain) -> None:
     sock, far = plain
     candidates = [Secrets(SUITES[3]) for _ in range(8)]
     start = threading.Barrier(len(candidates))
@@ -199,6 +219,7 @@ def test_of_two_at_once_one_gets_in(plain: Plain) -> None:
     assert read_data(far, RecordReader(got_in[0])) == b"one key"
 
 
+@pytest.mark.rule("ktls(4) TCP_TXTLS_MODE")
 @pytest.mark.parametrize("mode", [0, 3, 99, -1])
 def test_modes_that_cannot_be_set(link: Link, mode: int) -> None:
     with pytest.raises(OSError, match=f"mode {mode} cannot be set") as caught:
@@ -220,6 +241,7 @@ def test_setting_the_same_mode(link: Link) -> None:
     assert link.sock.mode is ktls.Mode.SW
 
 
+@pytest.mark.rule("ktls(4) TCP_TXTLS_MODE")
 def test_setting_a_mode_without_a_session(plain: Plain) -> None:
     failed = number(STATS + "switch_failed")
     plain[0].setsockopt(TCP, MODE, ktls.Mode.IFNET)

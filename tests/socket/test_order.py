@@ -90,7 +90,7 @@ def test_tiny_buffers_and_random_cuts(make_link: MakeLink, tmp_path: Path, suite
     check_random_cuts(make_link(suite, small=True), VOLUME // 8, tmp_path / "pool")
 
 
-def test_random_cuts(make_link: MakeLink, tmp_path: Path) -> None:
+def test_random_cuts_keep_the_order(make_link: MakeLink, tmp_path: Path) -> None:
     check_random_cuts(make_link(), VOLUME, tmp_path / "pool")
 
 

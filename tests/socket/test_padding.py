@@ -46,16 +46,17 @@ def set_limit(sock: ktls.Socket, limit: int) -> None:
     sock.setsockopt(ktls.SOL_TLS, ktls.TLS_TX_MAX_PAYLOAD_LEN, limit)
 
 
-def test_none_by_default(make_link: MakeLink) -> None:
+def test_no_padding_by_default(make_link: MakeLink) -> None:
     assert ktls.sysctl[PAD_TO] == 0
     link = make_link()
     link.sock.send(b"x")
     assert opened_of(link) == [(23, b"x", 0)]
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("suite", TLS13, ids=str)
 @pytest.mark.parametrize("pad_to", [1, 2, 64, 100, 4096, 16383, 16384])
-def test_to_a_multiple(make_link: MakeLink, suite: Suite, pad_to: int) -> None:
+def test_records_are_padded_to_a_multiple(make_link: MakeLink, suite: Suite, pad_to: int) -> None:
     ktls.sysctl[PAD_TO] = pad_to
     link = make_link(suite)
     lens = [1, 2, 63, 64, 65, 99, 100, 101, 4095, 4096, 4097, 16300, 16383, 16384]
@@ -66,7 +67,7 @@ def test_to_a_multiple(make_link: MakeLink, suite: Suite, pad_to: int) -> None:
 
 
 @pytest.mark.parametrize("content_type", [21, 22, 100])
-def test_records_of_every_type(make_link: MakeLink, content_type: int) -> None:
+def test_records_of_every_type_are_padded(make_link: MakeLink, content_type: int) -> None:
     ktls.sysctl[PAD_TO] = 256
     control = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([content_type]))]
     link = make_link()
@@ -75,7 +76,7 @@ def test_records_of_every_type(make_link: MakeLink, content_type: int) -> None:
     assert opened_of(link) == [(content_type, b"\1\0", 254), (content_type, bytes(257), 255)]
 
 
-def test_content_that_ends_in_zeros(make_link: MakeLink) -> None:
+def test_padded_content_may_end_in_zeros(make_link: MakeLink) -> None:
     """They are content, behind which the type stands."""
     ktls.sysctl[PAD_TO] = 100
     link = make_link()
@@ -89,7 +90,7 @@ def test_content_that_ends_in_zeros(make_link: MakeLink) -> None:
     ]
 
 
-def test_the_last_record_of_a_write(make_link: MakeLink) -> None:
+def test_last_record_of_a_write_is_padded(make_link: MakeLink) -> None:
     ktls.sysctl[PAD_TO] = 4096
     link = make_link()
     link.sock.send(bytes(2 * MAX_LEN + 5000))
@@ -100,7 +101,9 @@ def test_the_last_record_of_a_write(make_link: MakeLink) -> None:
     ]
 
 
-def test_whichever_way_the_data_comes(make_link: MakeLink, tmp_path: Path) -> None:
+def test_records_are_padded_whichever_way_the_data_comes(
+    make_link: MakeLink, tmp_path: Path
+) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(250))
     ktls.sysctl[PAD_TO] = 100
@@ -120,7 +123,7 @@ def test_whichever_way_the_data_comes(make_link: MakeLink, tmp_path: Path) -> No
 @pytest.mark.parametrize("size", [100_000, 3_000_000])
 @pytest.mark.parametrize("gather_max", [0, 32768])
 @pytest.mark.parametrize("small", [False, True])
-def test_units_of_many_records(
+def test_units_of_many_records_are_padded(
     make_link: MakeLink, size: int, gather_max: int, small: bool
 ) -> None:
     """Sealed by the caller, by a worker, behind a socket that takes little."""
@@ -141,10 +144,13 @@ def test_units_of_many_records(
     assert all(zeros == padding(len(payload), 1000, 1500) for _, payload, zeros in found)
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize(
     ("pad_to", "limit"), [(64, 100), (100, 100), (4096, 512), (16384, 16384), (16384, 63)]
 )
-def test_no_longer_than_a_record_may_be(make_link: MakeLink, pad_to: int, limit: int) -> None:
+def test_padding_makes_no_record_longer_than_it_may_be(
+    make_link: MakeLink, pad_to: int, limit: int
+) -> None:
     """The limit is that of content and padding together."""
     ktls.sysctl[PAD_TO] = pad_to
     link = make_link()
@@ -157,7 +163,7 @@ def test_no_longer_than_a_record_may_be(make_link: MakeLink, pad_to: int, limit:
     ]
 
 
-def test_as_agreed_on_by_maxlen(make_link: MakeLink) -> None:
+def test_padding_ends_at_maxlen(make_link: MakeLink) -> None:
     ktls.sysctl[PAD_TO] = 4096
     ktls.sysctl["kern.ipc.tls.maxlen"] = 1000
     link = make_link()
@@ -165,7 +171,7 @@ def test_as_agreed_on_by_maxlen(make_link: MakeLink) -> None:
     assert opened_of(link) == [(23, b"x", 999)]
 
 
-def test_what_was_set_up_before_stays(make_link: MakeLink) -> None:
+def test_padding_of_a_session_stays(make_link: MakeLink) -> None:
     ktls.sysctl[PAD_TO] = 100
     padded = make_link()
     ktls.sysctl[PAD_TO] = 0
@@ -177,7 +183,7 @@ def test_what_was_set_up_before_stays(make_link: MakeLink) -> None:
     assert opened_of(plain) == [(23, b"x", 0)]
 
 
-def test_other_keys_keep_it(make_link: MakeLink) -> None:
+def test_padding_stays_with_other_keys(make_link: MakeLink) -> None:
     """The message that announces them is padded, too."""
     ktls.sysctl[PAD_TO] = 100
     link = make_link()
@@ -202,8 +208,9 @@ def test_other_keys_keep_it(make_link: MakeLink) -> None:
         assert reader.padding_len == 100 - len(payload)
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 @pytest.mark.parametrize("suite", [s for s in ALL_SUITES if s.tls_vminor < 4], ids=str)
-def test_nothing_before_1_3(make_link: MakeLink, suite: Suite) -> None:
+def test_no_padding_before_tls13(make_link: MakeLink, suite: Suite) -> None:
     ktls.sysctl[PAD_TO] = 512
     link = make_link(suite)
     link.sock.send(b"x")
@@ -215,7 +222,7 @@ def test_nothing_before_1_3(make_link: MakeLink, suite: Suite) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, 16385])
-def test_out_of_range(value: int) -> None:
+def test_pad_to_out_of_range_is_refused(value: int) -> None:
     with pytest.raises(OSError, match=r"0\.\.16384") as caught:
         ktls.sysctl[PAD_TO] = value
     assert caught.value.errno == errno.EINVAL

@@ -42,13 +42,15 @@ def lens_of(link: Link) -> list[int]:
     return [len(payload) for _, payload in read_records(link.peer, link.reader)]
 
 
-def test_the_numbers_are_those_of_linux() -> None:
+def test_payload_len_has_the_numbers_of_linux() -> None:
     assert (ktls.SOL_TLS, ktls.TLS_TX_MAX_PAYLOAD_LEN) == (282, 5)
 
 
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
 @pytest.mark.parametrize("limit", [64, 1000, 16383, 16384])
-def test_records_are_no_longer(make_link: MakeLink, suite: Suite, limit: int) -> None:
+def test_records_are_no_longer_than_payload_len(
+    make_link: MakeLink, suite: Suite, limit: int
+) -> None:
     link = make_link(suite)
     assert limit_of(link.sock) == 16384
     set_limit(link.sock, limit)
@@ -62,7 +64,7 @@ def test_records_are_no_longer(make_link: MakeLink, suite: Suite, limit: int) ->
     assert payloads == [data[at : at + limit] for at in range(0, len(data), limit)]
 
 
-def test_whichever_way_the_data_comes(link: Link, tmp_path: Path) -> None:
+def test_payload_len_holds_whichever_way_the_data_comes(link: Link, tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(250))
     set_limit(link.sock, 100)
@@ -77,7 +79,7 @@ def test_whichever_way_the_data_comes(link: Link, tmp_path: Path) -> None:
     assert lens_of(link) == [100, 100, 50] * 7
 
 
-def test_an_open_record_is_full_there(link: Link) -> None:
+def test_open_record_is_full_at_payload_len(link: Link) -> None:
     set_limit(link.sock, 100)
     for _ in range(25):
         link.sock.send(bytes(10), socket.MSG_MORE)
@@ -85,7 +87,7 @@ def test_an_open_record_is_full_there(link: Link) -> None:
 
 
 @pytest.mark.parametrize("choice", ["none", "empty", "split"])
-def test_what_precedes_a_write_in_tls_10(make_link: MakeLink, choice: str) -> None:
+def test_payload_len_of_what_precedes_a_write_in_tls_10(make_link: MakeLink, choice: str) -> None:
     ktls.sysctl["kern.ipc.tls.tls10_fragment"] = choice
     link = make_link(CBC_SUITES[0])
     set_limit(link.sock, 100)
@@ -95,7 +97,7 @@ def test_what_precedes_a_write_in_tls_10(make_link: MakeLink, choice: str) -> No
     assert lens_of(link) == [*before, 100, 100, rest - 200]
 
 
-def test_it_may_be_set_again(link: Link) -> None:
+def test_payload_len_may_be_set_again(link: Link) -> None:
     for limit in (64, 16384, 63, 5000, 64):
         set_limit(link.sock, limit)
         assert limit_of(link.sock) == limit
@@ -119,7 +121,7 @@ def test_what_was_framed_before_keeps_its_length(make_link: MakeLink) -> None:
 
 
 @pytest.mark.parametrize("suite", [s for s in SUITES if s.tls_vminor == 4], ids=str)
-def test_other_keys_keep_it(make_link: MakeLink, suite: Suite) -> None:
+def test_payload_len_stays_with_other_keys(make_link: MakeLink, suite: Suite) -> None:
     link = make_link(suite)
     secret = TrafficSecret(suite)
     set_limit(link.sock, 100)
@@ -139,7 +141,7 @@ def test_other_keys_keep_it(make_link: MakeLink, suite: Suite) -> None:
     ]
 
 
-def test_keys_that_change_by_themselves_keep_it(make_link: MakeLink) -> None:
+def test_payload_len_stays_with_keys_that_change_by_themselves(make_link: MakeLink) -> None:
     ktls.sysctl["kern.ipc.tls.records_per_key"] = 4
     link = make_link()
     secret = TrafficSecret(link.secrets.suite)
@@ -158,7 +160,7 @@ def test_keys_that_change_by_themselves_keep_it(make_link: MakeLink) -> None:
 
 
 @pytest.mark.parametrize("suite", ALL_SUITES, ids=str)
-def test_out_of_range(make_link: MakeLink, suite: Suite) -> None:
+def test_payload_len_out_of_range_is_refused(make_link: MakeLink, suite: Suite) -> None:
     link = make_link(suite)
     least = 63 if suite.tls_vminor == 4 else 64
     for limit in (-1, 0, 1, least - 1, 16385, 65536, 2**31):
@@ -170,7 +172,8 @@ def test_out_of_range(make_link: MakeLink, suite: Suite) -> None:
     assert limit_of(link.sock) == least
 
 
-def test_above_what_was_agreed_on() -> None:
+@pytest.mark.rule("RFC 6066 4", "RFC 8449 4")
+def test_payload_len_above_what_was_agreed_on_is_refused() -> None:
     """What a handshake said of the peer's max_fragment_length or record_size_limit stays."""
     near, far = connected()
     secrets = Secrets(SUITES[3])
@@ -199,7 +202,7 @@ def test_above_what_was_agreed_on() -> None:
     assert lens == [1024, 476]
 
 
-def test_above_maxlen(make_link: MakeLink) -> None:
+def test_payload_len_above_maxlen_is_refused(make_link: MakeLink) -> None:
     ktls.sysctl["kern.ipc.tls.maxlen"] = 2000
     link = make_link()
     assert limit_of(link.sock) == 2000
@@ -210,7 +213,7 @@ def test_above_maxlen(make_link: MakeLink) -> None:
     assert limit_of(link.sock) == 2000
 
 
-def test_without_a_session(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_payload_len_without_a_session_is_refused(plain: tuple[ktls.Socket, socket.socket]) -> None:
     sock, _ = plain
     for call in (lambda: set_limit(sock, 1000), lambda: limit_of(sock)):
         with pytest.raises(OSError, match="session") as caught:
@@ -219,13 +222,13 @@ def test_without_a_session(plain: tuple[ktls.Socket, socket.socket]) -> None:
 
 
 @pytest.mark.parametrize("value", ["1000", None, 1000.0])
-def test_not_a_number(link: Link, value: object) -> None:
+def test_payload_len_that_is_no_number_is_refused(link: Link, value: object) -> None:
     with pytest.raises(TypeError):
         link.sock.setsockopt(ktls.SOL_TLS, ktls.TLS_TX_MAX_PAYLOAD_LEN, value)
     assert limit_of(link.sock) == 16384
 
 
-def test_while_a_record_is_open(link: Link) -> None:
+def test_payload_len_while_a_record_is_open_is_refused(link: Link) -> None:
     link.sock.send(bytes(200), socket.MSG_MORE)
     with pytest.raises(OSError, match="open") as caught:
         set_limit(link.sock, 100)
@@ -244,14 +247,16 @@ def test_while_a_record_is_open(link: Link) -> None:
     assert lens_of(link) == [100, 50]
 
 
-def test_after_close(link: Link) -> None:
+def test_payload_len_after_close_is_refused(link: Link) -> None:
     link.sock.close()
     with pytest.raises(OSError, match="closed") as caught:
         set_limit(link.sock, 1000)
     assert caught.value.errno == errno.EBADF
 
 
-def test_sockets_have_their_own(make_link: MakeLink, plain: tuple[ktls.Socket, object]) -> None:
+def test_sockets_have_a_payload_len_of_their_own(
+    make_link: MakeLink, plain: tuple[ktls.Socket, object]
+) -> None:
     one, other = make_link(), make_link()
     set_limit(one.sock, 100)
     assert limit_of(other.sock) == 16384

@@ -67,7 +67,9 @@ def test_a_child_cannot_use_the_session_of_its_parent(link: Link) -> None:
     assert read_data(link.peer, link.reader) == b"before after"
 
 
-def test_a_child_can_make_its_own(tcp_pair: tuple[socket.socket, socket.socket]) -> None:
+def test_a_child_can_make_a_session_of_its_own(
+    tcp_pair: tuple[socket.socket, socket.socket],
+) -> None:
     near, far = tcp_pair
     secrets = Secrets(SUITES[3])
     data = random.randbytes(300_000)
@@ -302,3 +304,32 @@ def test_the_number_of_workers_is_policy() -> None:
     assert [name for name in names if not name.startswith("KTLS-io")] == [
         f"KTLS-{number}" for number in range(5)
     ]
+
+
+@pytest.mark.rule("freebsd.md row 14")
+def test_workers_that_cannot_be_started_are_an_error_and_tried_again() -> None:
+    program = """
+        import errno, resource, socket, ktls
+        sock = socket.socket()
+        with open("/proc/self/statm") as file:
+            size = int(file.read().split()[0]) * resource.getpagesize()
+        limits = resource.getrlimit(resource.RLIMIT_AS)
+        # Room for whatever Python needs, and for no stack of a thread.
+        resource.setrlimit(resource.RLIMIT_AS, (size + (128 << 20), limits[1]))
+        for _ in range(2):
+            try:
+                ktls.Socket(sock)
+            except OSError as error:
+                print(errno.errorcode[error.errno], sock.fileno() >= 0)
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+        print(ktls.Socket(sock).mode.name)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)],
+        env=os.environ | {"RUST_MIN_STACK": str(256 << 20)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=50,
+    )
+    assert done.stdout.split() == ["EAGAIN", "True"] * 2 + ["NONE"], done.stderr

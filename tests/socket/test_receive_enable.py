@@ -36,7 +36,7 @@ def refused(sock: ktls.Socket, number: int, *, calls: int, **changes: Any) -> No
     assert mode(sock) is ktls.Mode.NONE
 
 
-def test_enabled(sock: ktls.Socket) -> None:
+def test_receiving_is_enabled_before_there_is_a_connection(sock: ktls.Socket) -> None:
     """Also before there is a connection."""
     assert mode(sock) is ktls.Mode.NONE
     with counted(enable_calls=1, offload_total=1, active=1):
@@ -54,8 +54,9 @@ def test_each_direction_by_itself(sock: ktls.Socket) -> None:
     assert (sock.mode, mode(sock)) == (ktls.Mode.SW, ktls.Mode.SW)
 
 
+@pytest.mark.rule("ktls(4) TCP_RXTLS_ENABLE")
 @pytest.mark.parametrize("name", ["enable", "rx_enable"])
-def test_switched_off(sock: ktls.Socket, name: str) -> None:
+def test_receiving_is_refused_while_switched_off(sock: ktls.Socket, name: str) -> None:
     ktls.sysctl[PREFIX + name] = False
     refused(sock, errno.EOPNOTSUPP, calls=0)
 
@@ -79,13 +80,14 @@ def test_receiving_needs_no_unmapped_pages(sock: ktls.Socket) -> None:
     assert mode(sock) is ktls.Mode.SW
 
 
-def test_cbc_switched_off(sock: ktls.Socket) -> None:
+def test_receiving_cbc_while_it_is_switched_off(sock: ktls.Socket) -> None:
     ktls.sysctl[PREFIX + "cbc_enable"] = False
     suite = next(suite for suite in CBC_SUITES if suite.tls_vminor == 3)
     fails(sock, errno.EOPNOTSUPP, lambda: enable_receiving(sock, Secrets(suite)))
     enable_receiving(sock, Secrets(SUITE))
 
 
+@pytest.mark.rule("ktls(4) TCP_RXTLS_ENABLE")
 @pytest.mark.parametrize(
     ("changes", "calls"),
     [
@@ -103,14 +105,17 @@ def test_cbc_switched_off(sock: ktls.Socket) -> None:
     ],
     ids=str,
 )
-def test_invalid(sock: ktls.Socket, changes: dict[str, Any], calls: int) -> None:
+def test_receiving_checks_its_parameters_in_order(
+    sock: ktls.Socket, changes: dict[str, Any], calls: int
+) -> None:
     """The lengths come first, before the switch; they are no enable call."""
     refused(sock, errno.EINVAL, calls=calls, **changes)
     ktls.sysctl[PREFIX + "enable"] = False
     refused(sock, errno.EOPNOTSUPP if calls else errno.EINVAL, calls=0, **changes)
 
 
-def test_twice(sock: ktls.Socket) -> None:
+@pytest.mark.rule("ktls(4) TCP_RXTLS_ENABLE")
+def test_enabling_receiving_twice_is_refused(sock: ktls.Socket) -> None:
     """EALREADY comes before the keys are looked at, and changes nothing."""
     enable_receiving(sock, Secrets(SUITE))
     with counted(enable_calls=2, offload_total=0, active=0):
@@ -123,7 +128,7 @@ def test_twice(sock: ktls.Socket) -> None:
     assert mode(sock) is ktls.Mode.SW
 
 
-def test_not_an_enable(sock: ktls.Socket) -> None:
+def test_receiving_refuses_what_is_no_tls_enable(sock: ktls.Socket) -> None:
     for value in (b"", 1, None):
         with pytest.raises(TypeError, match="TLSEnable"):
             sock.setsockopt(ktls.IPPROTO_TCP, ktls.TCP_RXTLS_ENABLE, value)
@@ -141,14 +146,15 @@ def test_set_only_and_get_only(sock: ktls.Socket) -> None:
             enable_receiving(sock, Secrets(SUITE))
 
 
-def test_a_listening_socket_has_no_mode(sock: ktls.Socket) -> None:
+@pytest.mark.rule("ktls(4) TCP_RXTLS_MODE")
+def test_a_listening_socket_has_no_receive_mode(sock: ktls.Socket) -> None:
     sock.bind(("127.0.0.1", 0))
     sock.listen(1)
     fails(sock, errno.EINVAL, lambda: mode(sock))
 
 
 @pytest.mark.parametrize("suite", AEAD_SUITES, ids=str)
-def test_keys_before_the_connection(suite) -> None:
+def test_receive_keys_before_the_connection(suite) -> None:
     """The first byte of the connection to come is that of a record."""
     secrets = Secrets(suite)
     with ktls.Socket(socket.socket()) as sock, socket.create_server(("127.0.0.1", 0)) as server:
@@ -178,7 +184,7 @@ def test_what_lies_in_the_kernel_already_is_opened(cut: int) -> None:
         assert sock.recv(1000, socket.MSG_WAITALL) == data
 
 
-def test_a_gauge_of_what_waits() -> None:
+def test_gauge_of_records_that_wait() -> None:
     """Nothing waits for long."""
     with receiving(SUITE) as link:
         link.send(b"data")

@@ -18,6 +18,7 @@ NOT_TLS13 = [suite for suite in SUITES if suite.tls_vminor != 4]
 every_suite = pytest.mark.parametrize("suite", TLS13, ids=str)
 
 
+@pytest.mark.rule("RFC 8446 4.6.3", "RFC 8446 5.3", "RFC 8446 7.2")
 @every_suite
 def test_a_secret_is_announced_and_begins_at_0(
     make_link: Callable[..., Link], suite: Suite
@@ -51,6 +52,7 @@ def test_parameters_are_a_silent_change(make_link: Callable[..., Link], suite: S
     assert read_data(link.peer, RecordReader(other)) == b"new"
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 def test_what_was_accepted_keeps_its_keys(make_link: Callable[..., Link]) -> None:
     """The change comes while most of a write still waits for the socket."""
     link = make_link(small=True)
@@ -90,15 +92,16 @@ def fails(link: Link, number: int, new: object, match: str) -> None:
     assert read_record(link.peer, link.reader) == (23, b"as before")
 
 
+@pytest.mark.rule("RFC 8446 4.6.3")
 @pytest.mark.parametrize("suite", NOT_TLS13, ids=str)
-def test_not_before_1_3(make_link: Callable[..., Link], suite: Suite) -> None:
+def test_rekey_needs_tls13(make_link: Callable[..., Link], suite: Suite) -> None:
     link = make_link(suite)
     fails(link, errno.EBUSY, bytes(32), r"TLS 1\.2 has no key update")
     fails(link, errno.EBUSY, parameters(Secrets(suite)), "make a new connection")
 
 
 @every_suite
-def test_what_does_not_fit(make_link: Callable[..., Link], suite: Suite) -> None:
+def test_rekey_refuses_keys_that_do_not_fit(make_link: Callable[..., Link], suite: Suite) -> None:
     link = make_link(suite)
     for other in SUITES:
         if other != suite:
@@ -115,8 +118,9 @@ def test_what_does_not_fit(make_link: Callable[..., Link], suite: Suite) -> None
             link.sock.rekey(wrong)  # type: ignore[arg-type]
 
 
+@pytest.mark.rule("RFC 8446 5.3")
 @every_suite
-def test_keys_never_come_again(make_link: Callable[..., Link], suite: Suite) -> None:
+def test_rekey_refuses_keys_that_were_used(make_link: Callable[..., Link], suite: Suite) -> None:
     """Their numbers would."""
     link = make_link(suite)
     fails(link, errno.EINVAL, parameters(link.secrets), "used on this connection before")
@@ -128,14 +132,14 @@ def test_keys_never_come_again(make_link: Callable[..., Link], suite: Suite) -> 
     fails(link, errno.EINVAL, parameters(secret.secrets()), "used on this connection before")
 
 
-def test_without_a_session(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_rekey_without_a_session_is_refused(plain: tuple[ktls.Socket, socket.socket]) -> None:
     sock, _ = plain
     with pytest.raises(OSError, match="no session to rekey") as caught:
         sock.rekey(bytes(32))
     assert caught.value.errno == errno.EINVAL
 
 
-def test_after_the_end(make_link: Callable[..., Link]) -> None:
+def test_rekey_after_the_end_is_refused(make_link: Callable[..., Link]) -> None:
     link = make_link()
     link.sock.shutdown(socket.SHUT_WR)
     with pytest.raises(OSError, match="shut down") as caught:

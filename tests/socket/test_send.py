@@ -28,6 +28,7 @@ MakeLink = Callable[..., Link]
 ALERT = (ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))
 
 
+@pytest.mark.rule("RFC 5246 6.2.1", "RFC 8446 5.1")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 @pytest.mark.parametrize("size", [1, 15, 16, 17, 1350, 16383, 16384, 16385, 100_000])
 def test_records_of_a_write(make_link: MakeLink, suite: Suite, size: int) -> None:
@@ -56,6 +57,7 @@ def test_no_payload_is_readable_on_the_wire(make_link: MakeLink, suite: Suite) -
     assert pattern[:8] not in wire
 
 
+@pytest.mark.rule("freebsd.md row 20", "RFC 5246 6.1", "RFC 8446 5.3")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 def test_the_last_sequence_numbers(suite: Suite) -> None:
     """Numbers go up to 2**64 - 2; then it is over, and nothing is sent twice."""
@@ -89,7 +91,7 @@ def test_a_buffer_changed_after_send(
     assert read_data(link.peer, link.reader) == data
 
 
-def test_any_contiguous_buffer(link: Link) -> None:
+def test_send_takes_any_contiguous_buffer(link: Link) -> None:
     numbers = array.array("I", range(1000))
     matrix = memoryview(bytes(range(240))).cast("B", (12, 20))
     link.sock.sendall(numbers)
@@ -101,7 +103,7 @@ def test_any_contiguous_buffer(link: Link) -> None:
 
 
 @pytest.mark.parametrize("data", ["text", 5, None, [1, 2]])
-def test_not_a_buffer(link: Link, data: object) -> None:
+def test_send_refuses_what_is_no_buffer(link: Link, data: object) -> None:
     for call in (link.sock.send, link.sock.sendall, lambda d: link.sock.sendmsg([d])):
         with pytest.raises(TypeError):
             call(data)  # type: ignore[arg-type]
@@ -109,7 +111,7 @@ def test_not_a_buffer(link: Link, data: object) -> None:
     assert read_data(link.peer, link.reader) == b""
 
 
-def test_buffers_with_gaps_are_refused(link: Link) -> None:
+def test_send_refuses_buffers_with_gaps(link: Link) -> None:
     with pytest.raises((BufferError, ValueError), match=r"(?i)contiguous"):
         link.sock.send(memoryview(bytes(100))[::2])
 
@@ -172,9 +174,10 @@ def test_several_buffers_are_one_write(link: Link) -> None:
     assert records == [(23, whole[:16384]), (23, whole[16384:])]
 
 
+@pytest.mark.rule("ktls(4) TLS_SET_RECORD_TYPE")
 @pytest.mark.parametrize("suite", SUITES, ids=str)
 @pytest.mark.parametrize("content_type", [21, 22, 0x21, 255])
-def test_a_record_type(make_link: MakeLink, suite: Suite, content_type: int) -> None:
+def test_sendmsg_sets_the_record_type(make_link: MakeLink, suite: Suite, content_type: int) -> None:
     link = make_link(suite)
     control = (ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([content_type]))
     link.sock.send(b"before")
@@ -208,7 +211,7 @@ def test_a_long_message_of_a_type_is_several_records(link: Link) -> None:
         ([(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, b"\x00")], "record type 0"),
     ],
 )
-def test_other_control_messages(
+def test_sendmsg_refuses_other_control_messages(
     link: Link, ancdata: list[tuple[int, int, bytes]], words: str
 ) -> None:
     with pytest.raises(OSError, match=words) as caught:
@@ -218,6 +221,7 @@ def test_other_control_messages(
     assert read_records(link.peer, link.reader) == []
 
 
+@pytest.mark.rule("RFC 8446 5.4")
 def test_record_type_zero_exists_before_tls_13(make_link: MakeLink) -> None:
     link = make_link(SUITES[0])
     link.sock.sendmsg([b"x"], [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, b"\x00")])
@@ -266,7 +270,7 @@ def test_a_typed_message_is_all_or_nothing(make_link: MakeLink) -> None:
 
 
 @pytest.mark.parametrize("flags", [socket.MSG_NOSIGNAL, socket.MSG_MORE, socket.MSG_DONTWAIT])
-def test_flags_that_pass(link: Link, flags: int) -> None:
+def test_flags_that_send_takes(link: Link, flags: int) -> None:
     assert link.sock.send(b"one ", flags) == 4
     link.sock.sendall(b"two ", flags)
     assert link.sock.sendmsg([b"three"], [], flags) == 5
@@ -284,7 +288,7 @@ def test_flags_that_pass(link: Link, flags: int) -> None:
         (1 << 29, errno.EOPNOTSUPP),
     ],
 )
-def test_flags_that_do_not(link: Link, flags: int, code: int) -> None:
+def test_flags_that_send_refuses(link: Link, flags: int, code: int) -> None:
     for call in (
         lambda: link.sock.send(b"x", flags),
         lambda: link.sock.sendall(b"x", flags),
@@ -321,7 +325,9 @@ def test_dontwait_on_a_blocking_socket(make_link: MakeLink) -> None:
     ways=st.lists(st.sampled_from(["send", "sendall", "sendmsg", "bytearray"]), min_size=1),
     maxlen=st.sampled_from([512, 1000, 16384]),
 )
-def test_any_cut_of_any_write(suite: Suite, cuts: list[int], ways: list[str], maxlen: int) -> None:
+def test_any_cut_of_any_write_is_whole_on_the_wire(
+    suite: Suite, cuts: list[int], ways: list[str], maxlen: int
+) -> None:
     ktls.sysctl["kern.ipc.tls.maxlen"] = maxlen
     data = os.urandom(sum(cuts))
     secrets = Secrets(suite)

@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=str)
-def test_a_whole_file(make_link: MakeLink, path: Path, suite: Suite) -> None:
+def test_sendfile_of_a_whole_file(make_link: MakeLink, path: Path, suite: Suite) -> None:
     link = make_link(suite)
     with path.open("rb") as file:
         assert link.sock.sendfile(file) == len(CONTENT)
@@ -54,7 +54,7 @@ def test_a_whole_file(make_link: MakeLink, path: Path, suite: Suite) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["buffered", "raw", "memory"])
-def test_ranges(
+def test_sendfile_of_ranges(
     link: Link, path: Path, offset: int, count: int | None, expected: bytes, kind: str
 ) -> None:
     files: dict[str, Callable[[], io.IOBase]] = {
@@ -74,7 +74,7 @@ def test_ranges(
 @pytest.mark.parametrize(
     ("size", "extra"), [(4096, 1), (16384, 0), (16384, 300), (1, 4096), (100, 15360)]
 )
-def test_between_other_writes(link: Link, path: Path, size: int, extra: int) -> None:
+def test_sendfile_between_other_writes(link: Link, path: Path, size: int, extra: int) -> None:
     with path.open("rb") as file:
         link.sock.send(b"<" * extra)
         assert link.sock.sendfile(file, 0, size) == size
@@ -86,7 +86,7 @@ def test_between_other_writes(link: Link, path: Path, size: int, extra: int) -> 
     assert read_data(link.peer, link.reader) == expected
 
 
-def test_records_are_full(link: Link, path: Path) -> None:
+def test_sendfile_fills_its_records(link: Link, path: Path) -> None:
     with path.open("rb") as file:
         link.sock.sendfile(file, 100, 50_000)
     link.sock.close()
@@ -116,7 +116,7 @@ def test_a_file_changed_after_a_blocking_call(make_link: MakeLink, path: Path) -
     assert read_data(link.peer, link.reader) == CONTENT
 
 
-def test_an_empty_file(link: Link, tmp_path: Path) -> None:
+def test_sendfile_of_an_empty_file(link: Link, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.touch()
     with empty.open("rb") as file:
@@ -126,7 +126,7 @@ def test_an_empty_file(link: Link, tmp_path: Path) -> None:
     assert read_records(link.peer, link.reader) == []
 
 
-def test_a_file_of_proc(link: Link) -> None:
+def test_sendfile_of_a_file_of_proc(link: Link) -> None:
     """It says that it has no length, and has content."""
     with Path("/proc/version").open("rb") as file:
         assert link.sock.sendfile(file) == len(Path("/proc/version").read_bytes())
@@ -134,7 +134,7 @@ def test_a_file_of_proc(link: Link) -> None:
     assert read_data(link.peer, link.reader) == Path("/proc/version").read_bytes()
 
 
-def test_this_executable(link: Link) -> None:
+def test_sendfile_of_this_executable(link: Link) -> None:
     executable = Path("/proc/self/exe")
     content = executable.read_bytes()
     received: list[bytes] = []
@@ -172,14 +172,14 @@ def pipe() -> Iterator[io.BufferedReader]:
     thread.join()
 
 
-def test_a_pipe(link: Link, pipe: io.BufferedReader) -> None:
+def test_sendfile_of_a_pipe(link: Link, pipe: io.BufferedReader) -> None:
     assert link.sock.sendfile(pipe, 0, 50_000) == 50_000
     assert link.sock.sendfile(pipe) == len(CONTENT) - 50_000
     link.sock.close()
     assert read_data(link.peer, link.reader) == CONTENT
 
 
-def test_a_pipe_has_no_offset(link: Link, pipe: io.BufferedReader) -> None:
+def test_sendfile_of_a_pipe_has_no_offset(link: Link, pipe: io.BufferedReader) -> None:
     with pytest.raises(ValueError, match="cannot seek"):
         link.sock.sendfile(pipe, 5)
 
@@ -201,7 +201,7 @@ class Source:
         return self._pieces.pop(0) if self._pieces else b""
 
 
-def test_anything_with_read(link: Link) -> None:
+def test_sendfile_of_anything_with_read(link: Link) -> None:
     assert link.sock.sendfile(Source([b"abc", b"d", bytes(70_000)])) == 70_004
     link.sock.close()
     assert read_data(link.peer, link.reader) == b"abcd" + bytes(70_000)
@@ -216,14 +216,14 @@ def test_a_source_that_has_nothing_now(link: Link) -> None:
 # -- mistakes --------------------------------------------------------------------------------------
 
 
-def test_text_files(link: Link, path: Path) -> None:
+def test_sendfile_refuses_text_files(link: Link, path: Path) -> None:
     with path.open("r", encoding="latin-1") as file:
         assert_text_refused(link, file)
     assert_text_refused(link, io.StringIO("text"))
 
 
 @pytest.mark.parametrize("wrong", ["name", 5])
-def test_no_file(link: Link, wrong: object) -> None:
+def test_sendfile_refuses_what_is_no_file(link: Link, wrong: object) -> None:
     with pytest.raises(TypeError, match=f"{wrong!r} is no file; open it with open") as caught:
         link.sock.sendfile(wrong)  # type: ignore[arg-type]
     assert "'rb'" in str(caught.value)
@@ -245,7 +245,7 @@ def assert_text_refused(link: Link, file: io.TextIOBase) -> None:
         (0.0, None, TypeError, r"offset must be an int \(got 0.0\)"),
     ],
 )
-def test_bad_ranges(
+def test_sendfile_refuses_bad_ranges(
     link: Link, path: Path, offset: int, count: int, error: type[Exception], words: str
 ) -> None:
     with path.open("rb") as file, pytest.raises(error, match=words):
@@ -254,7 +254,7 @@ def test_bad_ranges(
     assert read_records(link.peer, link.reader) == []
 
 
-def test_a_closed_file(link: Link, path: Path) -> None:
+def test_sendfile_refuses_a_closed_file(link: Link, path: Path) -> None:
     file = path.open("rb")
     file.close()
     with pytest.raises(ValueError, match="closed"):
@@ -288,7 +288,7 @@ class Descriptor:
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
-def test_nonblocking_accepts_what_fits(make_link: MakeLink, path: Path, kind: str) -> None:
+def test_nonblocking_sendfile_accepts_what_fits(make_link: MakeLink, path: Path, kind: str) -> None:
     ktls.sysctl["kern.ipc.tls.sendspace"] = 50_000
     link = make_link(small=True)
     link.sock.setblocking(False)
@@ -323,7 +323,7 @@ def test_a_timeout_leaves_the_position_at_what_was_accepted(
     assert read_data(link.peer, link.reader) == CONTENT[:accepted]
 
 
-def test_a_slow_reader_is_no_timeout(make_link: MakeLink, path: Path) -> None:
+def test_sendfile_to_a_slow_reader_is_no_timeout(make_link: MakeLink, path: Path) -> None:
     """The time-out is for progress, not for the whole file."""
     size = 20 << 20
     os.truncate(path, size)
@@ -377,7 +377,7 @@ def test_a_file_truncated_meanwhile(make_link: MakeLink, tmp_path: Path) -> None
         link.sock.send(b"x")
 
 
-def test_a_peer_that_goes_away(make_link: MakeLink, tmp_path: Path) -> None:
+def test_sendfile_to_a_peer_that_goes_away(make_link: MakeLink, tmp_path: Path) -> None:
     path = tmp_path / "big"
     path.write_bytes(bytes(16 << 20))
     link = make_link()

@@ -70,7 +70,7 @@ def make_face(
 
 
 @pytest.mark.parametrize("kind", ["buffered", "raw", "memory"])
-def test_position_after_each_interruption(
+def test_file_position_after_each_interruption(
     make_face: Callable[[], AbstractContextManager[Face]], tmp_path: Path, alarm: Alarm, kind: str
 ) -> None:
     path = tmp_path / "file"

@@ -239,7 +239,7 @@ def outcome(face: Face, opened: Opened) -> Outcome:
 
 @pytest.mark.parametrize("kind", ["Socket", "TLSSocket", "pass-through", "tls10"])
 @pytest.mark.parametrize("name", FILES)
-def test_the_same_as_ssl(
+def test_sendfile_does_the_same_as_ssl(
     make_face: Callable[[str], AbstractContextManager[Face]],
     enabled: None,
     tmp_path: Path,
@@ -257,7 +257,7 @@ def test_the_same_as_ssl(
 
 
 @pytest.mark.parametrize("kind", ["Socket", "TLSSocket"])
-def test_descriptors_without_read(
+def test_sendfile_of_descriptors_without_read(
     make_face: Callable[[str], AbstractContextManager[Face]],
     enabled: None,
     tmp_path: Path,

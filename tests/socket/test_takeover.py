@@ -28,7 +28,7 @@ def test_the_object_passed_in_is_closed(tcp_pair: tuple[socket.socket, socket.so
 
 
 @pytest.mark.parametrize("timeout", [None, 0.0, 2.5])
-def test_its_timeout_is_kept(
+def test_timeout_of_the_socket_is_kept(
     tcp_pair: tuple[socket.socket, socket.socket], timeout: float | None
 ) -> None:
     near, _ = tcp_pair
@@ -39,12 +39,12 @@ def test_its_timeout_is_kept(
 
 
 @pytest.mark.parametrize("thing", [None, 3, b"", "socket"])
-def test_not_a_socket(thing: object) -> None:
+def test_what_is_no_socket_is_refused(thing: object) -> None:
     with pytest.raises(TypeError, match=f"takes a socket.socket, not {type(thing).__name__}"):
         ktls.Socket(thing)  # type: ignore[arg-type]
 
 
-def test_not_twice(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_ktls_socket_is_not_taken_over_again(plain: tuple[ktls.Socket, socket.socket]) -> None:
     with pytest.raises(TypeError, match=r"already a ktls\.Socket"):
         ktls.Socket(plain[0])  # type: ignore[arg-type]
 
@@ -60,7 +60,7 @@ def test_an_ssl_socket_is_refused(
         assert wrapped.fileno() >= 0
 
 
-def test_closed() -> None:
+def test_closed_plain_socket_is_refused() -> None:
     sock = socket.socket()
     sock.close()
     with pytest.raises(OSError, match="closed") as caught:
@@ -68,6 +68,7 @@ def test_closed() -> None:
     assert caught.value.errno == errno.EBADF
 
 
+@pytest.mark.rule("freebsd.md row 6")
 @pytest.mark.parametrize(
     ("family", "kind", "words"),
     [
@@ -76,7 +77,9 @@ def test_closed() -> None:
         (socket.AF_INET6, socket.SOCK_DGRAM, "AF_INET6, SOCK_DGRAM"),
     ],
 )
-def test_not_tcp(family: socket.AddressFamily, kind: socket.SocketKind, words: str) -> None:
+def test_socket_that_is_not_tcp_is_refused(
+    family: socket.AddressFamily, kind: socket.SocketKind, words: str
+) -> None:
     with socket.socket(family, kind) as sock:
         with pytest.raises(OSError, match=words) as caught:
             ktls.Socket(sock)
@@ -84,6 +87,7 @@ def test_not_tcp(family: socket.AddressFamily, kind: socket.SocketKind, words: s
         assert sock.fileno() >= 0
 
 
+@pytest.mark.rule("ktls(4) TCP_TXTLS_ENABLE")
 def test_keys_before_the_connection() -> None:
     """As upstream: there is no check that the socket is connected."""
     secrets = Secrets(SUITES[3])
@@ -143,7 +147,7 @@ def test_repr_shows_suite_and_ends_but_no_key(link: Link) -> None:
     assert repr(link.sock) == "<ktls.Socket closed>"
 
 
-def test_reading_is_raw(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_reading_without_keys_is_raw(plain: tuple[ktls.Socket, socket.socket]) -> None:
     sock, far = plain
     far.sendall(b"one two three")
     assert sock.recv(4) == b"one "
@@ -162,7 +166,7 @@ def wait_for(sock: ktls.Socket, event: int, timeout: float = 10) -> bool:
     return any(seen & event for _, seen in poller.poll(timeout * 1000))
 
 
-def test_its_descriptor_can_be_polled(plain: tuple[ktls.Socket, socket.socket]) -> None:
+def test_descriptor_can_be_polled(plain: tuple[ktls.Socket, socket.socket]) -> None:
     sock, far = plain
     assert wait_for(sock, select.POLLOUT)
     assert not wait_for(sock, select.POLLIN, 0.05)
@@ -181,7 +185,7 @@ def test_its_descriptor_can_be_polled(plain: tuple[ktls.Socket, socket.socket]) 
     assert sock.recv(2) == b""
 
 
-def test_what_is_written_to_its_descriptor_is_refused(link: Link) -> None:
+def test_what_is_written_to_the_descriptor_is_refused(link: Link) -> None:
     with pytest.raises(BrokenPipeError):
         os.write(link.sock.fileno(), b"clear text")
     link.sock.sendall(b"sealed")
@@ -189,7 +193,7 @@ def test_what_is_written_to_its_descriptor_is_refused(link: Link) -> None:
     assert read_data(link.peer, link.reader) == b"sealed"
 
 
-def test_its_descriptor_says_when_there_is_room(make_link: Callable[..., Link]) -> None:
+def test_descriptor_says_when_there_is_room(make_link: Callable[..., Link]) -> None:
     ktls.sysctl["kern.ipc.tls.sendspace"] = 65536
     ktls.sysctl["kern.ipc.tls.sendlowat"] = 16384
     link = make_link(small=True)

@@ -101,7 +101,7 @@ WRITES: dict[str, Callable[[ktls.Socket], Any]] = {
 
 
 @pytest.mark.parametrize("call", WRITES.values(), ids=WRITES)
-def test_writes(
+def test_writes_wait_by_the_callback(
     loop: Loop, link: tuple[ktls.Socket, socket.socket], call: Callable[[ktls.Socket], Any]
 ) -> None:
     sock, peer = link
@@ -176,7 +176,7 @@ READS: dict[str, Callable[[ktls.Socket], Any]] = {
 
 
 @pytest.mark.parametrize("call", READS.values(), ids=READS)
-def test_reads(
+def test_reads_wait_by_the_callback(
     loop: Loop, link: tuple[ktls.Socket, socket.socket], call: Callable[[ktls.Socket], Any]
 ) -> None:
     sock, peer = link
@@ -192,7 +192,7 @@ def test_peeking_for_all_is_refused(loop: Loop, link: tuple[ktls.Socket, socket.
         link[0].recv(3, socket.MSG_PEEK | socket.MSG_WAITALL)
 
 
-def test_time_outs_with_what_was_accepted(
+def test_callback_wait_that_times_out_says_what_was_accepted(
     loop: Loop, link: tuple[ktls.Socket, socket.socket]
 ) -> None:
     sock, _ = link
@@ -282,7 +282,7 @@ def test_a_signal_handler_that_raises_in_the_callback(
         signal.signal(signal.SIGUSR1, before)
 
 
-def test_close_that_lingers(loop: Loop) -> None:
+def test_close_that_lingers_waits_by_the_callback(loop: Loop) -> None:
     keep(1_000_000)
     near, far = connected(small=True)
     near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
@@ -296,7 +296,7 @@ def test_close_that_lingers(loop: Loop) -> None:
             drain()
 
 
-def test_connect(loop: Loop) -> None:
+def test_connect_waits_by_the_callback(loop: Loop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, ktls.Socket(socket.socket()) as sock:
         name = server.getsockname()
         sock.connect(name)
@@ -432,7 +432,7 @@ def test_a_client_connects_and_shakes_hands(
             accepted[0].close()
 
 
-def test_it_can_be_asked_for_and_turned_off(
+def test_callback_can_be_asked_for_and_turned_off(
     loop: Loop, link: tuple[ktls.Socket, socket.socket]
 ) -> None:
     assert ktls.get_wait_callback() is loop
@@ -446,7 +446,7 @@ def test_it_can_be_asked_for_and_turned_off(
         ktls.set_wait_callback("gevent")  # type: ignore[arg-type]
 
 
-def test_calls_that_do_not_wait_do_not_call_it(
+def test_calls_that_do_not_wait_call_no_callback(
     loop: Loop, link: tuple[ktls.Socket, socket.socket]
 ) -> None:
     sock, peer = link

@@ -113,12 +113,13 @@ def test_a_wait_ends_when_there_is_room(tight: Link) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, -0.5])
-def test_negative_timeouts(tight: Link, value: float) -> None:
+def test_negative_timeouts_are_refused(tight: Link, value: float) -> None:
     with pytest.raises(ValueError, match="out of range"):
         tight.sock.settimeout(value)
     assert tight.sock.gettimeout() is None
 
 
+@pytest.mark.rule("PEP 475")
 def test_a_signal_handler_may_end_a_wait(tight: Link) -> None:
     class Enough(Exception):
         pass
@@ -136,7 +137,8 @@ def test_a_signal_handler_may_end_a_wait(tight: Link) -> None:
         signal.signal(signal.SIGALRM, previous)
 
 
-def test_a_signal_handler_that_returns_does_not(tight: Link) -> None:
+@pytest.mark.rule("PEP 475")
+def test_signal_handler_that_returns_ends_no_wait(tight: Link) -> None:
     calls: list[int] = []
     previous = signal.signal(signal.SIGALRM, lambda signum, frame: calls.append(signum))
     drain = Drain(tight, 0.5)
@@ -153,7 +155,7 @@ def test_a_signal_handler_that_returns_does_not(tight: Link) -> None:
 # -- non-blocking ----------------------------------------------------------------------------------
 
 
-def test_nonblocking_send(tight: Link) -> None:
+def test_nonblocking_send_is_refused_when_full(tight: Link) -> None:
     tight.sock.setblocking(False)
     sent = fill(tight.sock)
     assert sent >= 65536 - 10_000
@@ -171,7 +173,7 @@ def test_nonblocking_send_accepts_what_fits(tight: Link) -> None:
     assert Drain(tight).finish() == data[:sent]
 
 
-def test_nonblocking_receive(tight: Link) -> None:
+def test_nonblocking_receive_is_refused_when_empty(tight: Link) -> None:
     tight.sock.setblocking(False)
     with pytest.raises(BlockingIOError):
         tight.sock.recv(1)
@@ -191,12 +193,12 @@ def test_flush_waits_for_tcp(tight: Link) -> None:
     assert len(drain.finish()) == sent
 
 
-def test_flush_of_nothing(tight: Link) -> None:
+def test_flush_of_nothing_returns(tight: Link) -> None:
     tight.sock.flush()
     tight.sock.flush(0)
 
 
-def test_close_drains(tight: Link) -> None:
+def test_close_drains_what_was_accepted(tight: Link) -> None:
     tight.sock.setblocking(False)
     sent = fill(tight.sock)
     tight.sock.close()
@@ -219,6 +221,7 @@ def test_close_drains_a_file_that_is_gone(make_link: MakeLink, tmp_path: object)
     assert read_data(link.peer, link.reader) == content
 
 
+@pytest.mark.rule("shutdown(2) SHUT_WR")
 def test_shutdown_follows_what_was_accepted(tight: Link) -> None:
     tight.sock.setblocking(False)
     sent = fill(tight.sock)
@@ -238,7 +241,7 @@ def read_exactly_from(sock: ktls.Socket, size: int) -> bytes:
     return data
 
 
-def test_shutdown_of_both(tight: Link) -> None:
+def test_shutdown_of_both_directions(tight: Link) -> None:
     tight.sock.send(b"last")
     tight.sock.shutdown(socket.SHUT_RDWR)
     assert read_data(tight.peer, tight.reader) == b"last"
@@ -261,7 +264,7 @@ def test_shutdown_of_reading(tight: Link) -> None:
 
 
 @pytest.mark.parametrize("how", [-1, 3])
-def test_shutdown_of_something_else(tight: Link, how: int) -> None:
+def test_shutdown_of_something_else_is_refused(tight: Link, how: int) -> None:
     with pytest.raises(OSError, match=f"how is {how}") as caught:
         tight.sock.shutdown(how)
     assert caught.value.errno == errno.EINVAL

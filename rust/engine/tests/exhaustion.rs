@@ -88,6 +88,7 @@ fn what_must_be_whole_waits_for_space_or_is_refused() {
     assert!(matches!(never, Err(Error::MessageTooLong { .. })));
 }
 
+// rule: RFC 5246 6.1, RFC 8446 5.3
 #[test]
 fn the_last_number_is_never_used() {
     let wire = Wire::open();
@@ -110,6 +111,7 @@ fn the_last_number_is_never_used() {
     );
 }
 
+// rule: RFC 8446 5.5
 #[test]
 fn a_key_that_cannot_be_renewed_seals_as_much_as_it_may_and_an_alert() {
     let wire = Wire::open();
@@ -133,6 +135,7 @@ fn a_key_that_cannot_be_renewed_seals_as_much_as_it_may_and_an_alert() {
     assert_eq!(types, [23, 23, 21]);
 }
 
+// rule: RFC 8446 5.5, RFC 8446 7.2
 #[test]
 fn a_key_is_renewed_before_it_seals_too_much() {
     let wire = Wire::open();
@@ -175,6 +178,7 @@ fn an_updated_key_is_not_installed_again() {
     assert!(is_reuse(stream.rekey(KeyUpdate::Silent, renewable(1))));
 }
 
+// rule: RFC 8446 5.3
 #[test]
 fn a_renewal_never_brings_a_key_back() {
     let wire = Wire::open();

@@ -147,6 +147,7 @@ fn asynchronous_writes_of_a_signal_handler_come_before_its_other_writes() {
     assert_eq!(join(&records), data);
 }
 
+// rule: RFC 7457 2.3
 #[test]
 fn only_the_first_record_of_a_write_is_preceded() {
     let wire = Wire::open();
@@ -183,6 +184,7 @@ fn an_alert_follows_what_waits_and_ends_the_data() {
     assert_eq!(join(&records), data);
 }
 
+// rule: RFC 8446 4.6.3
 #[test]
 fn what_was_accepted_before_a_change_of_the_key_keeps_the_key() {
     let (wire, pool) = (Wire::full(), Arc::new(Pool::new()));

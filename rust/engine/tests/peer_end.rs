@@ -55,6 +55,7 @@ fn assert_ended(link: &Link) {
     assert_eq!(link.stream.kept_size(), 0);
 }
 
+// rule: RFC 5246 7.2.1, RFC 8446 6.1
 #[test]
 fn what_follows_a_close_notify_stays_on_the_socket() {
     for mut link in links() {
@@ -163,6 +164,7 @@ fn who_waits_for_all_gets_what_came_before_the_close_notify() {
     }
 }
 
+// rule: RFC 5246 7.2.1, RFC 8446 6.1
 #[test]
 fn an_end_without_close_notify_is_said_once() {
     for mut link in links() {
@@ -187,6 +189,7 @@ fn an_end_inside_a_record_is_one_without_close_notify() {
     }
 }
 
+// rule: RFC 8446 6.2
 #[test]
 fn a_fatal_alert_is_raised_once_and_not_answered() {
     for mut link in links() {
@@ -200,6 +203,7 @@ fn a_fatal_alert_is_raised_once_and_not_answered() {
     }
 }
 
+// rule: RFC 5246 7.2, RFC 8446 6
 #[test]
 fn a_warning_is_fatal_in_1_3_and_passed_over_before() {
     for (keys, version) in all_keys() {
@@ -215,6 +219,7 @@ fn a_warning_is_fatal_in_1_3_and_passed_over_before() {
     }
 }
 
+// rule: RFC 5246 7.2.2, RFC 8446 5.2, RFC 8446 6.2
 #[test]
 fn a_record_that_does_not_open_is_answered_and_raised_once() {
     for room in [100, 5] {
@@ -259,6 +264,7 @@ fn what_cannot_be_a_record_is_answered_and_raised_once() {
     }
 }
 
+// rule: RFC 8446 5
 #[test]
 fn types_that_have_no_place_are_refused() {
     for (content_type, payload) in [

@@ -37,6 +37,7 @@ fn flood(mut link: Link, message: impl Fn(&mut Link, usize)) -> usize {
     panic!("it takes anything");
 }
 
+// rule: RFC 5246 F.5
 #[test]
 fn nobody_sends_for_ever_what_is_no_data() {
     let tls12 = || Link::controlled(&gcm12(), server(Version::Tls12));
@@ -53,6 +54,7 @@ fn nobody_sends_for_ever_what_is_no_data() {
     assert_eq!(flood(link(), update), 32);
 }
 
+// rule: RFC 8446 4.6.3
 #[test]
 fn answers_to_requests_of_ours_are_no_flood() {
     let mut link = link();

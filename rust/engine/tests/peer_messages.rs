@@ -69,6 +69,7 @@ fn refused(error: Error) -> u8 {
     }
 }
 
+// rule: RFC 8446 4.6.3
 #[test]
 fn the_next_keys_open_what_follows_a_key_update() {
     let mut link = link();
@@ -86,6 +87,7 @@ fn the_next_keys_open_what_follows_a_key_update() {
     assert_eq!(link.stream.kept_size(), 0);
 }
 
+// rule: RFC 8446 4.6.3
 #[test]
 fn the_old_keys_open_nothing_after_a_key_update() {
     let mut link = link();
@@ -121,6 +123,7 @@ fn a_lone_request_is_answered_by_every_call_that_looks() {
     }
 }
 
+// rule: RFC 8446 4.6.3
 #[test]
 fn the_answer_precedes_later_data_and_nobody_has_to_write() {
     let (mut link, sender) = both_halves();
@@ -142,6 +145,7 @@ fn the_answer_precedes_later_data_and_nobody_has_to_write() {
     assert_eq!(opened, [(DATA, b"after".to_vec())]);
 }
 
+// rule: RFC 8446 4.6.3
 #[test]
 fn requests_while_an_answer_is_unsent_are_owed_one() {
     let (mut link, sender) = both_halves();
@@ -345,6 +349,7 @@ fn a_record_larger_than_the_buffer_comes_in_parts_around_control() {
     assert_eq!(link.stream.kept_size(), 0);
 }
 
+// rule: RFC 5246 7.2.2
 #[test]
 fn renegotiation_is_refused_by_a_warning_and_data_goes_on() {
     let mut link = Link::controlled(&gcm12(), server(Version::Tls12));

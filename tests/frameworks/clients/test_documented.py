@@ -75,31 +75,39 @@ def run(program: Program, directory: Path, ports: dict[int, int]) -> str:
 
 
 @of_service("https")
-def test_https(program: Program, directory: Path, https: int, http_files: Path) -> None:
+def test_documented_https_clients_fetch(
+    program: Program, directory: Path, https: int, http_files: Path
+) -> None:
     (http_files / "files" / "file.bin").write_bytes(CONTENT)
     assert str(len(CONTENT)) in run(program, directory, {8443: https})
 
 
 @of_service("ftp")
-def test_ftp(program: Program, directory: Path, ftp: int, ftp_files: Path) -> None:
+def test_documented_ftp_client_goes_both_ways(
+    program: Program, directory: Path, ftp: int, ftp_files: Path
+) -> None:
     run(program, directory, {2121: ftp})
     assert (directory / "copy.bin").read_bytes() == CONTENT
     (ftp_files / "copy.bin").unlink()
 
 
 @of_service("smtp")
-def test_smtp(program: Program, directory: Path, smtp: tuple[int, int]) -> None:
+def test_documented_smtp_client_delivers(
+    program: Program, directory: Path, smtp: tuple[int, int]
+) -> None:
     later, at_once = smtp
     assert run(program, directory, {587: later, 465: at_once}).count("mode=SW>") == 2
 
 
 @of_service("mailbox")
-def test_mailbox(program: Program, directory: Path, mailbox: Ports) -> None:
+def test_documented_mailbox_clients_read(program: Program, directory: Path, mailbox: Ports) -> None:
     assert run(program, directory, {993: mailbox.imaps, 995: mailbox.pop3s})
 
 
 @of_service("database")
-def test_database(program: Program, directory: Path, database: int) -> None:
+def test_documented_database_client_connects(
+    program: Program, directory: Path, database: int
+) -> None:
     assert "TLSv1.3" in run(program, directory, {5432: database})
 
 

@@ -19,7 +19,7 @@ def connected(context: ktls.SSLContext, port: int) -> ftplib.FTP_TLS:
     return client
 
 
-def test_100_mb_each_way(
+def test_ftp_100_mb_each_way(
     context: ktls.SSLContext, ftp: int, ftp_files: Path, body: bytes, all_ours: list[Seen]
 ) -> None:
     """`ftplib` ends a data connection with `unwrap`, so that close_notify goes both ways."""
@@ -39,7 +39,7 @@ def test_100_mb_each_way(
     assert len(all_ours) == 4
 
 
-def test_lines_and_listings(
+def test_ftp_lines_and_listings(
     context: ktls.SSLContext, ftp: int, ftp_files: Path, all_ours: list[Seen]
 ) -> None:
     """Text goes by lines, over `makefile`."""
@@ -56,7 +56,7 @@ def test_lines_and_listings(
     assert len(all_ours) == 4
 
 
-def test_a_download_that_is_broken_off(
+def test_ftp_download_that_is_broken_off(
     context: ktls.SSLContext, ftp: int, ftp_files: Path, all_ours: list[Seen]
 ) -> None:
     (ftp_files / "long").write_bytes(bytes(1 << 24))

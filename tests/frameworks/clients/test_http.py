@@ -108,7 +108,7 @@ def require_seen(page: dict[str, Any], version: str, *, alpn: str) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.__name__[5:])
-def test_100_mb_each_way(
+def test_http_100_mb_each_way(
     client: Any,
     context: ktls.SSLContext,
     https: int,

@@ -127,7 +127,9 @@ each_client = pytest.mark.parametrize("name", CLIENTS)
 
 
 @each_client
-def test_wrong_certificate(name: str, context: ktls.SSLContext, certificates: Path) -> None:
+def test_wrong_certificate_is_refused_by_http_clients(
+    name: str, context: ktls.SSLContext, certificates: Path
+) -> None:
     opened, refused, _ = CLIENTS[name]
     with (
         serving(certificates, "unnamed") as port,

@@ -49,7 +49,7 @@ def user(version: str, at_once: bool) -> str:
     return f"{USER}-{version}-{at_once}".lower()
 
 
-def test_imap(
+def test_imap_message_goes_there_and_back(
     context: ktls.SSLContext,
     mailbox: Ports,
     at_once: bool,
@@ -74,7 +74,7 @@ def test_imap(
     assert len(all_ours) == 1
 
 
-def test_pop(
+def test_pop_message_comes(
     context: ktls.SSLContext,
     mailbox: Ports,
     at_once: bool,

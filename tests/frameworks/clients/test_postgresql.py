@@ -28,7 +28,7 @@ def connected(
     )
 
 
-def test_100_mb_each_way(
+def test_postgresql_100_mb_each_way(
     context: ktls.SSLContext, database: int, mail: bytes, all_ours: list[Seen], version: str
 ) -> None:
     """By COPY; the certificate is who the client is."""
@@ -58,6 +58,6 @@ def test_password_bound_to_the_channel(
     assert len(all_ours) == 1
 
 
-def test_a_wrong_password(context: ktls.SSLContext, database: int) -> None:
+def test_postgresql_refuses_a_wrong_password(context: ktls.SSLContext, database: int) -> None:
     with pytest.raises(pg8000.exceptions.DatabaseError, match="password authentication failed"):
         connected(context, database, NAMED, "wrong")

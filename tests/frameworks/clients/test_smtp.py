@@ -35,7 +35,7 @@ def opened(context: ktls.SSLContext, smtp: tuple[int, int], *, at_once: bool) ->
 
 
 @pytest.mark.parametrize("at_once", [False, True], ids=["STARTTLS", "SMTP_SSL"])
-def test_delivery(
+def test_smtp_messages_are_delivered(
     at_once: bool,
     context: ktls.SSLContext,
     smtp: tuple[int, int],

@@ -22,12 +22,14 @@ with_versions = pytest.mark.parametrize("version", VERSIONS)
 
 
 @with_versions
-def test_download(server: Program, curl: Curl, version: str) -> None:
+def test_curl_downloads_from_every_server(server: Program, curl: Curl, version: str) -> None:
     assert curl.download(*VERSIONS[version]) == digest(curl.shared / "file.bin")
 
 
 @with_versions
-def test_upload(server: Program, curl: Curl, version: str, tmp_path: Path) -> None:
+def test_curl_uploads_to_every_server(
+    server: Program, curl: Curl, version: str, tmp_path: Path
+) -> None:
     if server.name in TAKES_NO_BODY:
         sent = ("--request", "POST", "--data", "")
         assert curl.json("/connection", *sent, *VERSIONS[version])["mode"] == "SW"
@@ -52,7 +54,7 @@ def test_both_directions_are_ours(server: Program, curl: Curl, version: str) -> 
 
 
 @with_versions
-def test_keep_alive(server: Program, curl: Curl, version: str) -> None:
+def test_every_server_keeps_connections_alive(server: Program, curl: Curl, version: str) -> None:
     urls = ["https://127.0.0.1/connection"] * 3
     outputs = ["--output", "/dev/null"] * len(urls)
     counts = curl.counts(*VERSIONS[version], *outputs, *urls)
@@ -60,7 +62,9 @@ def test_keep_alive(server: Program, curl: Curl, version: str) -> None:
 
 
 @with_versions
-def test_client_certificates(server: Program, curl: Curl, version: str) -> None:
+def test_every_server_asks_for_client_certificates(
+    server: Program, curl: Curl, version: str
+) -> None:
     answer = curl.json("/connection", *VERSIONS[version], "--cert", curl.shared / "client.pem")
     if server.name == "cheroot":
         assert answer["verified"] == "SUCCESS"
@@ -76,7 +80,7 @@ def test_client_certificates(server: Program, curl: Curl, version: str) -> None:
 
 @with_versions
 @pytest.mark.parametrize("name", ["server.test", "other.test"])
-def test_sni(server: Program, curl: Curl, version: str, name: str) -> None:
+def test_every_server_chooses_by_sni(server: Program, curl: Curl, version: str, name: str) -> None:
     """curl verifies the name: each is in the certificate of one context alone."""
     answer = curl.json("/connection", *VERSIONS[version], name=name)
     if server.name not in SHOWS_NO_SOCKET:
@@ -84,7 +88,7 @@ def test_sni(server: Program, curl: Curl, version: str, name: str) -> None:
 
 
 @with_versions
-def test_alpn(server: Program, curl: Curl, version: str) -> None:
+def test_every_server_chooses_by_alpn(server: Program, curl: Curl, version: str) -> None:
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port}"]
     command += ["-alpn", "h2,http/1.1", f"-tls{version.replace('.', '_')}"]
     result = subprocess.run(

@@ -70,7 +70,7 @@ def ended(section: Section, directory: Path, shared: Path) -> End:
 
 
 @pytest.mark.parametrize("name", HTTP)
-def test_ends_like_stock(name: str, shared: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_server_like_stock(name: str, shared: Path, tmp_path: Path) -> None:
     section = sections()[name]
     ours = ended(section, tmp_path / "ours", shared)
     stock = ended(section.stock(), tmp_path / "stock", shared)
@@ -84,7 +84,9 @@ def test_ends_like_stock(name: str, shared: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["http.server with threads", "http.server with processes"])
-def test_ends_under_a_client_that_has_stopped(name: str, shared: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_server_under_a_client_that_has_stopped(
+    name: str, shared: Path, tmp_path: Path
+) -> None:
     section = sections()[name]
     ends = []
     for each in (section, section.stock()):

@@ -30,12 +30,12 @@ def curl(proxy: Program, shared: Path, tmp_path: Path) -> Curl:
 
 
 @with_versions
-def test_download(curl: Curl, version: str) -> None:
+def test_download_through_the_proxy(curl: Curl, version: str) -> None:
     assert curl.download(*VERSIONS[version]) == digest(curl.shared / "file.bin")
 
 
 @with_versions
-def test_upload(curl: Curl, version: str, tmp_path: Path) -> None:
+def test_upload_through_the_proxy(curl: Curl, version: str, tmp_path: Path) -> None:
     path = tmp_path / "upload"
     with (curl.shared / "file.bin").open("rb") as file:
         path.write_bytes(file.read(UPLOAD_SIZE))
@@ -44,7 +44,7 @@ def test_upload(curl: Curl, version: str, tmp_path: Path) -> None:
 
 
 @with_versions
-def test_keep_alive(proxy: Program, curl: Curl, version: str) -> None:
+def test_proxy_keeps_connections_alive(proxy: Program, curl: Curl, version: str) -> None:
     urls = ["https://127.0.0.1/connection"] * 3
     outputs = ["--output", "/dev/null"] * len(urls)
     assert curl.counts(*VERSIONS[version], *outputs, *urls) == [1, 0, 0]
@@ -52,7 +52,7 @@ def test_keep_alive(proxy: Program, curl: Curl, version: str) -> None:
 
 
 @with_versions
-def test_both_sides_are_ours(proxy: Program, curl: Curl, version: str) -> None:
+def test_both_sides_of_the_proxy_are_ours(proxy: Program, curl: Curl, version: str) -> None:
     before = len(said_modes(proxy))
     curl.json("/connection", *VERSIONS[version])
     [modes] = said_modes(proxy)[before:]

@@ -15,7 +15,9 @@ VERSIONS = {"1.2": "maximum_version", "1.3": "minimum_version"}
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("stock", ["neither", "server", "client"])
-def test_messages_come_back(stock: str, version: str, shared: Path, tmp_path: Path) -> None:
+def test_websocket_messages_come_back(
+    stock: str, version: str, shared: Path, tmp_path: Path
+) -> None:
     number = f"ssl.TLSVersion.TLSv{version.replace('.', '_')}"
     settings = f"ctx.{VERSIONS[version]} = {number}\n"
     if stock == "client":
@@ -38,7 +40,7 @@ def test_messages_come_back(stock: str, version: str, shared: Path, tmp_path: Pa
         assert end["version"] == f"TLSv{version}"
 
 
-def test_ctrl_c(shared: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_the_websocket_server_like_stock(shared: Path, tmp_path: Path) -> None:
     section = sections()[NAME]
     status = []
     for each in (section, section.stock()):

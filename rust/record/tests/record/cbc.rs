@@ -96,6 +96,7 @@ fn in_place_and_from_elsewhere_give_the_same_bytes() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 4346 6.2.3.2, RFC 5246 6.2.3.2
 #[test]
 fn ivs_that_travel_are_different_for_each_record_and_key() -> Result<(), Error> {
     for suite in cbc_suites() {
@@ -145,6 +146,7 @@ fn records_with_ivs_that_travel_open_and_seal_in_any_order() -> Result<(), Error
     Ok(())
 }
 
+// rule: RFC 2246 6.2.3.2
 #[test]
 fn chained_records_have_an_order() -> Result<(), Error> {
     for suite in chained() {

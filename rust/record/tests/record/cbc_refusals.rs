@@ -98,6 +98,7 @@ fn refused(suite: Suite, mut record: Vec<u8>) {
     assert!(record[header.len()..].iter().all(|&byte| byte == 0));
 }
 
+// rule: RFC 5246 6.2.3.2
 #[test]
 fn all_paddings_that_fit_are_accepted() -> Result<(), Error> {
     for suite in cbc_suites() {
@@ -146,6 +147,7 @@ fn the_longest_payload_with_the_longest_padding() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 5246 6.2.3.2
 #[test]
 fn padding_bytes_must_all_say_the_same() {
     for suite in cbc_suites() {
@@ -186,6 +188,7 @@ fn a_single_padding_byte_must_be_zero() {
     }
 }
 
+// rule: RFC 5246 6.2.3.2
 #[test]
 fn a_mac_anywhere_but_before_the_padding_is_refused() {
     for suite in cbc_suites() {
@@ -244,6 +247,7 @@ fn opened_with(keys: &Keys, record: &[u8]) -> Result<Result<Vec<u8>, Error>, Err
     Ok(opened.map(|opened| opened.payload.to_vec()))
 }
 
+// rule: RFC 5246 6.2.3.1, RFC 7366 3
 #[test]
 fn another_number_key_mac_or_order_is_refused() -> Result<(), Error> {
     for suite in cbc_suites() {
@@ -322,6 +326,7 @@ fn length_fields_have_limits() {
     }
 }
 
+// rule: RFC 5246 6.2.1
 #[test]
 fn more_payload_than_a_record_carries_is_refused_though_authentic() {
     for suite in cbc_suites() {

@@ -76,6 +76,7 @@ fn application_data_is_delivered() {
     }
 }
 
+// rule: RFC 8446 5
 #[test]
 fn records_that_have_no_place_after_the_handshake() {
     for content_type in 0..=255 {
@@ -89,6 +90,7 @@ fn records_that_have_no_place_after_the_handshake() {
     }
 }
 
+// rule: RFC 8446 5
 #[test]
 fn change_cipher_spec_is_refused() {
     for mut control in every_side_and_version() {
@@ -97,6 +99,7 @@ fn change_cipher_spec_is_refused() {
     }
 }
 
+// rule: RFC 8446 5.1
 #[test]
 fn alerts_and_handshake_records_are_not_empty() {
     for content_type in [ALERT, HANDSHAKE] {
@@ -107,6 +110,7 @@ fn alerts_and_handshake_records_are_not_empty() {
     }
 }
 
+// rule: RFC 8446 5.1
 #[test]
 fn alerts_are_neither_cut_nor_joined() {
     for payload in [&[1][..], &[2], &[1, 0, 1], &[1, 0, 1, 0], &[2, 40, 0]] {
@@ -117,6 +121,7 @@ fn alerts_are_neither_cut_nor_joined() {
     }
 }
 
+// rule: RFC 5246 7.2.1, RFC 8446 6.1
 #[test]
 fn close_notify_is_the_end_of_what_is_taken() {
     for mut control in every_side_and_version() {
@@ -131,6 +136,7 @@ fn close_notify_is_the_end_of_what_is_taken() {
     }
 }
 
+// rule: RFC 8446 6
 #[test]
 fn tls13_alerts_have_their_meaning_whatever_their_level() {
     for level in 0..=255 {
@@ -155,6 +161,7 @@ fn tls13_alerts_have_their_meaning_whatever_their_level() {
     }
 }
 
+// rule: RFC 5246 7.2
 #[test]
 fn older_alerts_have_levels() {
     for version in OLDER {
@@ -173,6 +180,7 @@ fn older_alerts_have_levels() {
     }
 }
 
+// rule: RFC 5246 7.2.2, RFC 8446 6.2
 #[test]
 fn nothing_comes_after_a_failure() {
     for mut control in every_side_and_version() {
@@ -190,6 +198,7 @@ fn nothing_comes_after_a_failure() {
     }
 }
 
+// rule: RFC 8446 4
 #[test]
 fn messages_that_have_no_place_after_the_handshake() {
     for message_type in 0..=255 {
@@ -218,6 +227,7 @@ fn a_key_update_changes_the_read_keys() {
     }
 }
 
+// rule: RFC 8446 4.6.3
 #[test]
 fn a_batch_of_requests_has_one_answer() {
     let mut control = control(Version::Tls13, Side::Server);
@@ -247,6 +257,7 @@ fn a_key_update_that_was_asked_for_is_no_flood() {
     assert_eq!(refused, Err(alert::UNEXPECTED_MESSAGE));
 }
 
+// rule: RFC 8446 4.6.3, RFC 8446 5.1
 #[test]
 fn key_updates_that_are_none() {
     for (payload, expected) in [
@@ -273,6 +284,7 @@ fn key_updates_that_are_none() {
     }
 }
 
+// rule: RFC 8446 4.6.1
 #[test]
 fn tickets_are_handed_on_where_they_are_kept() {
     let ticket = message(4, &[0x55; 200]);
@@ -292,6 +304,7 @@ fn tickets_are_handed_on_where_they_are_kept() {
     );
 }
 
+// rule: RFC 8446 4.6.2
 #[test]
 fn a_certificate_request_needs_the_offer() {
     let request = message(13, &[0, 0, 0]);
@@ -307,6 +320,7 @@ fn a_certificate_request_needs_the_offer() {
     assert_eq!(taken, Err(alert::UNEXPECTED_MESSAGE));
 }
 
+// rule: RFC 8446 4.6.2
 #[test]
 fn a_certificate_comes_when_asked_for_and_in_order() {
     let (certificate, verify, finished) = (
@@ -366,6 +380,7 @@ fn messages_have_a_longest_length() {
     }
 }
 
+// rule: RFC 5246 7.2.2, RFC 5246 7.4.1.1
 #[test]
 fn renegotiation_is_declined() {
     for version in OLDER {

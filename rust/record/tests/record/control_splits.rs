@@ -67,6 +67,7 @@ fn messages_cut_at_any_two_places_mean_the_same() {
     }
 }
 
+// rule: RFC 8446 5.1
 #[test]
 fn nothing_stands_between_the_parts_in_tls13() {
     let ticket = message(4, &[0x44; 30]);
@@ -118,6 +119,7 @@ fn limit(mut control: Control, mut again: impl FnMut(&mut Control) -> Result<(),
     panic!("no limit");
 }
 
+// rule: RFC 5246 F.5
 #[test]
 fn floods_are_bounded() {
     let tls13 = || control(Version::Tls13, Side::Server);

@@ -218,6 +218,7 @@ fn secrets_of_another_length_or_label_are_passed_over() {
     }
 }
 
+// rule: RFC 8446 4.2.10
 #[test]
 fn early_data_that_the_server_refused_is_not_counted() {
     let recorded = connection(TLS13);

@@ -86,6 +86,7 @@ fn a_key_update_may_follow_in_a_record_or_span_two() {
     assert_eq!(openssl.translate(&record), Ok(vec![said(&TICKET, false)]));
 }
 
+// rule: RFC 8446 5.1
 #[test]
 fn nothing_follows_a_key_update_under_the_old_keys() {
     let begun = &TICKET[..3];
@@ -108,6 +109,7 @@ fn nothing_follows_a_key_update_under_the_old_keys() {
     assert_eq!(openssl.translate(&late), Err(TranslateError::BadRecord));
 }
 
+// rule: RFC 8446 D.4
 #[test]
 fn change_cipher_spec_says_nothing_in_tls13() {
     let mut openssl = verified(TLS13).openssl;

@@ -189,6 +189,7 @@ fn encrypt_then_mac_means_nothing_with_an_aead() {
     }
 }
 
+// rule: RFC 6066 4, RFC 8449 4
 #[test]
 fn limits_of_the_hellos_bound_our_records() {
     let [client, server] = BOTH;

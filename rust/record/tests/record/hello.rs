@@ -73,6 +73,7 @@ fn recorded_server_hellos() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 6066 4, RFC 8449 4
 #[test]
 fn extensions_that_bound_records() -> Result<(), Error> {
     for (code, expected) in [
@@ -102,6 +103,7 @@ fn offer_of_post_handshake_authentication() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 8446 4.2.1
 #[test]
 fn versions_of_a_server_hello() -> Result<(), Error> {
     assert_eq!(ServerHello::parse(&server_hello(&[]))?.tls_vminor, 3);

@@ -68,6 +68,7 @@ fn tls13_records() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 5288 3
 #[test]
 fn explicit_nonces_count_up_by_one() -> Result<(), Error> {
     let cases = cases(include_str!("../data/openssl_tls12_records.txt"));

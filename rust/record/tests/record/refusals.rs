@@ -42,6 +42,7 @@ fn tls13() -> impl Iterator<Item = Suite> {
         .filter(|suite| suite.version() == Version::Tls13)
 }
 
+// rule: RFC 5246 6.2.3.3, RFC 8446 5.2
 #[test]
 fn every_changed_bit_is_refused_and_leaves_nothing() -> Result<(), Error> {
     for suite in suites() {
@@ -78,6 +79,7 @@ fn every_changed_bit_is_refused_and_leaves_nothing() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 8446 6.2
 #[test]
 fn a_failed_tag_says_nothing_more() {
     assert_eq!(
@@ -88,6 +90,7 @@ fn a_failed_tag_says_nothing_more() {
     assert_eq!(Error::BadRecord.alert(), Some(20));
 }
 
+// rule: RFC 8446 5.3
 #[test]
 fn another_sequence_number_or_key_is_refused() -> Result<(), Error> {
     for suite in suites() {
@@ -150,6 +153,7 @@ fn length_fields_below_an_empty_record_are_refused() {
     });
 }
 
+// rule: RFC 5246 6.2.3, RFC 8446 5.2
 #[test]
 fn length_fields_above_the_limit_are_refused() {
     each_opener(|suite, opener| {
@@ -180,6 +184,7 @@ fn length_fields_above_the_limit_are_refused() {
     });
 }
 
+// rule: RFC 8446 5.4
 #[test]
 fn tls13_padding_is_taken_off() -> Result<(), Error> {
     for suite in tls13() {
@@ -199,6 +204,7 @@ fn tls13_padding_is_taken_off() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 8446 5.4
 #[test]
 fn tls13_records_of_padding_only_are_refused() {
     for suite in tls13() {
@@ -215,6 +221,7 @@ fn tls13_records_of_padding_only_are_refused() {
     }
 }
 
+// rule: RFC 8446 5.4
 #[test]
 fn tls13_inner_plaintext_has_a_limit_of_its_own() -> Result<(), Error> {
     for suite in tls13() {
@@ -238,6 +245,7 @@ fn tls13_inner_plaintext_has_a_limit_of_its_own() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 5246 6.1, RFC 8446 5.3
 #[test]
 fn the_last_sequence_number_is_never_used() {
     for suite in suites() {
@@ -293,6 +301,7 @@ fn frames_that_do_not_fit_are_refused_untouched() {
     }
 }
 
+// rule: RFC 8446 5.4
 #[test]
 fn padding_exists_in_tls_1_3_only() {
     for suite in suites() {
@@ -312,6 +321,7 @@ fn padding_exists_in_tls_1_3_only() {
     }
 }
 
+// rule: RFC 8446 5.4
 #[test]
 fn content_type_zero_is_padding_in_tls_1_3() {
     for suite in suites() {

@@ -19,6 +19,7 @@ fn with(name: &str) -> Vec<Case> {
         .collect()
 }
 
+// rule: RFC 8446 7.3
 #[test]
 fn traffic_keys_of_every_secret() -> Result<(), Error> {
     let cases = with("Secret");
@@ -41,6 +42,7 @@ fn finished_key() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 8446 5.2, RFC 8446 5.3
 #[test]
 fn records() -> Result<(), Error> {
     let cases = with("Record");

@@ -85,6 +85,7 @@ fn padding_is_sealed_and_left_out() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 5246 6.2.1, RFC 8446 5.2
 #[test]
 fn headers_on_the_wire() -> Result<(), Error> {
     for suite in suites() {
@@ -112,6 +113,7 @@ fn headers_on_the_wire() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 5288 3
 #[test]
 fn explicit_nonces_follow_the_sequence_number() -> Result<(), Error> {
     for suite in suites() {
@@ -132,6 +134,7 @@ fn explicit_nonces_follow_the_sequence_number() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 5288 3
 #[test]
 fn an_opener_takes_any_explicit_nonce() -> Result<(), Error> {
     let suite = Suite::new(Version::Tls12, Algorithm::Aes128Gcm)?;

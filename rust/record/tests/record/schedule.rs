@@ -8,6 +8,7 @@ use ktls_record::{Algorithm, Error, Suite, Version};
 use crate::sample::algorithm;
 use crate::vector_file::cases;
 
+// rule: RFC 5246 5
 #[test]
 fn prf() {
     let cases = cases(include_str!("../data/tls_prf.txt"));
@@ -44,6 +45,7 @@ fn an_empty_secret_is_a_secret() {
     }
 }
 
+// rule: RFC 5246 6.3
 #[test]
 fn tls12_key_block() -> Result<(), Error> {
     let cases = cases(include_str!("../data/tls12_key_block.txt"));
@@ -66,6 +68,7 @@ fn tls12_key_block() -> Result<(), Error> {
     Ok(())
 }
 
+// rule: RFC 8446 7.3
 #[test]
 fn tls13_traffic_keys() -> Result<(), Error> {
     let cases = cases(include_str!("../data/tls13_traffic_keys.txt"));

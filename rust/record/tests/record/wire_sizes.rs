@@ -30,6 +30,7 @@ fn record_sizes() {
     }
 }
 
+// rule: RFC 5288 3, RFC 7905 2, RFC 8446 5.3
 #[test]
 fn headers_trailers_and_ivs() -> Result<(), Error> {
     let lens = |version, algorithm| -> Result<_, Error> {
@@ -74,6 +75,7 @@ fn aead_suites_begin_with_tls_1_2() {
     }
 }
 
+// rule: RFC 5246 6.2.1, RFC 8446 5.1
 #[test]
 fn versions_by_their_second_byte() {
     let wire = [[3, 1], [3, 2], [3, 3], [3, 3]];
