@@ -323,10 +323,11 @@ def test_forks_while_the_parent_sends(kind: str) -> None:
 
 
 @pytest.mark.rule("RFC 5288 3", "RFC 8446 5.3")
+@pytest.mark.timeout(300)
 def test_five_hundred_forks_under_load() -> None:
     """In every way there is; no pair of key and number seals twice, in whichever process."""
     forks = int(os.environ.get("KTLS_FORKS", "500"))
-    said = run_program("forks_under_load", forks).require_success()
+    said = run_program("forks_under_load", forks, timeout=280).require_success()
     assert said.splitlines()[-1] == f"{forks} forks, all records opened"
 
 

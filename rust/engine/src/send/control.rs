@@ -86,6 +86,14 @@ impl SendStream {
         said.map(|_| ())
     }
 
+    /// Whether messages and records can still leave, as far as is known.
+    ///
+    /// # Errors
+    /// As [`SendStream::send_message`].
+    pub fn check_messages(&self) -> Result<()> {
+        self.enter()?.life.check_message()
+    }
+
     /// Sends records that the TLS library has sealed, as they are, behind everything accepted so far. Without keys only.
     ///
     /// # Errors

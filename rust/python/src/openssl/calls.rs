@@ -10,8 +10,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::OpenSSLSide;
 use super::output::{Appending, Output, release};
-use super::{OpenSSLSide, raise_unless_of_the_system};
 use crate::call::Timeout;
 use crate::errors::{HandoverError, os_error};
 use crate::python_call::call_method;
@@ -40,21 +40,6 @@ impl OpenSSLSide {
         function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
         answers: impl FnOnce(&PyResult<Bound<'py, PyAny>>) -> bool,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (result, said) = self.call_saying(py, timeout, function, answers)?;
-        let result = result?;
-        // A connection that failed when something was said may still have something to read.
-        raise_unless_of_the_system(py, said)?;
-        Ok(result)
-    }
-
-    /// The same for a caller that must know whether what OpenSSL wrote could be sent: that comes second.
-    pub(super) fn call_saying<'py>(
-        &self,
-        py: Python<'py>,
-        timeout: Timeout,
-        function: impl FnOnce(&Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>>,
-        answers: impl FnOnce(&PyResult<Bound<'py, PyAny>>) -> bool,
-    ) -> PyResult<(PyResult<Bound<'py, PyAny>>, PyResult<()>)> {
         let _inside = self.take_inside(py, timeout)?;
         self.check_nested()?;
         let _appending = Appending::new(self);
@@ -72,7 +57,14 @@ impl OpenSSLSide {
                 said = said.and(Err(error));
             }
         }
-        Ok((result, said))
+        // A connection that failed when something was said may still have something to read.
+        match result {
+            Ok(result) => match said {
+                Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
+                _ => Ok(result),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens the probe that OpenSSL wrote, and goes on with the keys that it was written with. Returns those that the

@@ -15,7 +15,7 @@ mod turn;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ktls_engine::{Data, Error, SendStream as Engine};
+use ktls_engine::{Data, SendStream as Engine};
 use ktls_record::control::Side;
 use ktls_record::handover::{self, HandshakeTap, Role};
 use pyo3::exceptions::PyOSError;
@@ -61,8 +61,6 @@ pub(crate) struct OpenSSLSide {
     has_shaken_hands: AtomicBool,
     /// A callback of the context runs, inside a function of OpenSSL.
     in_callback: AtomicBool,
-    /// What the handshake has to say cannot be sent.
-    is_mute: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -94,7 +92,6 @@ impl OpenSSLSide {
             inbox: Inbox::default(),
             has_shaken_hands: AtomicBool::new(false),
             in_callback: AtomicBool::new(false),
-            is_mute: AtomicBool::new(false),
             state: Mutex::new(State {
                 output: Output::Tapped(Box::new(HandshakeTap::new(role))),
                 logs: Vec::new(),
@@ -381,14 +378,12 @@ impl OpenSSLSide {
             let step = |ssl: &Bound<'py, PyAny>| {
                 call_method(ssl, intern!(py, "do_handshake"), PyTuple::empty(py))
             };
-            let (made, said) = self.call_saying(py, timeout, step, |_| false)?;
-            match made {
+            match self.call(py, timeout, step) {
                 Err(error) if error.is_instance_of::<SSLWantReadError>(py) => {
-                    self.feed_answer(py, timeout, said)?;
+                    self.feed_answer(py, timeout)?;
                 }
                 Err(error) => return Err(error),
                 Ok(_) => {
-                    raise_unless_of_the_system(py, said)?;
                     self.has_shaken_hands.store(true, Ordering::Release);
                     // What the peer said was read: it is no news to a poller any more.
                     if let Ok(engine) = self.engine() {
@@ -402,20 +397,13 @@ impl OpenSSLSide {
 
     /// Gives OpenSSL the answer to what it has just said. Where that could not be sent nobody answers, but what the peer
     /// said before, perhaps an alert, is heard.
-    fn feed_answer(&self, py: Python<'_>, timeout: Timeout, said: PyResult<()>) -> PyResult<()> {
-        let failed = match said {
-            Err(error) if !error.is_instance_of::<PyOSError>(py) => return Err(error),
-            Err(error) => {
-                self.is_mute.store(true, Ordering::Relaxed);
-                Some(error)
-            }
-            Ok(()) => None,
-        };
-        if !self.is_mute.load(Ordering::Relaxed) {
-            return self.feed_record(py, timeout);
+    fn feed_answer(&self, py: Python<'_>, timeout: Timeout) -> PyResult<()> {
+        match self.engine()?.check_messages() {
+            Ok(()) => self.feed_record(py, timeout),
+            Err(error) => self
+                .feed_record(py, Timeout::NONBLOCKING)
+                .map_err(|_| os_error(&error)),
         }
-        self.feed_record(py, Timeout::NONBLOCKING)
-            .map_err(|_| failed.unwrap_or_else(|| os_error(&Error::ShutDown)))
     }
 
     fn read_within<'py>(
@@ -501,14 +489,6 @@ impl Drop for OpenSSLSide {
 /// Whether OpenSSL read nothing, which it does after a close_notify only.
 fn is_end(got: &Bound<'_, PyAny>) -> bool {
     got.is_truthy().is_ok_and(|has_data| !has_data)
-}
-
-/// What a signal handler raised. That nothing can be sent leaves what the peer sent before to be read.
-fn raise_unless_of_the_system(py: Python<'_>, said: PyResult<()>) -> PyResult<()> {
-    match said {
-        Err(error) if !error.is_instance_of::<PyOSError>(py) => Err(error),
-        _ => Ok(()),
-    }
 }
 
 fn not_followed() -> PyErr {
