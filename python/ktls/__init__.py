@@ -39,8 +39,12 @@ from ktls.params import TLSEnable
 from ktls.probe import probe
 from ktls.socket import Socket
 from ktls.sysctl import enable, sysctl
+from ktls.sysctl.environment import apply as _apply_environment
 from ktls.tls_socket import TLSSocket, wrap_socket
 from ktls.waiting import get_wait_callback, set_wait_callback
+
+# Here and nowhere else: every node is there, and nothing has asked for a value.
+_apply_environment()
 
 if TYPE_CHECKING:
     __version__: str

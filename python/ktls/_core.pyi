@@ -24,8 +24,8 @@ __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
     "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
     "SendStream", "counters", "fork_count", "get_wait_callback", "providers", "set_tunable",
-    "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "wait_completions",
-    "workers_started",
+    "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "tunables",
+    "wait_completions", "workers_started",
 ]
 
 _T = TypeVar("_T")
@@ -395,6 +395,8 @@ def wait_completions() -> list[tuple[Any, int | OSError | None]]:
     None: it was cancelled. Empty after `stop_completions`, once all was told.
     """
 def stop_completions() -> None: ...
+def tunables() -> dict[str, tuple[int, int, int]]:
+    """Default, least and greatest value of each, by name without ``kern.ipc.tls.``."""
 def set_tunable(name: str, value: int) -> None:
     """`name` is without ``kern.ipc.tls.``. KeyError when unknown, ValueError outside its range."""
 def set_wait_callback(callback: Callable[[Any, int, float | None], object] | None) -> None:

@@ -45,5 +45,5 @@ pub use send::{
 };
 pub use sys::{discard, duplicate};
 pub use transport::{TcpTransport, Transport};
-pub use tunables::{SetError, set as set_tunable};
+pub use tunables::{SetError, Tunable, all as tunables, set as set_tunable};
 pub use turn::Turn;

@@ -52,7 +52,7 @@ mod _core {
     use crate::openssl::{OpenSSLSide, Reading};
     #[pymodule_export]
     use crate::process::{
-        counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers,
+        counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers, tunables,
         wait_completions, workers_started,
     };
     #[pymodule_export]

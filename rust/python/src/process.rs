@@ -119,12 +119,20 @@ pub(crate) fn stop_completions() {
 
 #[pyfunction]
 pub(crate) fn set_tunable(name: &str, value: usize) -> PyResult<()> {
-    ktls_engine::set_tunable(&name.replace('.', "_"), value).map_err(|error| match error {
+    ktls_engine::set_tunable(name, value).map_err(|error| match error {
         SetError::Unknown => {
             PyKeyError::new_err(format!("kern.ipc.tls.{name} is no tunable of the engine"))
         }
         SetError::Range { .. } => PyValueError::new_err(format!("kern.ipc.tls.{name}: {error}")),
     })
+}
+
+#[pyfunction]
+pub(crate) fn tunables() -> HashMap<&'static str, (usize, usize, usize)> {
+    ktls_engine::tunables()
+        .into_iter()
+        .map(|each| (each.name, (each.default, each.low, each.high)))
+        .collect()
 }
 
 #[pyfunction]
