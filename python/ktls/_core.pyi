@@ -169,8 +169,13 @@ class SendStream:
         """The same with a KeyUpdate and the next keys; EINVAL where their secret is not known."""
     def set_face(self, face: Callable[[], object]) -> None:
         """What a wait callback is given: the object of this weak reference, with a `fileno`."""
-    def set_max_frame_len(self, max_frame_len: int, session: object) -> None:
-        """Change the length, 1 to 16384, and the session; EBUSY while a record is open."""
+    def set_max_frame_len(self, max_frame_len: int, old: object, new: object) -> bool:
+        """Change the length, 1 to 16384, and the session as `exchange_session`.
+
+        EBUSY while a record is open.
+        """
+    def exchange_session(self, old: object, new: object) -> bool:
+        """Put `new` in the place of `old`; False when that is not the session any more."""
     def check_process(self) -> None:
         """Raise EPERM in a forked child, EBADF when closed."""
     def settimeout(self, timeout: float | None) -> None:

@@ -128,18 +128,25 @@ class Slot:
 
     def limit_frames(self, max_frame_len: int) -> None:
         """TLS_TX_MAX_PAYLOAD_LEN.  Raises OSError: EINVAL, EBUSY while a record is open."""
-        session = self._require_session("limit its records")
-        # One less in TLS 1.3, whose inner content type counts for the peer (RFC 8449 4).
-        least = 64 - (session.tls_vminor == c.TLS_MINOR_VER_THREE)
-        if not least <= max_frame_len <= session.frame_len_limit:
-            raise OSError(
-                errno.EINVAL,
-                f"a payload of {max_frame_len} bytes is outside {least} to"
-                f" {session.frame_len_limit}, which the version, kern.ipc.tls.maxlen and the peer"
-                " allow",
-            )
-        changed = replace(session, max_frame_len=max_frame_len)
-        self._stream.set_max_frame_len(max_frame_len, changed)
+        while True:
+            session = self._require_session("limit its records")
+            # One less in TLS 1.3, whose inner content type counts for the peer (RFC 8449 4).
+            least = 64 - (session.tls_vminor == c.TLS_MINOR_VER_THREE)
+            if not least <= max_frame_len <= session.frame_len_limit:
+                raise OSError(
+                    errno.EINVAL,
+                    f"a payload of {max_frame_len} bytes is outside {least} to"
+                    f" {session.frame_len_limit}, which the version, kern.ipc.tls.maxlen and the"
+                    " peer allow",
+                )
+            changed = replace(session, max_frame_len=max_frame_len)
+            # Another thread may have switched its mode meanwhile.
+            if self._stream.set_max_frame_len(max_frame_len, session, changed):
+                return
+
+    def exchange(self, old: Session, new: Session) -> bool:
+        """Put `new` in the place of `old` for what is framed from now on; False: it has changed."""
+        return self._stream.exchange_session(old, new)
 
     def frame_limit(self) -> int:
         """The payload bytes of a record at most.  Raises OSError EINVAL."""

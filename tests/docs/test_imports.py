@@ -22,6 +22,7 @@ LAYERS = [
     {"workers", "session_keys", "forked"},
     {"futures"},
     {"session", "rx_session"},
+    {"tx_mode"},
     {"cmsg", "sockopt", "probe"},
     {"socket"},
     {"handover"},

@@ -1,5 +1,6 @@
 """The tables of the tree against what they describe: the engine's own lists, and the documents."""
 
+import importlib.util
 import re
 from pathlib import Path
 
@@ -51,3 +52,18 @@ def test_the_engine_takes_every_value_of_its_range() -> None:
     for name, (default, low, high) in _core.tunables().items():
         for value in (low, high, default):
             _core.set_tunable(name, value)
+
+
+def test_the_page_is_the_trees() -> None:
+    path = ROOT / "docs" / "sysctl_page.py"
+    spec = importlib.util.spec_from_file_location("sysctl_page", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    text = (ROOT / "docs" / "sysctl.md").read_text()
+    assert text == module.page(), "docs/sysctl.md is stale: make docs-sysctl"
+    for names, why in module.ABSENT:
+        assert len(why) > 15, names
+        for name in names.split(", "):
+            assert name not in ktls.sysctl, f"{name} is there"

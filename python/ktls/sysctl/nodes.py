@@ -57,6 +57,7 @@ TUNABLES: Final[tuple[tuple[str, Access, str], ...]] = (
     ("quantum", "RW", "Bytes that a worker sends for one connection before the next has its turn"),
     ("io_threads", "RDTUN", "Threads that read file ranges which are not in memory"),
     ("linger_timeout", "RW", "Seconds after which a closed connection without progress is reset"),
+    ("sw_buffer_cache", "RDTUN", "Enable caching of output buffers for SW encryption"),
     ("debug.seal_delay_us", "RW", "Longest random delay before a unit is sealed, for tests"),
 )
 
@@ -67,11 +68,16 @@ COUNTERS: Final[tuple[tuple[str, Type, str], ...]] = (
     ("stats.threads", "int", "Number of TLS threads in thread-pool"),
     ("stats.sw_tx_inqueue", "gauge", "Number of TLS records in queue to tasks for SW encryption"),
     ("stats.sw_rx_inqueue", "gauge", "Number of TLS sockets in queue to tasks for SW decryption"),
+    (
+        *("stats.sw_tx_pending", "gauge"),
+        "Number of TLS 1.0 records waiting for earlier TLS records",
+    ),
     ("stats.active", "gauge", "Total Active TLS sessions"),
     ("stats.failed_crypto", "counter", "Total TLS crypto failures"),
     ("stats.corrupted_records", "counter", "Total corrupted TLS records received"),
     ("stats.records", "counter", "TLS records sealed"),
     ("stats.bytes", "counter", "Plaintext bytes sealed"),
+    ("stats.rx_records", "counter", "TLS records opened"),
     ("stats.units_inline", "counter", "Flush units sealed and sent by the thread that called"),
     ("stats.units_pool", "counter", "Flush units sealed and sent by worker threads"),
     ("stats.linger_resets", "counter", "Closed connections reset for want of progress"),
@@ -134,9 +140,9 @@ def _engine_nodes() -> Iterator[Node]:
         default, low, high = numbers[name]
         yield Node(
             name=PREFIX + name,
-            type="uint",
+            type="bool" if high == 1 else "uint",
             flags=flags,
-            default=default,
+            default=bool(default) if high == 1 else default,
             low=low,
             high=high,
             engine=name,

@@ -115,6 +115,8 @@ tunables! {
     io_threads = "io_threads", 1, 1..=64;
     /// Seconds without progress after which a closed connection is reset.
     linger_timeout = "linger_timeout", 60, 1..=86_400;
+    /// Whether seal buffers are kept for the next unit (upstream's cache of output buffers).
+    sw_buffer_cache = "sw_buffer_cache", 1, 0..=1;
     /// Longest random delay before a unit is sealed, in microseconds: for tests of order.
     debug_seal_delay_us = "debug.seal_delay_us", 0, 0..=1_000_000;
 }

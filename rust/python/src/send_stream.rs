@@ -172,15 +172,29 @@ impl SendStream {
         &self,
         py: Python<'_>,
         max_frame_len: usize,
-        session: Py<PyAny>,
-    ) -> PyResult<()> {
+        old: &Bound<'_, PyAny>,
+        new: Py<PyAny>,
+    ) -> PyResult<bool> {
         check_frame_len(max_frame_len)?;
         let engine = self.engine()?;
         py.detach(|| engine.set_max_frame_len(max_frame_len))
             .map_err(|error| os_error(&error))?;
-        let before = core::mem::replace(&mut *self.lock_session(), Session::Installed(session));
+        Ok(self.exchange_session(old, new))
+    }
+
+    fn exchange_session(&self, old: &Bound<'_, PyAny>, new: Py<PyAny>) -> bool {
+        let before = {
+            let mut place = self.lock_session();
+            match &*place {
+                Session::Installed(session) if session.is(old) => {
+                    core::mem::replace(&mut *place, Session::Installed(new))
+                }
+                _ => return false,
+            }
+        };
+        // Without the lock: what is dropped may run code of the program.
         drop(before);
-        Ok(())
+        true
     }
 
     #[getter]

@@ -7,7 +7,7 @@ use super::run::{Payload, RecordRun};
 use super::seal;
 use super::state::State;
 use crate::error::Result;
-use crate::{counters, tunables};
+use crate::tunables;
 
 /// What is left of a write.
 #[derive(Clone, Copy)]
@@ -70,7 +70,6 @@ impl SendStream {
         let framing = state
             .buffer
             .frame(bytes.len() as u64, flags.content_type, is_start)?;
-        counters::BYTES.add(bytes.len() as u64);
         state.buffer.append(RecordRun {
             framing,
             payload: Payload::Bytes {
@@ -130,7 +129,6 @@ impl SendStream {
         sealed.end += size;
         sealed.plain += data.len();
         state.buffer.coalesced(data.len(), size);
-        counters::BYTES.add(data.len() as u64);
         Ok(true)
     }
 
@@ -171,7 +169,6 @@ impl SendStream {
         let framing = state
             .buffer
             .frame(take as u64, flags.content_type, is_start)?;
-        counters::BYTES.add(take as u64);
         state.buffer.append(RecordRun {
             framing,
             payload,

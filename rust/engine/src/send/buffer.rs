@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use super::run::{APPLICATION_DATA, Framing, PLAIN_FRAME_LEN, Payload, RecordRun};
 use super::write_state::{NewWriteState, WriteState};
+use crate::counters;
 use crate::error::Result;
 use crate::pool::SealBuffer;
 
@@ -85,6 +86,8 @@ pub(super) struct SendBuffer {
     held: usize,
     queued: usize,
     files_unread: usize,
+    /// Runs that the last claim found waiting for records before them, as the gauge counts them.
+    pending: u64,
     wire_framed: u64,
     wire_sent: u64,
     pub(super) write_state: Option<WriteState>,
@@ -298,6 +301,7 @@ impl SendBuffer {
                 && key.suite().sequential()
                 && self.sealing > 0
             {
+                self.note_pending(self.runs.len() as u64);
                 break;
             }
             let was_file = run.is_file();
@@ -331,6 +335,13 @@ impl SendBuffer {
         Some(job)
     }
 
+    /// So many runs wait for records before them.
+    fn note_pending(&mut self, pending: u64) {
+        counters::TX_PENDING.add(pending);
+        counters::TX_PENDING.sub(self.pending);
+        self.pending = pending;
+    }
+
     /// Marks a job ready (upstream's `pru_ready`). Err: the buffer was dropped meanwhile.
     pub(super) fn ready(
         &mut self,
@@ -345,6 +356,9 @@ impl SendBuffer {
             return Err(sealed);
         };
         *place = Batch::Ready(sealed);
+        if self.pending > 0 {
+            self.note_pending(0);
+        }
         self.sealing -= 1;
         self.files_unread -= job.parts.iter().filter(|part| part.is_file()).count();
         Ok(())
@@ -382,6 +396,7 @@ impl SendBuffer {
 
     /// Drops everything, the key included: the connection has failed.
     pub(super) fn clear(&mut self) {
+        self.note_pending(0);
         self.write_state = None;
         self.open = None;
         self.runs.clear();
