@@ -27,9 +27,13 @@ class Link:
         """The payload of the next records, of so many bytes in all."""
         data = b""
         while len(data) < size:
-            data += read_record(self.peer, self.reader)[1]
+            data += self.read_some()
         assert len(data) == size, "a record reaches beyond what was written"
         return data
+
+    def read_some(self) -> bytes:
+        """The payload of the next record."""
+        return read_record(self.peer, self.reader)[1]
 
 
 def parameters(secrets: Secrets, **changes: Any) -> ktls.TLSEnable:

@@ -25,7 +25,7 @@ __all__ = [
     "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
     "SendStream", "counters", "fork_count", "get_wait_callback", "providers", "set_tunable",
     "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "tunables",
-    "wait_completions", "workers_started",
+    "wait_completions", "worker_count", "workers_started",
 ]
 
 _T = TypeVar("_T")
@@ -151,7 +151,9 @@ class SendStream:
     closed: Final[bool]
     is_unclosed: Final[bool]  # this process has still to close it
     is_released: Final[bool]
-    def __new__(cls, sock: socket.socket) -> SendStream: ...
+    queue: Final[int]  # that of its worker, KTLS-<queue>
+    def __new__(cls, sock: socket.socket, queue: int | None = None) -> SendStream:
+        """`queue`, modulo the number of workers; None: chosen by the addresses and ports."""
     def install(self, direction: DirectionKeys, params: RecordParams, session: object) -> None:
         """From the next byte on, write records with these keys; the session is there from then on.
 
@@ -388,8 +390,13 @@ class OpenSSLSide:
 # -- the process -----------------------------------------------------------------------------------
 
 def start_workers(count: int, bind: int = 0) -> None:
-    """Start the threads KTLS-0 ... once; `bind`: each on a CPU. OSError when one cannot start."""
+    """Start the threads KTLS-0 ... once; OSError when one cannot start.
+
+    `bind` each to 1: a CPU, 2: the CPUs of a NUMA node, 0: nothing.
+    """
 def workers_started() -> bool: ...
+def worker_count() -> int:
+    """Threads KTLS-0 ...; 0 before they start."""
 def stop_workers(timeout: float) -> tuple[int, int]:
     """Drain for `timeout` seconds and end the threads: bytes not sent, of so many connections."""
 def fork_count() -> int:

@@ -36,7 +36,7 @@ pub use deadline::Deadline;
 pub use error::{Error, Result, words};
 pub use fork_lock::{OwnerProcess, fork_count, watch_forks};
 pub use poll_fd::{KeptPollFd, ReadReadiness};
-pub use pool::{Completion, Outcome, Pool, Unsent};
+pub use pool::{Binding, Completion, Outcome, Pool, Unsent};
 pub use receive::{Message, NewReadKeys, PeerControl, RecvFlags, RecvStream, receive};
 pub use replies::Replies;
 pub use send::{

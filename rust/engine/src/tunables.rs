@@ -115,6 +115,8 @@ tunables! {
     io_threads = "io_threads", 1, 1..=64;
     /// Seconds without progress after which a closed connection is reset.
     linger_timeout = "linger_timeout", 60, 1..=86_400;
+    /// Bytes that all connections of the process may hold, accepted and not yet taken by TCP.
+    max_buffered = "max_buffered", 1 << 30, 1 << 20..=1 << 50;
     /// Whether seal buffers are kept for the next unit (upstream's cache of output buffers).
     sw_buffer_cache = "sw_buffer_cache", 1, 0..=1;
     /// Longest random delay before a unit is sealed, in microseconds: for tests of order.

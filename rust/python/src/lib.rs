@@ -53,7 +53,7 @@ mod _core {
     #[pymodule_export]
     use crate::process::{
         counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers, tunables,
-        wait_completions, workers_started,
+        wait_completions, worker_count, workers_started,
     };
     #[pymodule_export]
     use crate::record_params::{DirectionKeys, RecordParams};

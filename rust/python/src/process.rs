@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ktls_engine::{Completion, Outcome, Pool, SetError};
+use ktls_engine::{Binding, Completion, Outcome, Pool, SetError};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 
@@ -71,14 +71,24 @@ pub(crate) fn take_future(id: u64) -> Option<Py<PyAny>> {
 #[pyfunction]
 #[pyo3(signature = (count, bind=0))]
 pub(crate) fn start_workers(count: usize, bind: usize) -> PyResult<()> {
+    let binding = match bind {
+        0 => Binding::None,
+        1 => Binding::Core,
+        _ => Binding::Domain,
+    };
     pool()
-        .start(count, bind > 0)
+        .start(count, binding)
         .map_err(|error| os_error(&error))
 }
 
 #[pyfunction]
 pub(crate) fn workers_started() -> bool {
     pool().is_started()
+}
+
+#[pyfunction]
+pub(crate) fn worker_count() -> usize {
+    pool().worker_count()
 }
 
 #[pyfunction]
@@ -137,5 +147,7 @@ pub(crate) fn tunables() -> HashMap<&'static str, (usize, usize, usize)> {
 
 #[pyfunction]
 pub(crate) fn counters() -> HashMap<&'static str, u64> {
-    ktls_engine::counters().into_iter().collect()
+    let mut counters: HashMap<_, _> = ktls_engine::counters().into_iter().collect();
+    counters.insert("stats.buffered", pool().buffered() as u64);
+    counters
 }

@@ -68,7 +68,8 @@ pub(crate) struct Stream {
 #[pymethods]
 impl SendStream {
     #[new]
-    fn new(sock: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (sock, queue=None))]
+    fn new(sock: &Bound<'_, PyAny>, queue: Option<usize>) -> PyResult<Self> {
         let py = sock.py();
         let fd: i32 = sock.call_method0(intern!(py, "fileno"))?.extract()?;
         let socket = ktls_engine::duplicate(fd).map_err(|errno| {
@@ -90,7 +91,7 @@ impl SendStream {
             // A socket of gevent or eventlet around one of those.
             sock.call_method0(intern!(py, "close"))?;
         }
-        let engine = Engine::new(Box::new(transport.clone()), process::pool());
+        let engine = Engine::with_queue(Box::new(transport.clone()), process::pool(), queue);
         let receiver = Arc::new(Receiver::new(transport.clone()));
         let readiness: Weak<Receiver> = Arc::downgrade(&receiver);
         engine.set_read_readiness(readiness);
@@ -195,6 +196,11 @@ impl SendStream {
         // Without the lock: what is dropped may run code of the program.
         drop(before);
         true
+    }
+
+    #[getter]
+    fn queue(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.queue())
     }
 
     #[getter]

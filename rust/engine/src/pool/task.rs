@@ -10,6 +10,9 @@ pub(crate) trait Task: Send + Sync {
     /// Unique in the process, and not 0.
     fn id(&self) -> u64;
 
+    /// The queue that it is in, modulo their number; always the same.
+    fn queue(&self) -> usize;
+
     /// Whether a turn is coming.
     fn scheduled(&self) -> &AtomicBool;
 

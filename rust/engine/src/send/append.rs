@@ -141,15 +141,24 @@ impl SendStream {
         payload: Payload,
     ) -> Result<usize> {
         let AppendRequest { wanted, least, .. } = request;
-        let space = match (request.space, state.space()) {
+        let own = match (request.space, state.own_space()) {
             (SpaceLimit::Unlimited, _) => usize::MAX,
             (SpaceLimit::AtLeast(window), space) if space > 0 => space.max(window),
             (_, space) => space,
         };
-        let mut take = wanted.min(space);
-        if take < wanted {
+        if own < wanted {
             state.space.note_full();
         }
+        // A file is no memory before it is read, and a write that must go whole waits for its own connection alone.
+        let is_bounded = matches!(request.space, SpaceLimit::Send)
+            && matches!(payload, Payload::Bytes { .. })
+            && !(least > 1 && state.buffer.used() == 0);
+        let space = if is_bounded {
+            own.min(state.process_space())
+        } else {
+            own
+        };
+        let mut take = wanted.min(space);
         if take < least.min(wanted) {
             return Ok(0);
         }

@@ -60,6 +60,10 @@ impl Task for SendStream {
         self.id
     }
 
+    fn queue(&self) -> usize {
+        self.queue
+    }
+
     fn scheduled(&self) -> &AtomicBool {
         &self.scheduled
     }
