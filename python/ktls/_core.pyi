@@ -23,9 +23,9 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
     "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
-    "SendStream", "counters", "fork_count", "get_wait_callback", "providers", "set_tunable",
-    "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "tunables",
-    "wait_completions", "worker_count", "workers_started",
+    "SendStream", "counters", "fork_count", "get_wait_callback", "histograms", "providers",
+    "set_tunable", "set_wait_callback", "start_workers", "stop_completions", "stop_workers",
+    "tunables", "wait_completions", "worker_count", "workers_started",
 ]
 
 _T = TypeVar("_T")
@@ -414,5 +414,12 @@ def set_tunable(name: str, value: int) -> None:
 def set_wait_callback(callback: Callable[[Any, int, float | None], object] | None) -> None:
     """Have this called with the object of `set_face`, POLLIN or POLLOUT, and seconds, to wait."""
 def get_wait_callback() -> Callable[[Any, int, float | None], object] | None: ...
+def histograms() -> list[tuple[str, str, list[tuple[float, int]], float]]:
+    """Durations since the process began, of each provider that a key was made for.
+
+    What was measured, "seal" a unit or "wait" for a turn at a worker; the provider; how many took
+    at most so many seconds and more than the bound before, the last of which is infinite; the sum
+    of all in seconds.
+    """
 def counters() -> dict[str, int]:
     """The engine's counters and gauges now, by name without ``kern.ipc.tls.``."""

@@ -73,7 +73,7 @@ def choose_queue(sock: "socket.socket") -> int | None:
         remote = None
     queues = _core.worker_count()
     try:
-        queue = choose(Flow(sock.getsockname(), remote, queues))
+        queue: object = choose(Flow(sock.getsockname(), remote, queues))
     except Exception:
         _log.exception("the queue policy %r failed; the queue is chosen by the flow", choose)
         return None

@@ -41,7 +41,7 @@ def test_switches(name: str, option: int, suite: Suite, number: int) -> None:
     assert refused(option, suite) == number
 
 
-def test_maxlen_and_pad_to(make_link: MakeLink) -> None:
+def test_maxlen(make_link: MakeLink) -> None:
     ktls.sysctl[PREFIX + "maxlen"] = 1024
     link = make_link()
     ktls.sysctl[PREFIX + "maxlen"] = 512

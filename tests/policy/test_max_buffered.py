@@ -1,4 +1,4 @@
-"""``kern.ipc.tls.max_buffered``: the memory of all connections together, and nobody in anybody's way."""
+"""``max_buffered``: the memory of all connections together, and nobody in anybody's way."""
 
 import concurrent.futures
 import os

@@ -81,6 +81,15 @@ class Tree(MutableMapping[str, Value]):
         """The value of a node that is not a string."""
         return int(self[name])
 
+    def statistics(self) -> dict[str, int]:
+        """Every node that is read-only and the engine or this library counts, read at one time."""
+        engine = _core.counters()
+        return {
+            name: engine[name.removeprefix(PREFIX)] if node.counted else int(self._values[name])
+            for name, node in sorted(self._nodes.items())
+            if node.flags == "RD"
+        }
+
     def count(self, name: str) -> None:
         """Add one to a counter kept here."""
         with self._lock():

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use ktls_engine::{Binding, Completion, Outcome, Pool, SetError};
 use pyo3::exceptions::{PyKeyError, PyValueError};
@@ -142,6 +143,31 @@ pub(crate) fn tunables() -> HashMap<&'static str, (usize, usize, usize)> {
     ktls_engine::tunables()
         .into_iter()
         .map(|each| (each.name, (each.default, each.low, each.high)))
+        .collect()
+}
+
+/// What was measured, of which provider, how many took at most so many seconds, and all of them together in seconds.
+type Histogram = (&'static str, &'static str, Vec<(f64, u64)>, f64);
+
+#[pyfunction]
+pub(crate) fn histograms() -> Vec<Histogram> {
+    let seconds = |(bound, count): (Option<Duration>, u64)| {
+        (
+            bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64()),
+            count,
+        )
+    };
+    ktls_engine::times()
+        .into_iter()
+        .map(|times| {
+            let counts = times.counts.into_iter().map(seconds).collect();
+            (
+                times.what,
+                times.provider,
+                counts,
+                times.total.as_secs_f64(),
+            )
+        })
         .collect()
 }
 

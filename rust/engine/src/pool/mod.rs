@@ -212,7 +212,7 @@ impl Pool {
                 threads.end();
                 // What was given a turn while the workers went: this is it.
                 for task in threads.workers.iter().flat_map(|worker| worker.leftover()) {
-                    guarded(&task, |task| Arc::clone(task).run_quantum());
+                    guarded(&task, |task| Arc::clone(task).run_quantum(Duration::ZERO));
                 }
             }
         }

@@ -215,6 +215,7 @@ impl SendStream {
         job: &SealJob,
         mut buffer: SealBuffer,
     ) -> After<'a> {
+        let begin = Instant::now();
         let end = match seal::seal_parts(&job.parts, &mut buffer) {
             Ok(end) => end,
             Err(error) => {
@@ -222,6 +223,9 @@ impl SendStream {
                 return self.give_up(buffer, error);
             }
         };
+        if let Some(key) = job.parts.first().and_then(|part| part.framing.key()) {
+            key.times.seal.add(begin.elapsed());
+        }
         let sealed = SealedBatch {
             buffer,
             start: 0,
