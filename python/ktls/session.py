@@ -7,6 +7,7 @@ in its order.
 
 import errno
 import functools
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+_log = logging.getLogger("ktls.backends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +192,11 @@ def _create(
 ) -> Session:
     """Who seals (``docs/freebsd.md`` row 16)."""
     params.check_key_len(cipher_algorithm, key_len)
-    backend, provider = backends.choose(tls_vminor, cipher_algorithm, key_len)
+    try:
+        backend, provider = backends.choose(tls_vminor, cipher_algorithm, key_len)
+    except OSError as error:
+        _log.warning("no backend seals: %s", error.strerror)
+        raise
     split = RecordSplit.NONE
     if _has_chained_iv(tls_vminor, cipher_algorithm):
         split = policy.tls10_record_split(handed_over=handed_over)

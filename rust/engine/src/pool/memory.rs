@@ -33,8 +33,13 @@ impl Memory {
 pub(crate) struct Charge(usize);
 
 impl Charge {
-    /// The connection holds so many bytes now.
+    /// Whether [`Charge::set`] with so many bytes may do something: a short write that is sent at once asks nothing else.
     #[inline]
+    pub(crate) fn is_due(&self, held: usize) -> bool {
+        self.0 > 0 || held >= MAX_FRAME_LEN
+    }
+
+    /// The connection holds so many bytes now.
     pub(crate) fn set(&mut self, memory: &Memory, held: usize) {
         let is_far = held.abs_diff(self.0) >= MAX_FRAME_LEN;
         if is_far || (held == 0 && self.0 > 0) {

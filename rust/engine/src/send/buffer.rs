@@ -110,7 +110,17 @@ impl SendBuffer {
         self.memory.room()
     }
 
+    /// After a change of what is held.
+    #[inline]
     fn recharge(&mut self) {
+        // Where runs are queued they count as well; where none are, this is all.
+        if self.charge.is_due(self.held) || !self.runs.is_empty() {
+            self.charge_anew();
+        }
+    }
+
+    #[cold]
+    fn charge_anew(&mut self) {
         let held = self.used() - self.queued_files;
         self.charge.set(&self.memory, held);
     }
