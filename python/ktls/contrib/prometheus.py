@@ -4,6 +4,7 @@ Needs prometheus-client (the extra ``metrics``).  Nothing is counted here: a scr
 engine has counted, and costs nothing between scrapes.  ``docs/metrics.md`` lists the names.
 """
 
+import re
 from collections.abc import Iterator
 from itertools import accumulate
 from typing import Final
@@ -61,7 +62,8 @@ def register(registry: CollectorRegistry = REGISTRY) -> KTLSCollector:
 def metric_name(node: Node) -> str:
     """The metric of a node, without the ``_total`` that a counter is shown with."""
     short = node.name.removeprefix(PREFIX).removeprefix("stats.").removesuffix("_total")
-    return "ktls_" + short.replace(".", "_")
+    # A node may have the name of somebody's backend in it.
+    return "ktls_" + re.sub(r"\W", "_", short, flags=re.ASCII)
 
 
 def _times() -> Iterator[Metric]:
