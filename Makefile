@@ -37,7 +37,7 @@ CARGO_FLAGS := --locked
 
 .DELETE_ON_ERROR:
 .PHONY: help serve build wheels test pytest test-cpython cargo-test lint lint-rust lint-python deny clean tools \
-        fuzz fuzz-checks model bench bench-full bench-publish bench-pieces instructions instructions-baseline examples
+        fuzz fuzz-checks model bench bench-full bench-fairness bench-publish bench-pieces instructions instructions-baseline examples docs-sysctl
 
 help:
 	@echo "make serve   serve DIR ($(DIR)) on https://$(HOST):$(PORT)/ with a throw-away certificate"
@@ -49,7 +49,9 @@ help:
 	@echo "make fuzz    fuzz everything that reads bytes from outside for SECONDS ($(SECONDS)); FUZZ=name: one target"
 	@echo "make model   any calls in any order against a model, for SECONDS ($(SECONDS))"
 	@echo "make bench   measure whole connections side by side, about four minutes; bench-full: all of it"
+	@echo "make bench-fairness   a thousand idle connections beside eight busy ones: shares, latency, memory"
 	@echo "make instructions   compare the instruction counts of sending and receiving with the baseline"
+	@echo "make docs-sysctl   write docs/sysctl.md from the tree"
 	@echo "make clean   remove .venv, dist, wheelhouse, target and the caches"
 
 serve: $(VENV)/installed
@@ -111,6 +113,9 @@ bench-full: $(VENV)/installed $(VENV)/benched examples
 	$(HARNESS) full $(BENCH)
 	$(MAKE) bench-pieces
 
+bench-fairness: $(VENV)/installed $(VENV)/benched
+	cd benches && "$(CURDIR)/$(BIN)/python" fairness.py $(BENCH)
+
 bench-publish: $(VENV)/installed $(VENV)/benched examples
 	$(HARNESS) $(FORM) --publish $(BENCH)
 
@@ -123,6 +128,9 @@ instructions: $(VENV)/pip examples
 
 instructions-baseline: $(VENV)/pip examples
 	$(GATE) renew $(COUNTED) --reason "$(REASON)"
+
+docs-sysctl: $(VENV)/installed
+	$(BIN)/python docs/sysctl_page.py
 
 examples: tools
 	cargo build $(CARGO_FLAGS) --release --quiet -p ktls-record --example seal_rate -p ktls-engine --example instructions

@@ -61,7 +61,7 @@ def _restored_sysctls() -> Iterator[None]:
     before = {name: ktls.sysctl[name] for name in ktls.sysctl}
     yield
     for name, value in before.items():
-        if ktls.sysctl.node(name).flags == "RW" and ktls.sysctl[name] != value:
+        if ktls.sysctl.node(name).is_writable and ktls.sysctl[name] != value:
             ktls.sysctl[name] = value
 
 

@@ -2,11 +2,13 @@
 
 import select
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import ktls
-from record_reader import RecordReader, Secrets, read_records
+from record_reader import RecordReader, Secrets, Suite, read_record, read_records
 
 ALERT = [(ktls.IPPROTO_TCP, ktls.TLS_SET_RECORD_TYPE, bytes([21]))]
 """The control messages of a record of type alert."""
@@ -20,6 +22,18 @@ class Link:
     peer: socket.socket
     reader: RecordReader
     secrets: Secrets
+
+    def read(self, size: int) -> bytes:
+        """The payload of the next records, of so many bytes in all."""
+        data = b""
+        while len(data) < size:
+            data += self.read_some()
+        assert len(data) == size, "a record reaches beyond what was written"
+        return data
+
+    def read_some(self) -> bytes:
+        """The payload of the next record."""
+        return read_record(self.peer, self.reader)[1]
 
 
 def parameters(secrets: Secrets, **changes: Any) -> ktls.TLSEnable:
@@ -49,6 +63,17 @@ def connected(*, small: bool = False) -> tuple[socket.socket, socket.socket]:
         near.connect(server.getsockname())
         far, _ = server.accept()
     return near, far
+
+
+@contextmanager
+def linked(suite: Suite, *, small: bool = False) -> Iterator[Link]:
+    """A keyed connection, closed at the end."""
+    near, far = connected(small=small)
+    with ktls.Socket(near) as sock, far:
+        far.settimeout(20)
+        secrets = Secrets(suite)
+        sock.setsockopt(ktls.IPPROTO_TCP, ktls.TCP_TXTLS_ENABLE, parameters(secrets))
+        yield Link(sock, far, RecordReader(secrets), secrets)
 
 
 def nothing_has_arrived(peer: socket.socket) -> None:

@@ -23,9 +23,9 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
     "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
-    "SendStream", "counters", "fork_count", "get_wait_callback", "providers", "set_tunable",
-    "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "wait_completions",
-    "workers_started",
+    "SendStream", "counters", "fork_count", "get_wait_callback", "histograms", "providers",
+    "set_tunable", "set_wait_callback", "start_workers", "stop_completions", "stop_workers",
+    "tunables", "wait_completions", "worker_count", "workers_started",
 ]
 
 _T = TypeVar("_T")
@@ -151,7 +151,9 @@ class SendStream:
     closed: Final[bool]
     is_unclosed: Final[bool]  # this process has still to close it
     is_released: Final[bool]
-    def __new__(cls, sock: socket.socket) -> SendStream: ...
+    queue: Final[int]  # that of its worker, KTLS-<queue>
+    def __new__(cls, sock: socket.socket, queue: int | None = None) -> SendStream:
+        """`queue`, modulo the number of workers; None: chosen by the addresses and ports."""
     def install(self, direction: DirectionKeys, params: RecordParams, session: object) -> None:
         """From the next byte on, write records with these keys; the session is there from then on.
 
@@ -169,8 +171,13 @@ class SendStream:
         """The same with a KeyUpdate and the next keys; EINVAL where their secret is not known."""
     def set_face(self, face: Callable[[], object]) -> None:
         """What a wait callback is given: the object of this weak reference, with a `fileno`."""
-    def set_max_frame_len(self, max_frame_len: int, session: object) -> None:
-        """Change the length, 1 to 16384, and the session; EBUSY while a record is open."""
+    def set_max_frame_len(self, max_frame_len: int, old: object, new: object) -> bool:
+        """Change the length, 1 to 16384, and the session as `exchange_session`.
+
+        EBUSY while a record is open.
+        """
+    def exchange_session(self, old: object, new: object) -> bool:
+        """Put `new` in the place of `old`; False when that is not the session any more."""
     def check_process(self) -> None:
         """Raise EPERM in a forked child, EBADF when closed."""
     def settimeout(self, timeout: float | None) -> None:
@@ -385,8 +392,13 @@ class OpenSSLSide:
 # -- the process -----------------------------------------------------------------------------------
 
 def start_workers(count: int, bind: int = 0) -> None:
-    """Start the threads KTLS-0 ... once; `bind`: each on a CPU. OSError when one cannot start."""
+    """Start the threads KTLS-0 ... once; OSError when one cannot start.
+
+    `bind` each to 1: a CPU, 2: the CPUs of a NUMA node, 0: nothing.
+    """
 def workers_started() -> bool: ...
+def worker_count() -> int:
+    """Threads KTLS-0 ...; 0 before they start."""
 def stop_workers(timeout: float) -> tuple[int, int]:
     """Drain for `timeout` seconds and end the threads: bytes not sent, of so many connections."""
 def fork_count() -> int:
@@ -397,10 +409,19 @@ def wait_completions() -> list[tuple[Any, int | OSError | None]]:
     None: it was cancelled. Empty after `stop_completions`, once all was told.
     """
 def stop_completions() -> None: ...
+def tunables() -> dict[str, tuple[int, int, int]]:
+    """Default, least and greatest value of each, by name without ``kern.ipc.tls.``."""
 def set_tunable(name: str, value: int) -> None:
     """`name` is without ``kern.ipc.tls.``. KeyError when unknown, ValueError outside its range."""
 def set_wait_callback(callback: Callable[[Any, int, float | None], object] | None) -> None:
     """Have this called with the object of `set_face`, POLLIN or POLLOUT, and seconds, to wait."""
 def get_wait_callback() -> Callable[[Any, int, float | None], object] | None: ...
+def histograms() -> list[tuple[str, str, list[tuple[float, int]], float]]:
+    """Durations since the process began, of each provider that a key was made for.
+
+    What was measured, "seal" a unit or "wait" for a turn at a worker; the provider; how many took
+    at most so many seconds and more than the bound before, the last of which is infinite; the sum
+    of all in seconds.
+    """
 def counters() -> dict[str, int]:
     """The engine's counters and gauges now, by name without ``kern.ipc.tls.``."""

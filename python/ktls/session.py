@@ -7,6 +7,7 @@ in its order.
 
 import errno
 import functools
+import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
+
+_log = logging.getLogger("ktls.backends")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,18 +131,25 @@ class Slot:
 
     def limit_frames(self, max_frame_len: int) -> None:
         """TLS_TX_MAX_PAYLOAD_LEN.  Raises OSError: EINVAL, EBUSY while a record is open."""
-        session = self._require_session("limit its records")
-        # One less in TLS 1.3, whose inner content type counts for the peer (RFC 8449 4).
-        least = 64 - (session.tls_vminor == c.TLS_MINOR_VER_THREE)
-        if not least <= max_frame_len <= session.frame_len_limit:
-            raise OSError(
-                errno.EINVAL,
-                f"a payload of {max_frame_len} bytes is outside {least} to"
-                f" {session.frame_len_limit}, which the version, kern.ipc.tls.maxlen and the peer"
-                " allow",
-            )
-        changed = replace(session, max_frame_len=max_frame_len)
-        self._stream.set_max_frame_len(max_frame_len, changed)
+        while True:
+            session = self._require_session("limit its records")
+            # One less in TLS 1.3, whose inner content type counts for the peer (RFC 8449 4).
+            least = 64 - (session.tls_vminor == c.TLS_MINOR_VER_THREE)
+            if not least <= max_frame_len <= session.frame_len_limit:
+                raise OSError(
+                    errno.EINVAL,
+                    f"a payload of {max_frame_len} bytes is outside {least} to"
+                    f" {session.frame_len_limit}, which the version, kern.ipc.tls.maxlen and the"
+                    " peer allow",
+                )
+            changed = replace(session, max_frame_len=max_frame_len)
+            # Another thread may have switched its mode meanwhile.
+            if self._stream.set_max_frame_len(max_frame_len, session, changed):
+                return
+
+    def exchange(self, old: Session, new: Session) -> bool:
+        """Put `new` in the place of `old` for what is framed from now on; False: it has changed."""
+        return self._stream.exchange_session(old, new)
 
     def frame_limit(self) -> int:
         """The payload bytes of a record at most.  Raises OSError EINVAL."""
@@ -182,7 +192,11 @@ def _create(
 ) -> Session:
     """Who seals (``docs/freebsd.md`` row 16)."""
     params.check_key_len(cipher_algorithm, key_len)
-    backend, provider = backends.choose(tls_vminor, cipher_algorithm, key_len)
+    try:
+        backend, provider = backends.choose(tls_vminor, cipher_algorithm, key_len)
+    except OSError as error:
+        _log.warning("no backend seals: %s", error.strerror)
+        raise
     split = RecordSplit.NONE
     if _has_chained_iv(tls_vminor, cipher_algorithm):
         split = policy.tls10_record_split(handed_over=handed_over)

@@ -86,7 +86,7 @@ class Socket:
         waiting.require_callback(timeout)
         workers.start()
         self._family, self._kind, self._proto = sock.family, sock.type, sock.proto
-        self._stream = _core.SendStream(sock)
+        self._stream = _core.SendStream(sock, workers.choose_queue(sock))
         self._slot = Slot(self._stream)
         self._receiver = _core.RecvStream(self._stream)
         self._rx_slot = RxSlot(self._receiver)

@@ -7,9 +7,9 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from ktls import constants as c
+from ktls import tx_mode
 from ktls.constants import Mode
 from ktls.params import TLSEnable
-from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,10 +81,7 @@ def _set_mode(slot: Slot, value: object, is_listening: Callable[[], bool]) -> No
         raise OSError(
             errno.EINVAL, f"mode {int(value)} cannot be set; set Mode.SW (1) or Mode.IFNET (2)"
         )
-    if slot.session is None or value == slot.mode:
-        return
-    sysctl.count(PREFIX + "stats.switch_failed")
-    raise OSError(errno.ENXIO, "no interface offers TLS; the session stays in Mode.SW")
+    tx_mode.switch(slot, Mode(value))
 
 
 def _no_option(optname: int) -> str:

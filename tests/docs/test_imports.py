@@ -22,6 +22,7 @@ LAYERS = [
     {"workers", "session_keys", "forked"},
     {"futures"},
     {"session", "rx_session"},
+    {"tx_mode"},
     {"cmsg", "sockopt", "probe"},
     {"socket"},
     {"handover"},
@@ -51,7 +52,7 @@ CLI_LAYERS = [
 # What each folder of the engine may name of the crate beside its own.
 SHARED = {"counters", "deadline", "error", "fork_lock", "poll_fd", "pool", "sys", "transport"}
 ENGINE_USES = {
-    "send": SHARED | {"ledger", "replies", "tunables"},
+    "send": SHARED | {"ledger", "replies", "times", "tunables"},
     "receive": SHARED | {"replies", "turn"},
     "pool": {"counters", "error", "poll_fd", "sys", "tunables"},
     "transport": {"error", "fork_lock", "sys"},

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 import pytest
 
 import ktls
-from keyed_link import Link, connected, parameters
-from record_reader import SUITES, RecordReader, Secrets, Suite
+from keyed_link import Link, connected, linked
+from record_reader import SUITES, Suite
 
 TLS13 = SUITES[3]
 
@@ -32,13 +32,7 @@ def make_link() -> Iterator[Callable[..., Link]]:
     with ExitStack() as stack:
 
         def make(suite: Suite = TLS13, *, small: bool = False) -> Link:
-            near, far = connected(small=small)
-            sock = stack.enter_context(ktls.Socket(near))
-            stack.enter_context(far)
-            far.settimeout(20)
-            secrets = Secrets(suite)
-            sock.setsockopt(ktls.IPPROTO_TCP, ktls.TCP_TXTLS_ENABLE, parameters(secrets))
-            return Link(sock, far, RecordReader(secrets), secrets)
+            return stack.enter_context(linked(suite, small=small))
 
         yield make
 

@@ -299,7 +299,7 @@ fn pool() -> &'static Arc<Pool> {
     static POOL: OnceLock<Arc<Pool>> = OnceLock::new();
     POOL.get_or_init(|| {
         let pool = Arc::new(Pool::new());
-        pool.start(1, false).expect("a thread is free");
+        pool.start(1, ktls_engine::Binding::None).expect("a thread is free");
         let ends = Arc::clone(&pool);
         std::thread::spawn(move || {
             loop {

@@ -5,6 +5,7 @@ and the reason where it is no.
 """
 
 import errno
+import logging
 import ssl
 from typing import Any, Final
 
@@ -14,6 +15,8 @@ from ktls.errors import HandoverDeclined, HandoverError
 from ktls.handover.context import follow, prepared, unfollow
 from ktls.socket import Socket
 from ktls.sysctl import PREFIX, sysctl
+
+_log: Final = logging.getLogger("ktls.handover")
 
 _REFUSALS: Final = frozenset({errno.EOPNOTSUPP, errno.ENXIO, errno.EPROTONOSUPPORT, errno.EINVAL})
 """Errors of an installation that say that policy or a backend does not want the connection."""
@@ -117,6 +120,7 @@ class Handshake:
             raise
         except HandoverError as error:
             self._failure = error
+            _log.warning("a connection was reset in its hand-over: %s", error)
             raise
         except OSError as error:
             if error.errno == errno.EDEADLK:
@@ -143,6 +147,10 @@ class Handshake:
                 side.decline()
         unfollow(_owner(ssl_object))
         self.settled = True
+        if self.why:
+            _log.info("OpenSSL keeps a connection: %s", self.why)
+        elif self.rx_why:
+            _log.info("OpenSSL keeps the receive side of a connection: %s", self.rx_why)
 
     def _take_over(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:
         # A ktls.SSLContext asks for this library by its type; the switch is for all the others.

@@ -43,8 +43,10 @@ counters! {
     CORRUPTED_RECORDS = "stats.corrupted_records";
     TX_INQUEUE = "stats.sw_tx_inqueue";
     RX_INQUEUE = "stats.sw_rx_inqueue";
+    TX_PENDING = "stats.sw_tx_pending";
     RECORDS = "stats.records";
     BYTES = "stats.bytes";
+    RX_RECORDS = "stats.rx_records";
     UNITS_INLINE = "stats.units_inline";
     UNITS_POOL = "stats.units_pool";
     REKEYS = "stats.rekeys";

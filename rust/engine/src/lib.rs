@@ -27,6 +27,7 @@ mod send;
     reason = "system calls that have no safe form; each block has its SAFETY note"
 )]
 mod sys;
+mod times;
 mod transport;
 mod tunables;
 mod turn;
@@ -36,7 +37,7 @@ pub use deadline::Deadline;
 pub use error::{Error, Result, words};
 pub use fork_lock::{OwnerProcess, fork_count, watch_forks};
 pub use poll_fd::{KeptPollFd, ReadReadiness};
-pub use pool::{Completion, Outcome, Pool, Unsent};
+pub use pool::{Binding, Completion, Outcome, Pool, Unsent};
 pub use receive::{Message, NewReadKeys, PeerControl, RecvFlags, RecvStream, receive};
 pub use replies::Replies;
 pub use send::{
@@ -44,6 +45,7 @@ pub use send::{
     UpdateSecret, WriteFlags,
 };
 pub use sys::{discard, duplicate};
+pub use times::{Times, snapshot as times};
 pub use transport::{TcpTransport, Transport};
-pub use tunables::{SetError, set as set_tunable};
+pub use tunables::{SetError, Tunable, all as tunables, set as set_tunable};
 pub use turn::Turn;

@@ -412,18 +412,21 @@ pub(crate) fn take_datagram(fd: &OwnedFd) -> bool {
     matches!(rustix::io::read(fd, &mut [0]), Ok(1..))
 }
 
-/// Binds the calling thread to one processor of those it may use, counted round.
-pub(crate) fn bind_to_cpu(index: usize) -> Result<(), Errno> {
+/// The processors that the calling thread may run on.
+pub(crate) fn allowed_cpus() -> Result<Vec<usize>, Errno> {
     let allowed = rustix::thread::sched_getaffinity(None)?;
-    let cpus: Vec<usize> = (0..rustix::thread::CpuSet::MAX_CPU)
+    Ok((0..rustix::thread::CpuSet::MAX_CPU)
         .filter(|&cpu| allowed.is_set(cpu))
-        .collect();
-    let Some(&cpu) = cpus.get(index.checked_rem(cpus.len()).unwrap_or(0)) else {
-        return Err(Errno::INVAL);
-    };
-    let mut one = rustix::thread::CpuSet::new();
-    one.set(cpu);
-    rustix::thread::sched_setaffinity(None, &one)
+        .collect())
+}
+
+/// Keeps the calling thread on these processors.
+pub(crate) fn bind_to_cpus(cpus: &[usize]) -> Result<(), Errno> {
+    let mut set = rustix::thread::CpuSet::new();
+    for &cpu in cpus {
+        set.set(cpu);
+    }
+    rustix::thread::sched_setaffinity(None, &set)
 }
 
 /// Whether the calling thread is the one that the process began with.

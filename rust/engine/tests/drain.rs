@@ -117,7 +117,7 @@ fn a_pool_that_stops_waits_for_what_was_accepted() {
 #[test]
 fn a_call_of_a_stopped_pool_does_its_own_work() {
     let (wire, pool) = (Wire::open(), Arc::new(Pool::new()));
-    pool.start(1, false).unwrap();
+    pool.start(1, ktls_engine::Binding::None).unwrap();
     let stream = common::stream_in(&wire, &pool);
     assert_eq!(pool.stop(LONG), Unsent::default());
     assert_eq!(write(&stream, 900_000).unwrap(), 900_000);

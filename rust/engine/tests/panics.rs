@@ -31,7 +31,7 @@ impl Pair {
     fn new(wire: Wire, new: ktls_engine::NewWriteState) -> Self {
         let pool = Arc::new(Pool::new());
         // One worker serves both.
-        pool.start(1, false).unwrap();
+        pool.start(1, ktls_engine::Binding::None).unwrap();
         let other_wire = Wire::open();
         Self {
             hit: common::stream_with(&wire, &pool, new),

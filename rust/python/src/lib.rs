@@ -14,6 +14,7 @@ mod handover;
 mod interpreter;
 mod key_log;
 mod keys;
+mod main_interpreter;
 mod opener;
 mod openssl;
 mod process;
@@ -52,8 +53,8 @@ mod _core {
     use crate::openssl::{OpenSSLSide, Reading};
     #[pymodule_export]
     use crate::process::{
-        counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers,
-        wait_completions, workers_started,
+        counters, fork_count, histograms, set_tunable, start_workers, stop_completions,
+        stop_workers, tunables, wait_completions, worker_count, workers_started,
     };
     #[pymodule_export]
     use crate::record_params::{DirectionKeys, RecordParams};
@@ -71,6 +72,7 @@ mod _core {
     /// Imported now: a thread that is inside an import when another forks leaves its lock to the child.
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::main_interpreter::require(module.py())?;
         for name in ["_socket", "socket", "ssl"] {
             module.py().import(name)?;
         }

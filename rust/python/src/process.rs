@@ -3,8 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use ktls_engine::{Completion, Outcome, Pool, SetError};
+use ktls_engine::{Binding, Completion, Outcome, Pool, SetError};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 
@@ -71,14 +72,24 @@ pub(crate) fn take_future(id: u64) -> Option<Py<PyAny>> {
 #[pyfunction]
 #[pyo3(signature = (count, bind=0))]
 pub(crate) fn start_workers(count: usize, bind: usize) -> PyResult<()> {
+    let binding = match bind {
+        0 => Binding::None,
+        1 => Binding::Core,
+        _ => Binding::Domain,
+    };
     pool()
-        .start(count, bind > 0)
+        .start(count, binding)
         .map_err(|error| os_error(&error))
 }
 
 #[pyfunction]
 pub(crate) fn workers_started() -> bool {
     pool().is_started()
+}
+
+#[pyfunction]
+pub(crate) fn worker_count() -> usize {
+    pool().worker_count()
 }
 
 #[pyfunction]
@@ -119,7 +130,7 @@ pub(crate) fn stop_completions() {
 
 #[pyfunction]
 pub(crate) fn set_tunable(name: &str, value: usize) -> PyResult<()> {
-    ktls_engine::set_tunable(&name.replace('.', "_"), value).map_err(|error| match error {
+    ktls_engine::set_tunable(name, value).map_err(|error| match error {
         SetError::Unknown => {
             PyKeyError::new_err(format!("kern.ipc.tls.{name} is no tunable of the engine"))
         }
@@ -128,6 +139,41 @@ pub(crate) fn set_tunable(name: &str, value: usize) -> PyResult<()> {
 }
 
 #[pyfunction]
+pub(crate) fn tunables() -> HashMap<&'static str, (usize, usize, usize)> {
+    ktls_engine::tunables()
+        .into_iter()
+        .map(|each| (each.name, (each.default, each.low, each.high)))
+        .collect()
+}
+
+/// What was measured, of which provider, how many took at most so many seconds, and all of them together in seconds.
+type Histogram = (&'static str, &'static str, Vec<(f64, u64)>, f64);
+
+#[pyfunction]
+pub(crate) fn histograms() -> Vec<Histogram> {
+    let seconds = |(bound, count): (Option<Duration>, u64)| {
+        (
+            bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64()),
+            count,
+        )
+    };
+    ktls_engine::times()
+        .into_iter()
+        .map(|times| {
+            let counts = times.counts.into_iter().map(seconds).collect();
+            (
+                times.what,
+                times.provider,
+                counts,
+                times.total.as_secs_f64(),
+            )
+        })
+        .collect()
+}
+
+#[pyfunction]
 pub(crate) fn counters() -> HashMap<&'static str, u64> {
-    ktls_engine::counters().into_iter().collect()
+    let mut counters: HashMap<_, _> = ktls_engine::counters().into_iter().collect();
+    counters.insert("stats.buffered", pool().buffered() as u64);
+    counters
 }

@@ -101,6 +101,7 @@ impl RecordParams {
         let seal =
             provider::sealer(&self.provider, keys, base).map_err(|error| value_error(&error))?;
         let mut new = NewWriteState::new(keys, seal, direction.sequence, self.max_frame_len)
+            .with_provider_name(&self.provider)
             .with_padding(self.block_padding)
             .with_record_split(self.split);
         if let Some(limit) = self.record_limit {

@@ -68,7 +68,8 @@ pub(crate) struct Stream {
 #[pymethods]
 impl SendStream {
     #[new]
-    fn new(sock: &Bound<'_, PyAny>) -> PyResult<Self> {
+    #[pyo3(signature = (sock, queue=None))]
+    fn new(sock: &Bound<'_, PyAny>, queue: Option<usize>) -> PyResult<Self> {
         let py = sock.py();
         let fd: i32 = sock.call_method0(intern!(py, "fileno"))?.extract()?;
         let socket = ktls_engine::duplicate(fd).map_err(|errno| {
@@ -90,7 +91,7 @@ impl SendStream {
             // A socket of gevent or eventlet around one of those.
             sock.call_method0(intern!(py, "close"))?;
         }
-        let engine = Engine::new(Box::new(transport.clone()), process::pool());
+        let engine = Engine::with_queue(Box::new(transport.clone()), process::pool(), queue);
         let receiver = Arc::new(Receiver::new(transport.clone()));
         let readiness: Weak<Receiver> = Arc::downgrade(&receiver);
         engine.set_read_readiness(readiness);
@@ -172,15 +173,34 @@ impl SendStream {
         &self,
         py: Python<'_>,
         max_frame_len: usize,
-        session: Py<PyAny>,
-    ) -> PyResult<()> {
+        old: &Bound<'_, PyAny>,
+        new: Py<PyAny>,
+    ) -> PyResult<bool> {
         check_frame_len(max_frame_len)?;
         let engine = self.engine()?;
         py.detach(|| engine.set_max_frame_len(max_frame_len))
             .map_err(|error| os_error(&error))?;
-        let before = core::mem::replace(&mut *self.lock_session(), Session::Installed(session));
+        Ok(self.exchange_session(old, new))
+    }
+
+    fn exchange_session(&self, old: &Bound<'_, PyAny>, new: Py<PyAny>) -> bool {
+        let before = {
+            let mut place = self.lock_session();
+            match &*place {
+                Session::Installed(session) if session.is(old) => {
+                    core::mem::replace(&mut *place, Session::Installed(new))
+                }
+                _ => return false,
+            }
+        };
+        // Without the lock: what is dropped may run code of the program.
         drop(before);
-        Ok(())
+        true
+    }
+
+    #[getter]
+    fn queue(&self) -> usize {
+        self.engine().map_or(0, |engine| engine.queue())
     }
 
     #[getter]

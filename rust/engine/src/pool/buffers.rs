@@ -4,6 +4,7 @@
 use std::sync::Mutex;
 
 use super::lock;
+use crate::tunables;
 
 /// Kept for the next taker; more than this many at once is a peak, not a habit.
 const KEPT: usize = 16;
@@ -25,6 +26,9 @@ impl BufferPool {
     }
 
     pub(crate) fn give_back(&self, buffer: SealBuffer) {
+        if tunables::sw_buffer_cache::get() == 0 {
+            return;
+        }
         let mut kept = lock(&self.0);
         if kept.len() < KEPT {
             kept.push(buffer);

@@ -9,9 +9,11 @@
 //! | draining ([`Pool::stop`] waits) | work | gives the task a turn |
 //! | stopped | none | refuses: the caller does the work itself |
 
+mod binding;
 mod buffers;
 mod completions;
 mod io_thread;
+mod memory;
 mod parking;
 mod poller;
 mod spin;
@@ -26,9 +28,11 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
+pub use self::binding::Binding;
 pub(crate) use self::buffers::{BufferPool, SealBuffer};
 pub use self::completions::{Completion, Outcome};
 pub(crate) use self::io_thread::Job;
+pub(crate) use self::memory::{Charge, Memory};
 pub(crate) use self::task::{Expiry, Task};
 
 use self::completions::Completions;
@@ -36,7 +40,7 @@ use self::io_thread::IoThreads;
 use self::worker::{Worker, guarded};
 use crate::error::{Error, Result};
 use crate::poll_fd::PollFd;
-use crate::{counters, sys, tunables};
+use crate::{counters, tunables};
 
 #[derive(Default)]
 struct Threads {
@@ -46,6 +50,11 @@ struct Threads {
 }
 
 impl Threads {
+    /// The one that the task belongs to, from its first turn to its last.
+    fn worker_of(&self, task: &dyn Task) -> &Arc<Worker> {
+        &self.workers[task.queue() % self.workers.len()]
+    }
+
     /// Ends the workers, each after what it is at.
     fn end(&self) {
         for worker in &self.workers {
@@ -71,6 +80,7 @@ pub struct Unsent {
 pub struct Pool {
     pub(crate) buffers: BufferPool,
     pub(crate) completions: Completions,
+    pub(crate) memory: Arc<Memory>,
     threads: OnceLock<Threads>,
     starting: Mutex<()>,
     stopped: AtomicBool,
@@ -98,6 +108,7 @@ impl Pool {
         Self {
             buffers: BufferPool::default(),
             completions: Completions::default(),
+            memory: Arc::default(),
             threads: OnceLock::new(),
             starting: Mutex::new(()),
             stopped: AtomicBool::new(false),
@@ -108,12 +119,24 @@ impl Pool {
         }
     }
 
-    /// Starts the threads, if they do not run yet. `bind`: each worker stays on one processor.
+    /// Starts the threads, if they do not run yet.
     ///
     /// # Errors
     /// EAGAIN or EMFILE when the system gives no thread or descriptor.
-    pub fn start(self: &Arc<Self>, count: usize, bind: bool) -> Result<()> {
-        self.started(count, bind).map(|_| ())
+    pub fn start(self: &Arc<Self>, count: usize, binding: Binding) -> Result<()> {
+        self.started(count, binding).map(|_| ())
+    }
+
+    /// Workers that were started.
+    pub fn worker_count(&self) -> usize {
+        self.threads
+            .get()
+            .map_or(0, |threads| threads.workers.len())
+    }
+
+    /// Bytes that its connections hold, in steps of a record.
+    pub fn buffered(&self) -> usize {
+        self.memory.held()
     }
 
     /// Whether [`Pool::start`] has been called with success.
@@ -121,7 +144,7 @@ impl Pool {
         self.threads.get().is_some()
     }
 
-    fn started(self: &Arc<Self>, count: usize, bind: bool) -> Result<&Threads> {
+    fn started(self: &Arc<Self>, count: usize, binding: Binding) -> Result<&Threads> {
         if let Some(threads) = self.threads.get() {
             return Ok(threads);
         }
@@ -129,13 +152,13 @@ impl Pool {
         if let Some(threads) = self.threads.get() {
             return Ok(threads);
         }
-        let threads = self.spawn(count, bind)?;
+        let threads = self.spawn(count, binding)?;
         Ok(self.threads.get_or_init(|| threads))
     }
 
-    fn spawn(self: &Arc<Self>, count: usize, bind: bool) -> Result<Threads> {
+    fn spawn(self: &Arc<Self>, count: usize, binding: Binding) -> Result<Threads> {
         let mut threads = Threads::default();
-        let spawned = self.spawn_into(&mut threads, count, bind);
+        let spawned = self.spawn_into(&mut threads, count, binding);
         if let Err(error) = spawned {
             // The next try begins anew.
             threads.end();
@@ -144,7 +167,12 @@ impl Pool {
         Ok(threads)
     }
 
-    fn spawn_into(self: &Arc<Self>, threads: &mut Threads, count: usize, bind: bool) -> Result<()> {
+    fn spawn_into(
+        self: &Arc<Self>,
+        threads: &mut Threads,
+        count: usize,
+        binding: Binding,
+    ) -> Result<()> {
         for index in 0..count.max(1) {
             let worker = Arc::new(Worker::new().map_err(|errno| Error::Resource {
                 errno,
@@ -153,10 +181,8 @@ impl Pool {
             threads.workers.push(Arc::clone(&worker));
             let pool = Arc::clone(self);
             let handle = spawn_thread(format!("KTLS-{index}"), move || {
-                if bind {
-                    // A processor that was taken away meanwhile: unbound is as good.
-                    let _ = sys::bind_to_cpu(index);
-                }
+                // Processors that were taken away meanwhile: unbound is as good.
+                let _ = binding.bind(index);
                 worker.run(&pool);
             })?;
             lock(&threads.handles).push(handle);
@@ -186,7 +212,7 @@ impl Pool {
                 threads.end();
                 // What was given a turn while the workers went: this is it.
                 for task in threads.workers.iter().flat_map(|worker| worker.leftover()) {
-                    guarded(&task, |task| Arc::clone(task).run_quantum());
+                    guarded(&task, |task| Arc::clone(task).run_quantum(Duration::ZERO));
                 }
             }
         }
@@ -234,10 +260,8 @@ impl Pool {
         lock(&self.tasks).insert(task.id(), Arc::downgrade(task));
     }
 
-    fn worker_of(self: &Arc<Self>, id: u64) -> Result<&Arc<Worker>> {
-        let workers = &self.started(cpu_count(), false)?.workers;
-        let index = usize::try_from(id).unwrap_or(0) % workers.len();
-        Ok(&workers[index])
+    fn worker_of(self: &Arc<Self>, task: &dyn Task) -> Result<&Arc<Worker>> {
+        Ok(self.started(cpu_count(), Binding::None)?.worker_of(task))
     }
 
     /// Gives the task a turn at its worker. False: there is none, the caller has to do the work.
@@ -248,7 +272,7 @@ impl Pool {
         if task.scheduled().swap(true, Ordering::AcqRel) {
             return true;
         }
-        let Ok(worker) = self.worker_of(task.id()) else {
+        let Ok(worker) = self.worker_of(task.as_ref()) else {
             task.scheduled().store(false, Ordering::Release);
             return false;
         };
@@ -264,7 +288,7 @@ impl Pool {
 
     /// Has the task told when its socket is writable.
     pub(crate) fn watch_writable(self: &Arc<Self>, task: &Arc<dyn Task>) -> Result<()> {
-        self.worker_of(task.id())?.poller.watch_writable(task)
+        self.worker_of(task.as_ref())?.poller.watch_writable(task)
     }
 
     /// Has the descriptor told when the socket is readable.
@@ -273,26 +297,26 @@ impl Pool {
         task: &Arc<dyn Task>,
         poll_fd: &Arc<PollFd>,
     ) -> Result<()> {
-        self.worker_of(task.id())?
+        self.worker_of(task.as_ref())?
             .poller
             .watch_readable(task, poll_fd)
     }
 
     pub(crate) fn rearm_readable(self: &Arc<Self>, task: &dyn Task) {
-        if let Ok(worker) = self.worker_of(task.id()) {
+        if let Ok(worker) = self.worker_of(task) {
             worker.poller.rearm_readable(task);
         }
     }
 
-    pub(crate) fn unwatch_readable(self: &Arc<Self>, id: u64) {
-        if let Ok(worker) = self.worker_of(id) {
-            worker.poller.unwatch_readable(id);
+    pub(crate) fn unwatch_readable(self: &Arc<Self>, task: &dyn Task) {
+        if let Ok(worker) = self.worker_of(task) {
+            worker.poller.unwatch_readable(task.id());
         }
     }
 
     /// The task was closed, and is looked at from time to time until it has drained.
-    pub(crate) fn linger(self: &Arc<Self>, id: u64) {
-        if let Ok(worker) = self.worker_of(id) {
+    pub(crate) fn linger(self: &Arc<Self>, task: &dyn Task) {
+        if let Ok(worker) = self.worker_of(task) {
             worker.poller.linger();
         }
     }
@@ -301,16 +325,14 @@ impl Pool {
     pub(crate) fn forget(&self, task: &dyn Task) {
         lock(&self.tasks).remove(&task.id());
         if let Some(threads) = self.threads.get() {
-            let index = usize::try_from(task.id()).unwrap_or(0) % threads.workers.len();
-            threads.workers[index]
-                .poller
-                .forget(task.id(), task.poll_fd());
+            let poller = &threads.worker_of(task).poller;
+            poller.forget(task.id(), task.poll_fd());
         }
     }
 
     /// Hands a job to a thread that may wait for a disk; gives it back when there is none.
     pub(crate) fn read_cold(self: &Arc<Self>, job: Job) -> core::result::Result<(), Job> {
-        match self.started(cpu_count(), false) {
+        match self.started(cpu_count(), Binding::None) {
             Ok(threads) => {
                 threads.io.push(job);
                 Ok(())

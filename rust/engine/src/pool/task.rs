@@ -3,18 +3,21 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Work that belongs to one worker, in turns with its other tasks.
 pub(crate) trait Task: Send + Sync {
     /// Unique in the process, and not 0.
     fn id(&self) -> u64;
 
+    /// The queue that it is in, modulo their number; always the same.
+    fn queue(&self) -> usize;
+
     /// Whether a turn is coming.
     fn scheduled(&self) -> &AtomicBool;
 
-    /// Works until there is nothing to do, or the task has had its share.
-    fn run_quantum(self: Arc<Self>);
+    /// Works until there is nothing to do, or the task has had its share. It has waited so long for the turn.
+    fn run_quantum(self: Arc<Self>, waited: Duration);
 
     /// Its descriptor is writable, or has failed.
     fn on_writable(&self);

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rustix::io::Errno;
 
@@ -18,7 +19,8 @@ use crate::counters;
 use crate::sys::Event;
 
 pub(super) struct Worker {
-    turns: Mutex<VecDeque<Arc<dyn Task>>>,
+    /// With the time from which each waits.
+    turns: Mutex<VecDeque<(Arc<dyn Task>, Instant)>>,
     parking: Parking,
     ended: AtomicBool,
     pub(super) poller: Poller,
@@ -36,20 +38,21 @@ impl Worker {
 
     pub(super) fn push(&self, task: Arc<dyn Task>) {
         counters::TX_INQUEUE.add(1);
-        lock(&self.turns).push_back(task);
+        let now = Instant::now();
+        lock(&self.turns).push_back((task, now));
         if self.parking.note_queued() {
             self.poller.wake();
         }
     }
 
-    fn pop(&self) -> Option<Arc<dyn Task>> {
+    fn pop(&self) -> Option<(Arc<dyn Task>, Instant)> {
         if !self.parking.has_queued() {
             return None;
         }
-        let task = lock(&self.turns).pop_front()?;
+        let turn = lock(&self.turns).pop_front()?;
         self.parking.note_taken();
         counters::TX_INQUEUE.sub(1);
-        Some(task)
+        Some(turn)
     }
 
     /// The thread ends after what it is at.
@@ -62,8 +65,8 @@ impl Worker {
         let mut events = Vec::new();
         while !self.ended.load(Ordering::Acquire) {
             let mut turns = 0;
-            while let Some(task) = self.pop() {
-                guarded(&task, |task| Arc::clone(task).run_quantum());
+            while let Some((task, since)) = self.pop() {
+                guarded(&task, |task| Arc::clone(task).run_quantum(since.elapsed()));
                 turns += 1;
                 // A socket that drained must not wait behind tasks that always have more.
                 if turns % 4 == 0 {
@@ -83,7 +86,9 @@ impl Worker {
 
     /// What is queued when the worker has ended.
     pub(super) fn leftover(&self) -> Vec<Arc<dyn Task>> {
-        core::iter::from_fn(|| self.pop()).collect()
+        core::iter::from_fn(|| self.pop())
+            .map(|(task, _)| task)
+            .collect()
     }
 
     fn poll(&self, events: &mut Vec<Event>, sleep: bool) {

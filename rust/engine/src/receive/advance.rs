@@ -60,19 +60,25 @@ impl State {
             }
         };
         let mut at = 0;
+        let mut opened = 0;
         loop {
             if output.as_ref().is_some_and(|output| output.room() == 0) {
                 break;
             }
             match self.open_next(transport, &mut scratch[at..end], output.as_deref_mut()) {
                 None => break,
-                Some((size, Was::Delivered | Was::Heard(Heard::Nothing))) => at += size,
-                Some((size, _)) => {
+                Some((size, Was::Delivered | Was::Heard(Heard::Nothing))) => {
+                    opened += 1;
+                    at += size;
+                }
+                Some((size, was)) => {
+                    opened += u64::from(was.is_opened());
                     at += size;
                     break;
                 }
             }
         }
+        counters::RX_RECORDS.add(opened);
         let has_failed = self.is_ended && !self.is_closed;
         let taken = if self.control.is_none() || at == 0 || has_failed {
             end

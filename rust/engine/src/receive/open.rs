@@ -33,6 +33,13 @@ pub(super) enum Was {
     Last,
 }
 
+impl Was {
+    /// Whether the record opened, whatever it said.
+    pub(super) fn is_opened(self) -> bool {
+        !matches!(self, Self::Lost | Self::Last | Self::Heard(Heard::Failure))
+    }
+}
+
 /// Why there is nothing of a record.
 enum Failure {
     /// It does not open.

@@ -7,7 +7,7 @@ use super::run::{Payload, RecordRun};
 use super::seal;
 use super::state::State;
 use crate::error::Result;
-use crate::{counters, tunables};
+use crate::tunables;
 
 /// What is left of a write.
 #[derive(Clone, Copy)]
@@ -70,7 +70,6 @@ impl SendStream {
         let framing = state
             .buffer
             .frame(bytes.len() as u64, flags.content_type, is_start)?;
-        counters::BYTES.add(bytes.len() as u64);
         state.buffer.append(RecordRun {
             framing,
             payload: Payload::Bytes {
@@ -130,7 +129,6 @@ impl SendStream {
         sealed.end += size;
         sealed.plain += data.len();
         state.buffer.coalesced(data.len(), size);
-        counters::BYTES.add(data.len() as u64);
         Ok(true)
     }
 
@@ -143,15 +141,24 @@ impl SendStream {
         payload: Payload,
     ) -> Result<usize> {
         let AppendRequest { wanted, least, .. } = request;
-        let space = match (request.space, state.space()) {
+        let own = match (request.space, state.own_space()) {
             (SpaceLimit::Unlimited, _) => usize::MAX,
             (SpaceLimit::AtLeast(window), space) if space > 0 => space.max(window),
             (_, space) => space,
         };
-        let mut take = wanted.min(space);
-        if take < wanted {
+        if own < wanted {
             state.space.note_full();
         }
+        // A file is no memory before it is read, and a write that must go whole waits for its own connection alone.
+        let is_bounded = matches!(request.space, SpaceLimit::Send)
+            && matches!(payload, Payload::Bytes { .. })
+            && !(least > 1 && state.buffer.used() == 0);
+        let space = if is_bounded {
+            own.min(state.process_space())
+        } else {
+            own
+        };
+        let mut take = wanted.min(space);
         if take < least.min(wanted) {
             return Ok(0);
         }
@@ -171,7 +178,6 @@ impl SendStream {
         let framing = state
             .buffer
             .frame(take as u64, flags.content_type, is_start)?;
-        counters::BYTES.add(take as u64);
         state.buffer.append(RecordRun {
             framing,
             payload,

@@ -78,11 +78,14 @@ impl SendStream {
             && let Some(mut write) = state.async_writes.waiting.pop_front()
         {
             let left = write.len - write.position;
+            let is_full = state.own_space() < state.space.wakeup(left);
             let has_space = reason == FrameReason::KeysChange
                 || left == 0
-                || state.space() >= state.space.wakeup(left);
+                || !is_full && state.process_space() > 0;
             if !has_space {
-                state.space.note_full();
+                if is_full {
+                    state.space.note_full();
+                }
                 state.buffer.close_open_record();
                 state.async_writes.waiting.push_front(write);
                 break;

@@ -14,8 +14,9 @@ use std::sync::Arc;
 
 use super::run::{APPLICATION_DATA, Framing, PLAIN_FRAME_LEN, Payload, RecordRun};
 use super::write_state::{NewWriteState, WriteState};
+use crate::counters;
 use crate::error::Result;
-use crate::pool::SealBuffer;
+use crate::pool::{Charge, Memory, SealBuffer};
 
 /// What an entry of the buffer costs beside its payload, as an mbuf does (MSIZE): record overhead and bookkeeping.
 const RUN_COST: usize = 256;
@@ -85,12 +86,45 @@ pub(super) struct SendBuffer {
     held: usize,
     queued: usize,
     files_unread: usize,
+    /// Runs that the last claim found waiting for records before them, as the gauge counts them.
+    pending: u64,
+    /// Bytes of files that nobody has claimed: they take no memory.
+    queued_files: usize,
+    memory: Arc<Memory>,
+    charge: Charge,
     wire_framed: u64,
     wire_sent: u64,
     pub(super) write_state: Option<WriteState>,
 }
 
 impl SendBuffer {
+    /// An empty buffer, whose content is charged to this account.
+    pub(super) fn new(memory: Arc<Memory>) -> Self {
+        let mut buffer = Self::default();
+        buffer.memory = memory;
+        buffer
+    }
+
+    /// Bytes that the process has room for.
+    pub(super) fn process_room(&self) -> usize {
+        self.memory.room()
+    }
+
+    /// After a change of what is held.
+    #[inline]
+    fn recharge(&mut self) {
+        // Where runs are queued they count as well; where none are, this is all.
+        if self.charge.is_due(self.held) || !self.runs.is_empty() {
+            self.charge_anew();
+        }
+    }
+
+    #[cold]
+    fn charge_anew(&mut self) {
+        let held = self.used() - self.queued_files;
+        self.charge.set(&self.memory, held);
+    }
+
     /// Whether TCP has everything.
     pub(super) fn is_empty(&self) -> bool {
         self.held == 0 && !self.has_work()
@@ -197,6 +231,7 @@ impl SendBuffer {
         let count = bytes.len().min(capacity - open.payload.len());
         open.payload.extend_from_slice(&bytes[..count]);
         self.held += count;
+        self.recharge();
         let full = open.payload.len() == capacity;
         self.open = Some(open);
         if full {
@@ -227,9 +262,13 @@ impl SendBuffer {
         let len = usize::try_from(run.len).unwrap_or(usize::MAX);
         self.held += len;
         self.queued += len;
-        self.files_unread += usize::from(run.is_file());
+        if run.is_file() {
+            self.files_unread += 1;
+            self.queued_files += len;
+        }
         self.wire_framed += run.wire_size() as u64;
         self.runs.push_back(run);
+        self.recharge();
     }
 
     /// Whether a write may be sealed at once: nothing accepted before it still waits for that, or is in work where
@@ -261,12 +300,14 @@ impl SendBuffer {
     pub(super) fn coalesced(&mut self, len: usize, size: usize) {
         self.held += len;
         self.wire_framed += size as u64;
+        self.recharge();
     }
 
     /// TCP took `wire` bytes, which stand for `plain` bytes of payload.
     pub(super) fn taken(&mut self, plain: usize, wire: usize) {
         self.held -= plain;
         self.wire_sent += wire as u64;
+        self.recharge();
     }
 
     /// Number of batches claimed and not yet taken by the sender.
@@ -298,6 +339,7 @@ impl SendBuffer {
                 && key.suite().sequential()
                 && self.sealing > 0
             {
+                self.note_pending(self.runs.len() as u64);
                 break;
             }
             let was_file = run.is_file();
@@ -314,7 +356,11 @@ impl SendBuffer {
             } else {
                 self.files_unread += usize::from(was_file);
             }
-            job.plain += usize::try_from(part.len).unwrap_or(usize::MAX);
+            let len = usize::try_from(part.len).unwrap_or(usize::MAX);
+            if was_file {
+                self.queued_files -= len;
+            }
+            job.plain += len;
             job.wire_size += part.wire_size();
             job.parts.push(part);
             if job.plain >= limit || job.wire_size >= space {
@@ -327,8 +373,16 @@ impl SendBuffer {
         self.next_batch += 1;
         self.sealing += 1;
         self.queued -= job.plain;
+        self.recharge();
         self.batches.push_back(Batch::Sealing(job.id));
         Some(job)
+    }
+
+    /// So many runs wait for records before them.
+    fn note_pending(&mut self, pending: u64) {
+        counters::TX_PENDING.add(pending);
+        counters::TX_PENDING.sub(self.pending);
+        self.pending = pending;
     }
 
     /// Marks a job ready (upstream's `pru_ready`). Err: the buffer was dropped meanwhile.
@@ -345,6 +399,9 @@ impl SendBuffer {
             return Err(sealed);
         };
         *place = Batch::Ready(sealed);
+        if self.pending > 0 {
+            self.note_pending(0);
+        }
         self.sealing -= 1;
         self.files_unread -= job.parts.iter().filter(|part| part.is_file()).count();
         Ok(())
@@ -382,6 +439,7 @@ impl SendBuffer {
 
     /// Drops everything, the key included: the connection has failed.
     pub(super) fn clear(&mut self) {
+        self.note_pending(0);
         self.write_state = None;
         self.open = None;
         self.runs.clear();
@@ -390,6 +448,14 @@ impl SendBuffer {
         self.held = 0;
         self.queued = 0;
         self.files_unread = 0;
+        self.queued_files = 0;
+        self.recharge();
+    }
+}
+
+impl Drop for SendBuffer {
+    fn drop(&mut self) {
+        self.charge.set(&self.memory, 0);
     }
 }
 

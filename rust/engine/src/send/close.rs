@@ -53,7 +53,7 @@ impl SendStream {
         }
         self.settle();
         if self.enter().is_ok_and(|state| state.buffer.has_work()) {
-            self.pool.linger(self.id);
+            self.pool.linger(self.as_ref());
         }
         linger.filter(|linger| !linger.is_zero())
     }
@@ -141,7 +141,7 @@ impl SendStream {
             // For whoever keeps it for a wait.
             poll_fd.set_writable(true);
             poll_fd.fail();
-            self.pool.unwatch_readable(self.id);
+            self.pool.unwatch_readable(self.as_ref());
         }
     }
 }

@@ -131,16 +131,17 @@ impl SendStream {
     /// # Errors
     /// As [`SendStream::send`].
     pub fn wait_for_any_space(self: &Arc<Self>, deadline: &mut Deadline<'_>) -> Result<()> {
-        let has_space =
-            |state: &State| state.may_append() && state.space.get(state.buffer.used()) > 0;
+        let has_space = |state: &State| state.may_append() && state.has_space(1, 1);
         {
             let mut state = self.enter()?;
             self.check_writable(&mut state)?;
-            state.space();
+            let own = state.own_space();
             if has_space(&state) {
                 return Ok(());
             }
-            state.space.note_full();
+            if own == 0 {
+                state.space.note_full();
+            }
         }
         let waited = self.drive_until(has_space, State::check, deadline);
         self.settle();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use ktls_record::MAX_FRAME_LEN;
 use rustix::io::Errno;
 
 use super::SendStream;
@@ -39,6 +40,15 @@ pub(super) enum Role {
 /// The state after a step; None: this is a child of the process, which has none.
 pub(super) type After<'a> = (Option<Entered<'a>>, Step);
 
+/// Payload bytes to seal at once: what is read from a file becomes memory, and at the bound of the process that is one
+/// record.
+fn unit_size(state: &State) -> usize {
+    if state.buffer.has_unread_file() && state.process_space() == 0 {
+        return MAX_FRAME_LEN;
+    }
+    tunables::flush_unit::get()
+}
+
 impl SendStream {
     /// Sends the ready head, or seals the next batch; one of them, once. The state is let go meanwhile.
     pub(super) fn step<'a>(self: &'a Arc<Self>, mut state: Entered<'a>, role: Role) -> After<'a> {
@@ -63,7 +73,8 @@ impl SendStream {
             let more = state.buffer.has_more();
             return self.send_batch(state.release_state(), sealed, more);
         }
-        if may_seal && let Some(job) = state.buffer.claim(tunables::flush_unit::get()) {
+        let unit = unit_size(&state);
+        if may_seal && let Some(job) = state.buffer.claim(unit) {
             return self.seal_batch(state.release_state(), job, role);
         }
         let step = if is_blocked {
@@ -204,6 +215,7 @@ impl SendStream {
         job: &SealJob,
         mut buffer: SealBuffer,
     ) -> After<'a> {
+        let begin = Instant::now();
         let end = match seal::seal_parts(&job.parts, &mut buffer) {
             Ok(end) => end,
             Err(error) => {
@@ -211,6 +223,9 @@ impl SendStream {
                 return self.give_up(buffer, error);
             }
         };
+        if let Some(key) = job.parts.first().and_then(|part| part.framing.key()) {
+            key.times.seal.add(begin.elapsed());
+        }
         let sealed = SealedBatch {
             buffer,
             start: 0,
@@ -271,7 +286,7 @@ impl SendStream {
                 drop(state);
                 let watched = self.pool.watch_writable(&self.as_task());
                 if is_closed {
-                    self.pool.linger(self.id);
+                    self.pool.linger(self.as_ref());
                 }
                 if let Err(error) = watched
                     && let Ok(mut state) = self.enter()

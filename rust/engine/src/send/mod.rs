@@ -67,6 +67,8 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 /// See the head of this file.
 pub struct SendStream {
     id: u64,
+    /// See [`Task::queue`].
+    queue: usize,
     owner: OwnerProcess,
     pool: Arc<Pool>,
     transport: Box<dyn Transport>,
@@ -83,13 +85,31 @@ pub struct SendStream {
 }
 
 impl SendStream {
-    /// A stream without a key over this transport: bytes go out as they are.
+    /// A stream without a key over this transport: bytes go out as they are. Its queue is chosen by its flow.
     pub fn new(transport: Box<dyn Transport>, pool: Arc<Pool>) -> Arc<Self> {
+        Self::with_queue(transport, pool, None)
+    }
+
+    /// The same in the queue of this number, modulo their number.
+    pub fn with_queue(
+        transport: Box<dyn Transport>,
+        pool: Arc<Pool>,
+        queue: Option<usize>,
+    ) -> Arc<Self> {
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        // Without a peer there is no flow yet, and those go round.
+        let queue = queue
+            .or_else(|| transport.flow_hash())
+            .unwrap_or_else(|| usize::try_from(id).unwrap_or(0));
         let stream = Arc::new(Self {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id,
+            queue,
             owner: OwnerProcess::current(),
+            state: Mutex::new(State::new(
+                transport.is_connected(),
+                Arc::clone(&pool.memory),
+            )),
             pool,
-            state: Mutex::new(State::new(transport.is_connected())),
             transport,
             changed: Condvar::new(),
             changes: AtomicUsize::new(0),
@@ -279,6 +299,11 @@ impl SendStream {
                 self.pool.rearm_readable(self);
             }
         }
+    }
+
+    /// The queue of its worker, where so many run.
+    pub fn queue(&self) -> usize {
+        self.queue % self.pool.worker_count().max(1)
     }
 
     /// Local and foreign address.

@@ -10,7 +10,7 @@ use super::data::{Data, WriteFlags};
 use super::run::APPLICATION_DATA;
 use super::state::State;
 use crate::error::Result;
-use crate::{counters, tunables};
+use crate::tunables;
 
 impl SendStream {
     /// From now on every write of application data leaves its last record open. Counted: each needs an
@@ -120,7 +120,6 @@ impl SendStream {
         if count == bytes.len() && !state.leaves_open(flags) {
             state.buffer.close_open_record();
         }
-        counters::BYTES.add(count as u64);
         Ok(count)
     }
 

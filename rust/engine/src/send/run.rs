@@ -10,6 +10,7 @@ use ktls_record::{Seal, Suite};
 
 use super::fragmenter::Fragmenter;
 use crate::counters::{self, Counter};
+use crate::times::ProviderTimes;
 
 /// The content type of application data (RFC 8446 §5.1).
 pub(crate) const APPLICATION_DATA: u8 = 23;
@@ -41,10 +42,12 @@ impl Payload {
 pub(super) struct WriteKey {
     pub(super) seal: Box<dyn Seal>,
     gauge: &'static Counter,
+    /// What is measured of who seals with it.
+    pub(super) times: &'static ProviderTimes,
 }
 
 impl WriteKey {
-    pub(super) fn new(seal: Box<dyn Seal>) -> Self {
+    pub(super) fn new(seal: Box<dyn Seal>, times: &'static ProviderTimes) -> Self {
         use ktls_record::Algorithm;
         let gauge = match seal.suite().algorithm() {
             Algorithm::ChaCha20Poly1305 => &counters::SW_CHACHA20,
@@ -53,7 +56,7 @@ impl WriteKey {
             other => unreachable!("no gauge for {other}"),
         };
         gauge.add(1);
-        Self { seal, gauge }
+        Self { seal, gauge, times }
     }
 
     pub(super) fn suite(&self) -> Suite {
@@ -82,6 +85,14 @@ pub(super) enum Framing {
 }
 
 impl Framing {
+    /// The key, where there are records.
+    pub(super) fn key(&self) -> Option<&WriteKey> {
+        match self {
+            Self::Plain => None,
+            Self::Records { key, .. } => Some(key),
+        }
+    }
+
     /// Bytes on the wire of `len` payload bytes.
     pub(super) fn wire_size(&self, len: usize) -> usize {
         match self {

@@ -69,7 +69,9 @@ pub(super) fn seal_now(framing: &Framing, data: &[u8], out: &mut [u8]) -> Result
         } => {
             if let Some(frame) = fragmenter.only_frame(*content_type, *sequence, data.len()) {
                 let record = region(out, 0, frame.record_size(key.suite()))?;
-                return seal_from(key, frame, data, record);
+                seal_from(key, frame, data, record)?;
+                count(1, data.len());
+                return Ok(());
             }
             let frames = fragmenter.frames(*content_type, *sequence, data.len());
             seal_slice(key, frames, data, out)
@@ -80,9 +82,7 @@ pub(super) fn seal_now(framing: &Framing, data: &[u8], out: &mut [u8]) -> Result
 fn seal_from(key: &WriteKey, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<()> {
     key.seal
         .seal_from(frame, payload, record)
-        .map_err(|error| not_sealed(&error))?;
-    counters::RECORDS.add(1);
-    Ok(())
+        .map_err(|error| not_sealed(&error))
 }
 
 fn seal_part(part: &RecordRun, out: &mut [u8]) -> Result<()> {
@@ -108,14 +108,16 @@ fn seal_part(part: &RecordRun, out: &mut [u8]) -> Result<()> {
         ) => {
             let suite = key.suite();
             let mut rest = out;
+            let mut sealed = 0;
             for frame in fragmenter.frames(*content_type, *sequence, len) {
                 let (record, after) = rest.split_at_mut(frame.record_size(suite));
                 key.seal
                     .seal_in_place(frame, record)
                     .map_err(|error| not_sealed(&error))?;
-                counters::RECORDS.add(1);
+                sealed += 1;
                 rest = after;
             }
+            count(sealed, len);
             Ok(())
         }
     }
@@ -128,16 +130,26 @@ fn seal_slice(
     out: &mut [u8],
 ) -> Result<()> {
     let suite = key.suite();
+    let len = data.len();
     let mut rest = out;
     let mut data = data;
+    let mut sealed = 0;
     for frame in frames {
         let (payload, after) = data.split_at(frame.payload_len);
         let (record, remaining) = rest.split_at_mut(frame.record_size(suite));
         seal_from(key, frame, payload, record)?;
+        sealed += 1;
         data = after;
         rest = remaining;
     }
+    count(sealed, len);
     Ok(())
+}
+
+/// Counts what was sealed, many records at once.
+fn count(records: u64, payload_len: usize) {
+    counters::RECORDS.add(records);
+    counters::BYTES.add(payload_len as u64);
 }
 
 /// Where the payload of each record lies in the records of a file's run.

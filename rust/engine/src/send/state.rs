@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::thread::ThreadId;
 
+use ktls_record::MAX_FRAME_LEN;
+
 use super::async_queue::AsyncQueue;
 use super::buffer::SendBuffer;
 use super::data::WriteFlags;
@@ -12,6 +14,7 @@ use super::space::Space;
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::poll_fd::PollFd;
+use crate::pool::Memory;
 use crate::tunables;
 
 /// The state of one connection's send side.
@@ -38,11 +41,11 @@ pub(super) struct State {
 
 impl State {
     /// Nothing is held; `connected`: the transport has a peer.
-    pub(super) fn new(connected: bool) -> Self {
+    pub(super) fn new(connected: bool, memory: Arc<Memory>) -> Self {
         Self {
             life: Lifecycle::new(connected),
             driver: Driver::default(),
-            buffer: SendBuffer::default(),
+            buffer: SendBuffer::new(memory),
             space: Space::new(),
             async_writes: AsyncQueue::default(),
             ledger: Ledger::default(),
@@ -57,7 +60,27 @@ impl State {
 
     /// Payload bytes that can be accepted now.
     pub(super) fn space(&mut self) -> usize {
+        self.own_space().min(self.process_space())
+    }
+
+    /// The same, whatever the other connections of the process hold.
+    pub(super) fn own_space(&mut self) -> usize {
         self.space.grow_and_get(self.buffer.used())
+    }
+
+    /// Payload bytes that the process has room for: a record at least, for a connection that holds nothing.
+    pub(super) fn process_space(&self) -> usize {
+        match self.buffer.process_room() {
+            0 if self.buffer.used() == 0 => MAX_FRAME_LEN,
+            room => room,
+        }
+    }
+
+    /// Whether a writer that waits may go on: there are so many bytes of its own space, and the process has room. A write
+    /// that must go whole waits for no other connection.
+    pub(super) fn has_space(&self, enough: usize, least: usize) -> bool {
+        let used = self.buffer.used();
+        self.space.get(used) >= enough && (used == 0 || self.process_space() >= least)
     }
 
     /// Whether a program that waits for space is to be woken.
@@ -65,9 +88,9 @@ impl State {
         self.has_wakeup_space() && self.async_writes.is_framed()
     }
 
-    /// Whether less is held than what lets a waiting writer go on.
+    /// Whether less is held than what lets a waiting writer go on, and the process has room.
     pub(super) fn has_wakeup_space(&self) -> bool {
-        self.buffer.used() <= tunables::sendlowat::get()
+        self.buffer.used() <= tunables::sendlowat::get() && self.process_space() > 0
     }
 
     /// Whether the next write may be framed: no other is in the middle, and none waits before it. A signal handler that

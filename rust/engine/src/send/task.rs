@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::SendStream;
 use super::drive::{Role, Step};
@@ -12,8 +12,11 @@ use crate::pool::{Expiry, Task};
 use crate::{counters, tunables};
 
 impl SendStream {
-    fn run_worker_turn(self: &Arc<Self>) -> Result<()> {
+    fn run_worker_turn(self: &Arc<Self>, waited: Duration) -> Result<()> {
         let mut state = self.enter()?;
+        if let Some(keys) = &state.buffer.write_state {
+            keys.key.times.wait.add(waited);
+        }
         state.driver.set_worker_active(true);
         let quantum = tunables::quantum::get() as u64;
         let begin = state.buffer.wire_sent();
@@ -60,14 +63,18 @@ impl Task for SendStream {
         self.id
     }
 
+    fn queue(&self) -> usize {
+        self.queue
+    }
+
     fn scheduled(&self) -> &AtomicBool {
         &self.scheduled
     }
 
-    fn run_quantum(self: Arc<Self>) {
+    fn run_quantum(self: Arc<Self>, waited: Duration) {
         self.scheduled.store(false, Ordering::Release);
         // In a forked child there is no worker.
-        let _ = self.run_worker_turn();
+        let _ = self.run_worker_turn(waited);
     }
 
     fn on_writable(&self) {

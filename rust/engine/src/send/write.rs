@@ -257,7 +257,7 @@ impl SendStream {
             state.buffer.close_open_record();
             state.space.wakeup(left).max(least)
         };
-        let appeared = |state: &State| state.space.get(state.buffer.used()) >= enough;
+        let appeared = |state: &State| state.has_space(enough, least);
         self.drive_until(appeared, State::check, deadline)
     }
 

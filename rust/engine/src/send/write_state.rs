@@ -14,6 +14,7 @@ use super::fragmenter::{Fragmenter, RecordSplit};
 use super::run::{APPLICATION_DATA, WriteKey};
 use crate::error::{Error, Result};
 use crate::ledger::Fingerprint;
+use crate::times;
 
 /// Records beyond the limit for what must be said even then: alerts, a KeyUpdate.
 const CONTROL_RECORD_RESERVE: u64 = 1024;
@@ -25,6 +26,7 @@ pub struct NewWriteState {
     fragmenter: Fragmenter,
     record_limit: u64,
     update_secret: Option<UpdateSecret>,
+    provider: String,
     pub(super) fingerprint: Fingerprint,
 }
 
@@ -43,8 +45,16 @@ impl NewWriteState {
             },
             record_limit: u64::MAX,
             update_secret: None,
+            provider: String::new(),
             fingerprint: Fingerprint::of(keys),
         }
+    }
+
+    /// Names who seals, for what is measured of it.
+    #[must_use]
+    pub fn with_provider_name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.provider);
+        self
     }
 
     /// Pads records to a multiple of so many payload bytes, where the version knows padding (RFC 8446 §5.4).
@@ -119,8 +129,9 @@ pub(super) struct WriteState {
 
 impl WriteState {
     pub(super) fn new(new: NewWriteState) -> Self {
+        let times = times::of_provider(&new.provider);
         Self {
-            key: Arc::new(WriteKey::new(new.seal)),
+            key: Arc::new(WriteKey::new(new.seal, times)),
             fragmenter: new.fragmenter,
             sequence: new.sequence,
             end: new.sequence.saturating_add(new.record_limit),
@@ -137,6 +148,7 @@ impl WriteState {
                 let new = NewWriteState::new(&keys, seal, 0, self.fragmenter.max_frame_len)
                     .with_padding(self.fragmenter.block_padding)
                     .with_record_limit(self.record_limit)
+                    .with_provider_name(self.key.times.name())
                     .with_update_secret(secret);
                 Ok(new)
             }

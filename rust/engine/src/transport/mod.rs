@@ -68,6 +68,11 @@ pub trait Transport: Send + Sync {
     /// The end of the descriptor must not wait any more.
     fn clear_linger(&self) {}
 
+    /// A number that is the same for all of a connection and differs between connections; None: there is no peer yet.
+    fn flow_hash(&self) -> Option<usize> {
+        None
+    }
+
     /// Local and foreign address, for tools.
     fn endpoints(&self) -> String;
 }

@@ -1,5 +1,7 @@
 //! TCP of the host: one descriptor, shared by what sends and what receives, and closed with the last of them.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -171,9 +173,26 @@ impl Transport for TcpTransport {
         sys::clear_linger(&self.socket);
     }
 
+    fn flow_hash(&self) -> Option<usize> {
+        let ends = [
+            rustix::net::getsockname(&self.socket).ok()?,
+            rustix::net::getpeername(&self.socket).ok()??,
+        ];
+        let mut hasher = DefaultHasher::new();
+        for end in ends {
+            SocketAddr::try_from(end).ok()?.hash(&mut hasher);
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "of a hash any bits will do"
+        )]
+        let hash = hasher.finish() as usize;
+        Some(hash)
+    }
+
     fn endpoints(&self) -> String {
         let show = |address: Option<SocketAddrAny>| {
-            let address = address.and_then(|any| std::net::SocketAddr::try_from(any).ok());
+            let address = address.and_then(|any| SocketAddr::try_from(any).ok());
             address.map_or_else(|| "-".into(), |address| address.to_string())
         };
         let local = rustix::net::getsockname(&self.socket).ok();
