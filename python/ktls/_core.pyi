@@ -22,7 +22,7 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
-    "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
+    "Keys", "OpenSSLSide", "Opener", "Provider", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
     "SendStream", "counters", "fork_count", "get_wait_callback", "providers", "set_tunable",
     "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "wait_completions",
     "workers_started",
@@ -36,6 +36,22 @@ MSG_MORE: Final[int]
 
 def providers() -> list[str]:
     """Names of the cipher providers compiled in, ``"ring"`` always among them."""
+
+@final
+class Provider:
+    """Who seals and opens, with its counts; those of a name go on when it comes again.
+
+    ``counters`` has them as ``stats.NAME.tls13_gcm_encrypts`` and so on. `use_count`: sessions that
+    have keys in its hands, each direction for itself.
+    """
+
+    name: Final[str]
+    use_count: Final[int]
+    @staticmethod
+    def compiled_in(name: str) -> Provider:
+        """One of `providers`, or ValueError."""
+    def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
+        """Whether it seals and opens this suite; `key_len` in bytes."""
 
 # -- keys ------------------------------------------------------------------------------------------
 
@@ -103,7 +119,7 @@ class RecordParams:
     """
 
     def __new__(
-        cls, provider: str, *, max_frame_len: int = 16384, block_padding: int = 0,
+        cls, provider: Provider | str, *, max_frame_len: int = 16384, block_padding: int = 0,
         record_limit: int | None = None, split: str = "none") -> RecordParams: ...
 
 @final
@@ -113,7 +129,7 @@ class Opener:
     sequence: Final[int]
     chained_iv: Final[bytes | None]  # the IV of the next record (TLS 1.0 AES-CBC)
     explicit_nonce: Final[int | None]  # that of the last record opened (TLS 1.2 AES-GCM)
-    def __new__(cls, keys: Keys, sequence: int = 0, provider: str | None = None) -> Opener: ...
+    def __new__(cls, keys: Keys, sequence: int = 0, provider: Provider | str | None = None) -> Opener: ...
     def open(self, record: ReadableBuffer) -> tuple[int, bytes]:
         """Content type (in TLS 1.3 the inner one) and payload; BadRecord, without detail."""
     def clone(self) -> Opener: ...
@@ -128,7 +144,7 @@ class Sealer:
     sequence: Final[int]
     def __new__(
         cls, keys: Keys, sequence: int = 0, explicit_nonce: int | None = None,
-        provider: str | None = None) -> Sealer: ...
+        provider: Provider | str | None = None) -> Sealer: ...
     def seal(self, data: ReadableBuffer, content_type: int = 23) -> bytes:
         """Records of at most 16384 payload bytes each, back to back."""
     def seal_into(self, data: ReadableBuffer, out: WriteableBuffer, content_type: int = 23) -> int:
@@ -243,9 +259,9 @@ class RecvStream:
     low_water: Final[int]  # SO_RCVLOWAT with keys: bytes of plaintext that a call waits for
     pending: Final[int]  # bytes of data that a call returns without looking at the socket
     def __new__(cls, send: SendStream) -> RecvStream: ...
-    def install(self, direction: DirectionKeys, provider: str, session: object) -> None:
+    def install(self, direction: DirectionKeys, provider: Provider | str, session: object) -> None:
         """Open everything that was not received yet. EALREADY with a session; it is kept here."""
-    def rekey(self, direction: DirectionKeys, provider: str) -> None:
+    def rekey(self, direction: DirectionKeys, provider: Provider | str) -> None:
         """Open everything that was not opened yet with other keys; a KeyUpdate waits for that."""
     def set_low_water(self, len: int) -> None: ...
     def recv(self, size: int, flags: int = 0) -> bytes: ...
@@ -327,7 +343,7 @@ class Reading:
     """
 
     def __new__(
-        cls, stream: RecvStream, provider: str, session: object, *, keeps_tickets: bool,
+        cls, stream: RecvStream, provider: Provider | str, session: object, *, keeps_tickets: bool,
         post_handshake_auth: bool) -> Reading: ...
 
 @final

@@ -17,6 +17,7 @@ mod keys;
 mod opener;
 mod openssl;
 mod process;
+mod provider;
 #[expect(
     unsafe_code,
     reason = "a call that may unwind; each block has its SAFETY note"
@@ -55,6 +56,8 @@ mod _core {
         counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers,
         wait_completions, workers_started,
     };
+    #[pymodule_export]
+    use crate::provider::Provider;
     #[pymodule_export]
     use crate::record_params::{DirectionKeys, RecordParams};
     #[pymodule_export]

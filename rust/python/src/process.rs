@@ -128,6 +128,10 @@ pub(crate) fn set_tunable(name: &str, value: usize) -> PyResult<()> {
 }
 
 #[pyfunction]
-pub(crate) fn counters() -> HashMap<&'static str, u64> {
-    ktls_engine::counters().into_iter().collect()
+pub(crate) fn counters() -> HashMap<String, u64> {
+    let engine = ktls_engine::counters().into_iter();
+    engine
+        .map(|(name, count)| (name.to_owned(), count))
+        .chain(crate::provider::counters())
+        .collect()
 }

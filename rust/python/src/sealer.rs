@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 use crate::buffer::{self, Input};
 use crate::errors::value_error;
 use crate::keys::Keys;
+use crate::provider::Named;
 
 /// Names of the providers compiled in.
 #[pyfunction]
@@ -38,14 +39,15 @@ impl Sealer {
         keys: &Keys,
         sequence: u64,
         explicit_nonce: Option<u64>,
-        provider: Option<&str>,
+        provider: Option<Named>,
     ) -> PyResult<Self> {
         let base = match explicit_nonce {
             Some(first) => first.wrapping_sub(sequence),
             None => random_nonce_base()?,
         };
         Ok(Self {
-            seal: provider::sealer(provider.unwrap_or("ring"), &keys.0, base)
+            seal: Named::or_ring(provider)?
+                .sealer(&keys.0, base)
                 .map_err(|error| value_error(&error))?,
             sequence: Mutex::new(sequence),
         })

@@ -71,18 +71,26 @@ impl State {
             }
         };
         let mut at = 0;
+        let mut count = 0;
         loop {
             if output.as_ref().is_some_and(|output| output.room() == 0) {
                 break;
             }
             match self.open_next(transport, &mut scratch[at..end], output.as_deref_mut()) {
                 None => break,
-                Some((size, Was::Delivered | Was::Heard(Heard::Nothing))) => at += size,
+                Some((size, Was::Delivered | Was::Heard(Heard::Nothing))) => {
+                    at += size;
+                    count += 1;
+                }
                 Some((size, _)) => {
                     at += size;
+                    count += 1;
                     break;
                 }
             }
+        }
+        if let Some(keys) = &self.keys {
+            keys.count(count);
         }
         let has_failed = self.is_ended && !self.is_closed;
         let taken = if self.control.is_none() || at == 0 || has_failed {

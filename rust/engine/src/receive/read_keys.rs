@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use ktls_record::{Keys, Open, Suite, provider};
+use ktls_record::{Keys, Open, Suite};
 
+use crate::backend::{Backend, InUse};
 use crate::counters;
 
 /// Keys that a stream is to open with.
@@ -11,22 +12,24 @@ pub struct NewReadKeys {
     suite: Suite,
     opener: Arc<dyn Open>,
     sequence: u64,
+    backend: InUse,
 }
 
 impl NewReadKeys {
-    /// These keys in the hands of the provider of that name; `sequence` is the number of the next record.
+    /// These keys in the hands of a backend; `sequence` is the number of the next record.
     ///
     /// # Errors
-    /// When the provider does not know the suite.
+    /// When the backend refuses them.
     pub fn new(
         keys: &Keys,
         sequence: u64,
-        provider_name: &str,
+        backend: &Arc<Backend>,
     ) -> Result<Self, ktls_record::Error> {
         Ok(Self {
             suite: keys.suite(),
-            opener: provider::opener(provider_name, keys)?,
+            opener: backend.opener(keys)?,
             sequence,
+            backend: InUse::new(backend),
         })
     }
 }
@@ -36,6 +39,7 @@ pub(super) struct ReadKeys {
     pub(super) suite: Suite,
     pub(super) opener: Arc<dyn Open>,
     pub(super) sequence: u64,
+    backend: InUse,
 }
 
 impl ReadKeys {
@@ -46,6 +50,7 @@ impl ReadKeys {
             suite: new.suite,
             opener: new.opener,
             sequence: new.sequence,
+            backend: new.backend,
         }
     }
 
@@ -53,5 +58,18 @@ impl ReadKeys {
         self.suite = new.suite;
         self.opener = new.opener;
         self.sequence = new.sequence;
+        self.backend = new.backend;
+    }
+
+    /// The keys that follow by a KeyUpdate, in the same hands.
+    pub(super) fn renew(&mut self, keys: &Keys) -> Result<(), ktls_record::Error> {
+        self.opener = self.backend.backend().opener(keys)?;
+        self.sequence = 0;
+        Ok(())
+    }
+
+    /// Counts records that were opened, or were not because they are false.
+    pub(super) fn count(&self, records: u64) {
+        self.backend.count_opened(self.suite, records);
     }
 }

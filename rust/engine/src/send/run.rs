@@ -9,6 +9,7 @@ use std::sync::Arc;
 use ktls_record::{Seal, Suite};
 
 use super::fragmenter::Fragmenter;
+use crate::backend::InUse;
 use crate::counters::{self, Counter};
 
 /// The content type of application data (RFC 8446 §5.1).
@@ -40,11 +41,13 @@ impl Payload {
 /// A key that records are sealed with. It belongs to the records framed while it was installed, not to the connection.
 pub(super) struct WriteKey {
     pub(super) seal: Box<dyn Seal>,
+    /// In whose hands it is.
+    pub(super) backend: Option<InUse>,
     gauge: &'static Counter,
 }
 
 impl WriteKey {
-    pub(super) fn new(seal: Box<dyn Seal>) -> Self {
+    pub(super) fn new(seal: Box<dyn Seal>, backend: Option<InUse>) -> Self {
         use ktls_record::Algorithm;
         let gauge = match seal.suite().algorithm() {
             Algorithm::ChaCha20Poly1305 => &counters::SW_CHACHA20,
@@ -53,11 +56,23 @@ impl WriteKey {
             other => unreachable!("no gauge for {other}"),
         };
         gauge.add(1);
-        Self { seal, gauge }
+        Self {
+            seal,
+            backend,
+            gauge,
+        }
     }
 
     pub(super) fn suite(&self) -> Suite {
         self.seal.suite()
+    }
+
+    /// Counts records that were sealed.
+    pub(super) fn count(&self, records: u64) {
+        counters::RECORDS.add(records);
+        if let Some(backend) = &self.backend {
+            backend.count_sealed(self.suite(), records);
+        }
     }
 }
 

@@ -69,7 +69,9 @@ pub(super) fn seal_now(framing: &Framing, data: &[u8], out: &mut [u8]) -> Result
         } => {
             if let Some(frame) = fragmenter.only_frame(*content_type, *sequence, data.len()) {
                 let record = region(out, 0, frame.record_size(key.suite()))?;
-                return seal_from(key, frame, data, record);
+                seal_from(key, frame, data, record)?;
+                key.count(1);
+                return Ok(());
             }
             let frames = fragmenter.frames(*content_type, *sequence, data.len());
             seal_slice(key, frames, data, out)
@@ -80,9 +82,7 @@ pub(super) fn seal_now(framing: &Framing, data: &[u8], out: &mut [u8]) -> Result
 fn seal_from(key: &WriteKey, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<()> {
     key.seal
         .seal_from(frame, payload, record)
-        .map_err(|error| not_sealed(&error))?;
-    counters::RECORDS.add(1);
-    Ok(())
+        .map_err(|error| not_sealed(&error))
 }
 
 fn seal_part(part: &RecordRun, out: &mut [u8]) -> Result<()> {
@@ -108,14 +108,16 @@ fn seal_part(part: &RecordRun, out: &mut [u8]) -> Result<()> {
         ) => {
             let suite = key.suite();
             let mut rest = out;
+            let mut count = 0;
             for frame in fragmenter.frames(*content_type, *sequence, len) {
                 let (record, after) = rest.split_at_mut(frame.record_size(suite));
                 key.seal
                     .seal_in_place(frame, record)
                     .map_err(|error| not_sealed(&error))?;
-                counters::RECORDS.add(1);
+                count += 1;
                 rest = after;
             }
+            key.count(count);
             Ok(())
         }
     }
@@ -130,13 +132,16 @@ fn seal_slice(
     let suite = key.suite();
     let mut rest = out;
     let mut data = data;
+    let mut count = 0;
     for frame in frames {
         let (payload, after) = data.split_at(frame.payload_len);
         let (record, remaining) = rest.split_at_mut(frame.record_size(suite));
         seal_from(key, frame, payload, record)?;
+        count += 1;
         data = after;
         rest = remaining;
     }
+    key.count(count);
     Ok(())
 }
 

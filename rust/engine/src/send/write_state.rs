@@ -8,10 +8,11 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use ktls_record::schedule;
-use ktls_record::{Keys, Seal, Suite, Version, provider};
+use ktls_record::{Keys, Seal, Suite, Version};
 
 use super::fragmenter::{Fragmenter, RecordSplit};
 use super::run::{APPLICATION_DATA, WriteKey};
+use crate::backend::{Backend, InUse};
 use crate::error::{Error, Result};
 use crate::ledger::Fingerprint;
 
@@ -25,6 +26,7 @@ pub struct NewWriteState {
     fragmenter: Fragmenter,
     record_limit: u64,
     update_secret: Option<UpdateSecret>,
+    backend: Option<InUse>,
     pub(super) fingerprint: Fingerprint,
 }
 
@@ -43,6 +45,7 @@ impl NewWriteState {
             },
             record_limit: u64::MAX,
             update_secret: None,
+            backend: None,
             fingerprint: Fingerprint::of(keys),
         }
     }
@@ -70,6 +73,17 @@ impl NewWriteState {
         self
     }
 
+    /// Notes in whose hands the key is, who counts what it seals.
+    #[must_use]
+    pub fn with_backend(self, backend: &Arc<Backend>) -> Self {
+        self.in_use(InUse::new(backend))
+    }
+
+    fn in_use(mut self, backend: InUse) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
     /// Notes where the next key comes from.
     #[must_use]
     pub fn with_update_secret(mut self, secret: UpdateSecret) -> Self {
@@ -82,17 +96,17 @@ impl NewWriteState {
 pub struct UpdateSecret {
     suite: Suite,
     secret: Zeroizing<Vec<u8>>,
-    provider: String,
+    backend: Arc<Backend>,
 }
 
 impl UpdateSecret {
-    /// `secret` is that of the key in use; `provider` seals under those that follow.
+    /// `secret` is that of the key in use; `backend` seals under those that follow.
     #[must_use]
-    pub fn new(suite: Suite, secret: Zeroizing<Vec<u8>>, provider: &str) -> Self {
+    pub fn new(suite: Suite, secret: Zeroizing<Vec<u8>>, backend: &Arc<Backend>) -> Self {
         Self {
             suite,
             secret,
-            provider: provider.to_owned(),
+            backend: Arc::clone(backend),
         }
     }
 
@@ -100,8 +114,8 @@ impl UpdateSecret {
         let secret = schedule::next_traffic_secret(&self.secret)?;
         let keys = schedule::traffic_keys(self.suite, &secret)?;
         // Explicit nonces ended with TLS 1.2.
-        let seal = provider::sealer(&self.provider, &keys, 0)?;
-        Ok((keys, seal, Self::new(self.suite, secret, &self.provider)))
+        let seal = self.backend.sealer(&keys, 0)?;
+        Ok((keys, seal, Self::new(self.suite, secret, &self.backend)))
     }
 }
 
@@ -120,7 +134,7 @@ pub(super) struct WriteState {
 impl WriteState {
     pub(super) fn new(new: NewWriteState) -> Self {
         Self {
-            key: Arc::new(WriteKey::new(new.seal)),
+            key: Arc::new(WriteKey::new(new.seal, new.backend)),
             fragmenter: new.fragmenter,
             sequence: new.sequence,
             end: new.sequence.saturating_add(new.record_limit),
@@ -134,7 +148,13 @@ impl WriteState {
         let made = self.update_secret.as_ref()?.next();
         Some(match made {
             Ok((keys, seal, secret)) => {
+                let backend = &secret.backend;
+                let in_use = match &self.key.backend {
+                    Some(in_use) if Arc::ptr_eq(in_use.backend(), backend) => in_use.clone(),
+                    _ => InUse::new(backend),
+                };
                 let new = NewWriteState::new(&keys, seal, 0, self.fragmenter.max_frame_len)
+                    .in_use(in_use)
                     .with_padding(self.fragmenter.block_padding)
                     .with_record_limit(self.record_limit)
                     .with_update_secret(secret);
