@@ -22,10 +22,10 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
-    "Keys", "OpenSSLSide", "Opener", "Provider", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
-    "SendStream", "counters", "fork_count", "get_wait_callback", "providers", "set_tunable",
-    "set_wait_callback", "start_workers", "stop_completions", "stop_workers", "wait_completions",
-    "workers_started",
+    "Keys", "OpenSSLSide", "Opener", "Provider", "Reading", "RecordParams", "RecvStream", "Sealer",
+    "Secret", "SendStream", "counters", "fork_count", "get_wait_callback", "providers",
+    "set_tunable", "set_wait_callback", "start_workers", "stop_completions", "stop_workers",
+    "wait_completions", "workers_started",
 ]
 
 _T = TypeVar("_T")
@@ -46,10 +46,11 @@ class Provider:
     """
 
     name: Final[str]
+    counted_as: Final[str]
     use_count: Final[int]
     @staticmethod
-    def compiled_in(name: str) -> Provider:
-        """One of `providers`, or ValueError."""
+    def compiled_in(name: str, counted_as: str | None = None) -> Provider:
+        """One of `providers`, or ValueError; `counted_as`, where it works under another name."""
     def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
         """Whether it seals and opens this suite; `key_len` in bytes."""
 
@@ -129,7 +130,8 @@ class Opener:
     sequence: Final[int]
     chained_iv: Final[bytes | None]  # the IV of the next record (TLS 1.0 AES-CBC)
     explicit_nonce: Final[int | None]  # that of the last record opened (TLS 1.2 AES-GCM)
-    def __new__(cls, keys: Keys, sequence: int = 0, provider: Provider | str | None = None) -> Opener: ...
+    def __new__(
+        cls, keys: Keys, sequence: int = 0, provider: Provider | str | None = None) -> Opener: ...
     def open(self, record: ReadableBuffer) -> tuple[int, bytes]:
         """Content type (in TLS 1.3 the inner one) and payload; BadRecord, without detail."""
     def clone(self) -> Opener: ...

@@ -14,24 +14,33 @@ static COUNTS: Mutex<Vec<(String, Arc<RecordCounts>)>> = Mutex::new(Vec::new());
 
 /// See the head of this file.
 #[pyclass(frozen, module = "ktls._core")]
-pub(crate) struct Provider(Arc<Backend>);
+pub(crate) struct Provider {
+    backend: Arc<Backend>,
+    counted_as: String,
+}
 
 #[pymethods]
 impl Provider {
     #[staticmethod]
-    fn compiled_in(name: &str) -> PyResult<Self> {
+    #[pyo3(signature = (name, counted_as=None))]
+    fn compiled_in(name: &str, counted_as: Option<String>) -> PyResult<Self> {
         let provider = provider::compiled_in(name).map_err(|error| value_error(&error))?;
-        Ok(Self(Backend::new(provider, counts_of(name))))
+        Ok(Self::new(provider, counted_as.unwrap_or_else(|| name.to_owned())))
     }
 
     #[getter]
     fn name(&self) -> &str {
-        self.0.provider().name()
+        self.backend.provider().name()
+    }
+
+    #[getter]
+    fn counted_as(&self) -> &str {
+        &self.counted_as
     }
 
     #[getter]
     fn use_count(&self) -> u64 {
-        self.0.use_count()
+        self.backend.use_count()
     }
 
     fn takes(&self, tls_vminor: u8, cipher_algorithm: u32, key_len: usize) -> bool {
@@ -45,12 +54,21 @@ impl Provider {
         ];
         authentications.into_iter().any(|authentication| {
             suite(tls_vminor, cipher_algorithm, key_len, authentication)
-                .is_ok_and(|suite| self.0.provider().takes(suite))
+                .is_ok_and(|suite| self.backend.provider().takes(suite))
         })
     }
 
     fn __repr__(&self) -> String {
         format!("<ktls._core.Provider {:?}>", self.name())
+    }
+}
+
+impl Provider {
+    fn new(provider: Arc<dyn provider::Provider>, counted_as: String) -> Self {
+        Self {
+            backend: Backend::new(provider, counts_of(&counted_as)),
+            counted_as,
+        }
     }
 }
 
@@ -64,8 +82,8 @@ pub(crate) enum Named {
 impl Named {
     pub(crate) fn backend(&self) -> PyResult<Arc<Backend>> {
         match self {
-            Self::Provider(provider) => Ok(Arc::clone(&provider.get().0)),
-            Self::Name(name) => Ok(Provider::compiled_in(name)?.0),
+            Self::Provider(provider) => Ok(Arc::clone(&provider.get().backend)),
+            Self::Name(name) => Ok(Provider::compiled_in(name, None)?.backend),
         }
     }
 
