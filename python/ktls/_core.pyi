@@ -21,9 +21,9 @@ from typing import Any, Final, TypeVar, final, overload
 from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
-    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
-    "Keys", "OpenSSLSide", "Opener", "Provider", "Reading", "RecordParams", "RecvStream", "Sealer",
-    "Secret", "SendStream", "counters", "fork_count", "get_wait_callback", "providers",
+    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "BatchRecord", "Cork", "DirectionKeys", "Handover",
+    "KeyLog", "Keys", "OpenSSLSide", "Opener", "Provider", "Reading", "RecordParams", "RecvStream",
+    "Sealer", "Secret", "SendStream", "counters", "fork_count", "get_wait_callback", "providers",
     "set_tunable", "set_wait_callback", "start_workers", "stop_completions", "stop_workers",
     "wait_completions", "workers_started",
 ]
@@ -48,11 +48,36 @@ class Provider:
     name: Final[str]
     counted_as: Final[str]
     use_count: Final[int]
+    computes: Final[bool]  # without the interpreter
     @staticmethod
     def compiled_in(name: str, counted_as: str | None = None) -> Provider:
         """One of `providers`, or ValueError; `counted_as`, where it works under another name."""
+    @staticmethod
+    def native(name: str, capsule: object) -> Provider:
+        """A native backend (``ktls_backend.h``). OSError EINVAL for another version of it."""
+    @staticmethod
+    def in_python(name: str) -> Provider:
+        """A backend in Python; keys go to what `for_session` makes of it."""
+    def for_session(self, factory: Callable[[bytes], object]) -> Provider:
+        """One whose ciphers `factory` makes, each of a key, in whatever thread uses it first."""
     def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
         """Whether it seals and opens this suite; `key_len` in bytes."""
+
+@final
+class BatchRecord:
+    """A record in the hands of a cipher in Python: see ``ktls.backends.python``."""
+
+    sequence: Final[int]
+    content_type: Final[int]
+    nonce: Final[bytes]
+    aad: Final[bytes]
+    header: Final[memoryview]
+    payload: Final[memoryview]
+    trailer: Final[memoryview]
+    text: Final[memoryview]
+    tag: Final[memoryview]
+    def refuse(self) -> None:
+        """It does not authenticate."""
 
 # -- keys ------------------------------------------------------------------------------------------
 

@@ -8,13 +8,16 @@ one by hand.  The first that takes a session has it, in its direction, until it 
 import errno
 import logging
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ktls import _core, params
+from ktls.backends import plug_ins
 from ktls.backends.aws_lc import AWSLC
 from ktls.backends.backend import KTLS_API_VERSION, Backend, Support
+from ktls.backends.python import Cipher, Direction, Record, SessionParams
 from ktls.backends.rate import forget, opening_rate, sealing_rate
-from ktls.backends.registration import Direction, Registration
+from ktls.backends.registration import Registration
 from ktls.backends.ring import Ring
 from ktls.per_process import PerProcess
 from ktls.sysctl import PREFIX, Node, sysctl
@@ -25,10 +28,14 @@ if TYPE_CHECKING:
 __all__ = [
     "KTLS_API_VERSION",
     "Backend",
+    "Cipher",
+    "Record",
+    "SessionParams",
     "Support",
     "available",
     "choose",
     "deregister",
+    "get_include",
     "opening_rate",
     "probe",
     "provider",
@@ -40,8 +47,11 @@ __all__ = [
 
 _BUILT_IN: Final[tuple[Backend, ...]] = (AWSLC(), Ring())
 _LOG: Final = logging.getLogger("ktls.backends")
+# Silent unless the program wants to hear it.
+_LOG.addHandler(logging.NullHandler())
 
 _registrations: list[Registration] = []
+_is_loaded = False
 # A signal handler may come back here in the middle.
 _lock = PerProcess(threading.RLock)
 
@@ -53,6 +63,14 @@ sysctl.add(
         default=0,
         high=1,
         help="Allow software crypto modules to unload",
+    ),
+    Node(
+        name=PREFIX + "load_backends",
+        type="bool",
+        flags="RW",
+        default=True,
+        help="Look once for backends that other distributions bring (entry points of the group"
+        " ktls.backends), before the first session or look at the registry",
     ),
 )
 
@@ -113,6 +131,11 @@ def deregister(backend: Backend) -> None:
     forget(found.name)
 
 
+def get_include() -> str:
+    """The directory of ``ktls_backend.h``, for those who build a native backend."""
+    return str(Path(__file__).parent)
+
+
 def registered() -> list[Backend]:
     """Every backend, by descending priority."""
     return [each.backend for each in _by_priority()]
@@ -171,7 +194,19 @@ def choose(
     )
 
 
+def _load_once() -> None:
+    global _is_loaded
+    if _is_loaded or not sysctl[PREFIX + "load_backends"]:
+        return
+    with _lock():
+        is_first, _is_loaded = not _is_loaded, True
+    # Without the lock: a plug-in may look at the registry, from whatever thread imports it.
+    if is_first:
+        plug_ins.load(register)
+
+
 def _by_priority() -> list[Registration]:
+    _load_once()
     # Looked up each time: an operator may change it.
     return sorted(_registrations, key=lambda each: -each.backend.prio)
 

@@ -30,7 +30,7 @@ class Backend(Protocol):
     Beside these three it has one of
 
     * ``provider``: a `_core.Provider`, or the name of one that is compiled in;
-    * ``capsule``: a native one, as ``ktls_backend.h`` says (``ktls.get_include()``);
+    * ``capsule``: a native one, as ``ktls_backend.h`` says (``get_include``);
     * ``try_session(params)``: one in Python, see ``ktls.backends.python``.
 
     It may have ``probe() -> Support``, whether it works in this process, which it does without; and

@@ -68,7 +68,7 @@ def _name(provider: _core.Provider | str) -> str:
 
 def _is_measured(provider: _core.Provider | str) -> bool:
     """Whether it seals what is measured."""
-    return isinstance(provider, str) or provider.takes(*_MEASURED, 32)
+    return isinstance(provider, str) or (provider.computes and provider.takes(*_MEASURED, 32))
 
 
 def _some_keys() -> _core.Keys:

@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from ktls import _core
 from ktls.backends.backend import Backend, Support
+from ktls.backends.python import Direction, SessionParams, asked
 from ktls.sysctl import PREFIX, Node, sysctl
 
-Direction = Literal["send", "receive"]
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
@@ -28,13 +28,18 @@ class Registration:
                 f"{name!r} cannot name a backend: it takes 1 to 32 lower-case letters, digits,"
                 " - and _"
             )
+        if hasattr(backend, "try_session"):
+            return cls(backend, _core.Provider.in_python(name))
+        capsule = getattr(backend, "capsule", None)
+        if capsule is not None:
+            return cls(backend, _core.Provider.native(name, capsule))
         provider = getattr(backend, "provider", None)
         if isinstance(provider, str):
             provider = _core.Provider.compiled_in(provider, name) if _is_there(provider) else None
         elif not isinstance(provider, _core.Provider):
             raise TypeError(
-                f"the backend {name!r} has no provider: give it an attribute provider"
-                " (ktls.backends.Backend)"
+                f"the backend {name!r} has no provider: give it one of provider, capsule and"
+                " try_session (docs/backends.md)"
             )
         return cls(backend, provider)
 
@@ -62,9 +67,13 @@ class Registration:
             return None
         if self.provider is None:
             return None
-        if self.provider.takes(tls_vminor, cipher_algorithm, key_len):
+        if not self.provider.takes(tls_vminor, cipher_algorithm, key_len):
+            return None
+        try_session = getattr(self.backend, "try_session", None)
+        if try_session is None:
             return self.provider
-        return None
+        session = SessionParams(tls_vminor, cipher_algorithm, key_len, direction)
+        return asked(self.provider, try_session, session)
 
     def grow_tree(self) -> None:
         """Give it its counters; those of its name stay from before, and after it."""

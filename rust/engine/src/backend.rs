@@ -47,7 +47,7 @@ impl RecordCounts {
 pub struct Backend {
     provider: Arc<dyn Provider>,
     counts: Arc<RecordCounts>,
-    use_count: AtomicU64,
+    use_count: Arc<AtomicU64>,
 }
 
 impl Backend {
@@ -57,7 +57,17 @@ impl Backend {
         Arc::new(Self {
             provider,
             counts,
-            use_count: AtomicU64::new(0),
+            use_count: Arc::default(),
+        })
+    }
+
+    /// The same backend, with a provider for one session.
+    #[must_use]
+    pub fn with_provider(&self, provider: Arc<dyn Provider>) -> Arc<Self> {
+        Arc::new(Self {
+            provider,
+            counts: Arc::clone(&self.counts),
+            use_count: Arc::clone(&self.use_count),
         })
     }
 

@@ -2,6 +2,7 @@
 //! file, arguments in, errors out. The documentation of every name is in `python/ktls/_core.pyi`.
 
 mod async_write;
+mod backends;
 #[expect(
     unsafe_code,
     reason = "raw buffers of Python; each block has its SAFETY note"
@@ -39,6 +40,8 @@ mod _core {
 
     #[pymodule_export]
     use crate::async_write::AsyncWrite;
+    #[pymodule_export]
+    use crate::backends::python::BatchRecord;
     #[pymodule_export]
     use crate::cork::Cork;
     #[pymodule_export]

@@ -10,6 +10,7 @@ use crate::buffer;
 use crate::errors::{bad_record, value_error};
 use crate::keys::Keys;
 use crate::provider::Named;
+use crate::sealer::refuse_waiting;
 
 struct State {
     sequence: u64,
@@ -31,6 +32,7 @@ impl Opener {
         let open = Named::or_ring(provider)?
             .opener(&keys.0)
             .map_err(|error| value_error(&error))?;
+        refuse_waiting(open.may_wait())?;
         Ok(Self {
             open,
             state: Mutex::new(State {

@@ -5,7 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ktls_engine::{Backend, RecordCounts};
 use ktls_record::provider;
 use pyo3::prelude::*;
+use pyo3::types::PyCapsule;
 
+use crate::backends::native::Native;
+use crate::backends::python::InPython;
 use crate::errors::value_error;
 use crate::keys::{Authentication, suite};
 
@@ -17,6 +20,7 @@ static COUNTS: Mutex<Vec<(String, Arc<RecordCounts>)>> = Mutex::new(Vec::new());
 pub(crate) struct Provider {
     backend: Arc<Backend>,
     counted_as: String,
+    is_python: bool,
 }
 
 #[pymethods]
@@ -25,7 +29,36 @@ impl Provider {
     #[pyo3(signature = (name, counted_as=None))]
     fn compiled_in(name: &str, counted_as: Option<String>) -> PyResult<Self> {
         let provider = provider::compiled_in(name).map_err(|error| value_error(&error))?;
-        Ok(Self::new(provider, counted_as.unwrap_or_else(|| name.to_owned())))
+        Ok(Self::new(
+            provider,
+            counted_as.unwrap_or_else(|| name.to_owned()),
+        ))
+    }
+
+    /// A native backend, behind a capsule.
+    #[staticmethod]
+    fn native(name: &str, capsule: &Bound<'_, PyCapsule>) -> PyResult<Self> {
+        let provider = Native::new(name, capsule)?;
+        Ok(Self::new(Arc::new(provider), name.to_owned()))
+    }
+
+    /// A backend in Python, which has no keys itself.
+    #[staticmethod]
+    fn in_python(name: &str) -> Self {
+        Self {
+            is_python: true,
+            ..Self::new(Arc::new(InPython::new(name, None)), name.to_owned())
+        }
+    }
+
+    /// The same backend in Python for the keys of a session, of which `factory` makes ciphers.
+    fn for_session(&self, factory: Py<PyAny>) -> Self {
+        let provider = InPython::new(self.backend.provider().name(), Some(factory));
+        Self {
+            backend: self.backend.with_provider(Arc::new(provider)),
+            counted_as: self.counted_as.clone(),
+            is_python: true,
+        }
     }
 
     #[getter]
@@ -41,6 +74,12 @@ impl Provider {
     #[getter]
     fn use_count(&self) -> u64 {
         self.backend.use_count()
+    }
+
+    /// Whether it does its work without the interpreter.
+    #[getter]
+    fn computes(&self) -> bool {
+        !self.is_python
     }
 
     fn takes(&self, tls_vminor: u8, cipher_algorithm: u32, key_len: usize) -> bool {
@@ -68,6 +107,7 @@ impl Provider {
         Self {
             backend: Backend::new(provider, counts_of(&counted_as)),
             counted_as,
+            is_python: false,
         }
     }
 }

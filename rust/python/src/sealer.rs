@@ -24,6 +24,16 @@ pub(crate) fn random_nonce_base() -> PyResult<u64> {
     Ok(u64::from_be_bytes(random))
 }
 
+/// A lock is held while a record is sealed or opened here.
+pub(crate) fn refuse_waiting(may_wait: bool) -> PyResult<()> {
+    if may_wait {
+        return Err(pyo3::exceptions::PyValueError::new_err(
+            "a backend in Python seals and opens for sockets only",
+        ));
+    }
+    Ok(())
+}
+
 /// Seals records one after another, without I/O.
 #[pyclass(frozen, module = "ktls._core")]
 pub(crate) struct Sealer {
@@ -45,10 +55,12 @@ impl Sealer {
             Some(first) => first.wrapping_sub(sequence),
             None => random_nonce_base()?,
         };
+        let seal = Named::or_ring(provider)?
+            .sealer(&keys.0, base)
+            .map_err(|error| value_error(&error))?;
+        refuse_waiting(seal.may_wait())?;
         Ok(Self {
-            seal: Named::or_ring(provider)?
-                .sealer(&keys.0, base)
-                .map_err(|error| value_error(&error))?,
+            seal,
             sequence: Mutex::new(sequence),
         })
     }

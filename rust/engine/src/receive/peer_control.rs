@@ -184,6 +184,15 @@ impl PeerControl {
         }
     }
 
+    /// The connection is over, by a fault on this side: the peer is told so.
+    pub(super) fn fail(&mut self, error: Error, kept: &mut KeptQueue) {
+        self.due.push(Reply::Alert {
+            level: alert::FATAL,
+            description: alert::INTERNAL_ERROR,
+        });
+        kept.push(Kept::Error(error));
+    }
+
     fn next_keys(&mut self, keys: &mut ReadKeys) -> Result<(), RecordError> {
         let secret = self.secret.as_ref().ok_or(RecordError::BadRecord)?;
         let next = schedule::next_traffic_secret(secret)?;

@@ -43,6 +43,7 @@ pub(super) struct WriteKey {
     pub(super) seal: Box<dyn Seal>,
     /// In whose hands it is.
     pub(super) backend: Option<InUse>,
+    may_wait: bool,
     gauge: &'static Counter,
 }
 
@@ -57,6 +58,7 @@ impl WriteKey {
         };
         gauge.add(1);
         Self {
+            may_wait: seal.may_wait(),
             seal,
             backend,
             gauge,
@@ -65,6 +67,11 @@ impl WriteKey {
 
     pub(super) fn suite(&self) -> Suite {
         self.seal.suite()
+    }
+
+    /// Whether sealing may wait for others, so that no lock may be held.
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
     }
 
     /// Counts records that were sealed.
@@ -141,6 +148,11 @@ impl RecordRun {
     pub(super) fn wire_size(&self) -> usize {
         self.framing
             .wire_size(usize::try_from(self.len).unwrap_or(usize::MAX))
+    }
+
+    /// Whether sealing it may wait for others.
+    pub(super) fn may_wait(&self) -> bool {
+        matches!(&self.framing, Framing::Records { key, .. } if key.may_wait())
     }
 
     /// Whether the payload is a file's.
