@@ -8,6 +8,7 @@ one by hand.  The first that takes a session has it, in its direction, until it 
 import errno
 import logging
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -213,14 +214,14 @@ def _by_priority() -> list[Registration]:
 
 def _available(rate: "Rate") -> list[Registration]:
     found = [each for each in _by_priority() if each.probe()]
-    priorities = [each.backend.prio for each in found]
-    if len(set(priorities)) == len(priorities):
-        return found
-    return sorted(found, key=lambda each: (-each.backend.prio, -_rate(each, rate)))
+    shared = Counter(each.backend.prio for each in found)
 
+    def order(each: Registration) -> tuple[int, float]:
+        # Where the priority decides, nothing is measured.
+        is_measured = each.provider is not None and shared[each.backend.prio] > 1
+        return -each.backend.prio, -rate(each.provider) if is_measured else 0.0
 
-def _rate(registration: Registration, rate: "Rate") -> float:
-    return rate(registration.provider) if registration.provider else 0.0
+    return sorted(found, key=order)
 
 
 def _why_not(name: str) -> str:

@@ -11,9 +11,11 @@ from typing import Final
 
 from ktls import _core
 from ktls.constants import CRYPTO_AES_NIST_GCM_16, TLS_MINOR_VER_THREE
+from ktls.errors import BadRecord
 
 __all__ = ["Rate", "forget", "opening_rate", "sealing_rate"]
 
+Step = Callable[[], object]
 Rate = Callable[["_core.Provider | str"], float]
 
 _BUDGET_S: Final = 0.0005
@@ -35,11 +37,7 @@ def sealing_rate(provider: _core.Provider | str) -> float:
     if name not in _sealing:
         if not _is_measured(provider):
             return 0.0
-        keys = _some_keys()
-        sealer = _core.Sealer(keys, provider=provider)
-        payload = bytes(_RECORD_LEN)
-        record = bytearray(keys.header_size + _RECORD_LEN + keys.trailer_size)
-        _sealing[name] = _rate(lambda: sealer.seal_into(payload, record))
+        _sealing[name] = _rate(lambda: _sealing_step(provider))
     return _sealing[name]
 
 
@@ -49,10 +47,7 @@ def opening_rate(provider: _core.Provider | str) -> float:
     if name not in _opening:
         if not _is_measured(provider):
             return 0.0
-        keys = _some_keys()
-        record = _core.Sealer(keys).seal(bytes(_RECORD_LEN))
-        opener = _core.Opener(keys, provider=provider)
-        _opening[name] = _rate(lambda: opener.clone().open(record))
+        _opening[name] = _rate(lambda: _opening_step(provider))
     return _opening[name]
 
 
@@ -60,6 +55,21 @@ def forget(name: str) -> None:
     """Another backend may come under this name."""
     _sealing.pop(name, None)
     _opening.pop(name, None)
+
+
+def _sealing_step(provider: _core.Provider | str) -> "Step":
+    keys = _some_keys()
+    sealer = _core.Sealer(keys, provider=provider)
+    payload = bytes(_RECORD_LEN)
+    record = bytearray(keys.header_size + _RECORD_LEN + keys.trailer_size)
+    return lambda: sealer.seal_into(payload, record)
+
+
+def _opening_step(provider: _core.Provider | str) -> "Step":
+    keys = _some_keys()
+    record = _core.Sealer(keys).seal(bytes(_RECORD_LEN))
+    opener = _core.Opener(keys, provider=provider)
+    return lambda: opener.clone().open(record)
 
 
 def _name(provider: _core.Provider | str) -> str:
@@ -76,9 +86,14 @@ def _some_keys() -> _core.Keys:
     return _core.Keys(*_MEASURED, os.urandom(32), os.urandom(12))
 
 
-def _rate(step: Callable[[], object]) -> float:
-    # The first one brings code and tables into the cache.
-    step()
+def _rate(begin: "Callable[[], Step]") -> float:
+    try:
+        step = begin()
+        # The first one brings code and tables into the cache.
+        step()
+    except (OSError, ValueError, BadRecord):
+        # A backend that fails is asked last of its priority.
+        return 0.0
     best = float("inf")
     end = time.perf_counter() + _BUDGET_S
     while (start := time.perf_counter()) < end:
