@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use arbitrary::{Arbitrary, Unstructured};
 use ktls_engine::{
-    Deadline, Error, NewReadKeys, PeerControl, RecvFlags, RecvStream, Replies, TcpTransport,
+    Backend, Deadline, Error, NewReadKeys, PeerControl, RecvFlags, RecvStream, Replies,
+    TcpTransport,
 };
 use ktls_record::control::{Settings, Side};
 use ktls_record::{
@@ -235,7 +236,12 @@ pub fn peer(data: &[u8]) {
         Version::Tls12
     };
     let mut peer = Peer::new(version);
-    let read_keys = NewReadKeys::new(&peer.keys, 0, PROVIDER).expect("the key fits");
+    let read_keys = NewReadKeys::new(
+        &peer.keys,
+        0,
+        &Backend::compiled_in(PROVIDER).expect("it is compiled in"),
+    )
+    .expect("the key fits");
     for item in script.items.iter().take(24) {
         // Less than what a local connection holds.
         if peer.wire.len() < 64 << 10 {
@@ -263,7 +269,7 @@ pub fn peer(data: &[u8]) {
     stream
         .take_over(
             read_keys,
-            PeerControl::new(settings, secret, PROVIDER),
+            PeerControl::new(settings, secret),
             Box::new(answers.clone()),
             Vec::new(),
         )

@@ -21,11 +21,11 @@ from typing import Any, Final, TypeVar, final, overload
 from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = [
-    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "Cork", "DirectionKeys", "Handover", "KeyLog",
-    "Keys", "OpenSSLSide", "Opener", "Reading", "RecordParams", "RecvStream", "Sealer", "Secret",
-    "SendStream", "counters", "fork_count", "get_wait_callback", "histograms", "providers",
-    "set_tunable", "set_wait_callback", "start_workers", "stop_completions", "stop_workers",
-    "tunables", "wait_completions", "worker_count", "workers_started",
+    "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "BatchRecord", "Cork", "DirectionKeys", "Handover",
+    "KeyLog", "Keys", "OpenSSLSide", "Opener", "Provider", "Reading", "RecordParams", "RecvStream",
+    "Sealer", "Secret", "SendStream", "counters", "fork_count", "get_wait_callback", "histograms",
+    "providers", "set_tunable", "set_wait_callback", "start_workers", "stop_completions",
+    "stop_workers", "tunables", "wait_completions", "worker_count", "workers_started",
 ]
 
 _T = TypeVar("_T")
@@ -36,6 +36,48 @@ MSG_MORE: Final[int]
 
 def providers() -> list[str]:
     """Names of the cipher providers compiled in, ``"ring"`` always among them."""
+
+@final
+class Provider:
+    """Who seals and opens, with its counts; those of a name go on when it comes again.
+
+    ``counters`` has them as ``stats.NAME.tls13_gcm_encrypts`` and so on. `use_count`: sessions that
+    have keys in its hands, each direction for itself.
+    """
+
+    name: Final[str]
+    counted_as: Final[str]
+    use_count: Final[int]
+    computes: Final[bool]  # without the interpreter
+    @staticmethod
+    def compiled_in(name: str, counted_as: str | None = None) -> Provider:
+        """One of `providers`, or ValueError; `counted_as`, where it works under another name."""
+    @staticmethod
+    def native(name: str, capsule: object) -> Provider:
+        """A native backend (``ktls_backend.h``). OSError EINVAL for another version of it."""
+    @staticmethod
+    def in_python(name: str) -> Provider:
+        """A backend in Python; keys go to what `for_session` makes of it."""
+    def for_session(self, factory: Callable[[bytes], object]) -> Provider:
+        """One whose ciphers `factory` makes, each of a key, in whatever thread uses it first."""
+    def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
+        """Whether it seals and opens this suite; `key_len` in bytes."""
+
+@final
+class BatchRecord:
+    """A record in the hands of a cipher in Python: see ``ktls.backends.python``."""
+
+    sequence: Final[int]
+    content_type: Final[int]
+    nonce: Final[bytes]
+    aad: Final[bytes]
+    header: Final[memoryview]
+    payload: Final[memoryview]
+    trailer: Final[memoryview]
+    text: Final[memoryview]
+    tag: Final[memoryview]
+    def refuse(self) -> None:
+        """It does not authenticate."""
 
 # -- keys ------------------------------------------------------------------------------------------
 
@@ -103,7 +145,7 @@ class RecordParams:
     """
 
     def __new__(
-        cls, provider: str, *, max_frame_len: int = 16384, block_padding: int = 0,
+        cls, provider: Provider | str, *, max_frame_len: int = 16384, block_padding: int = 0,
         record_limit: int | None = None, split: str = "none") -> RecordParams: ...
 
 @final
@@ -113,7 +155,8 @@ class Opener:
     sequence: Final[int]
     chained_iv: Final[bytes | None]  # the IV of the next record (TLS 1.0 AES-CBC)
     explicit_nonce: Final[int | None]  # that of the last record opened (TLS 1.2 AES-GCM)
-    def __new__(cls, keys: Keys, sequence: int = 0, provider: str | None = None) -> Opener: ...
+    def __new__(
+        cls, keys: Keys, sequence: int = 0, provider: Provider | str | None = None) -> Opener: ...
     def open(self, record: ReadableBuffer) -> tuple[int, bytes]:
         """Content type (in TLS 1.3 the inner one) and payload; BadRecord, without detail."""
     def clone(self) -> Opener: ...
@@ -128,7 +171,7 @@ class Sealer:
     sequence: Final[int]
     def __new__(
         cls, keys: Keys, sequence: int = 0, explicit_nonce: int | None = None,
-        provider: str | None = None) -> Sealer: ...
+        provider: Provider | str | None = None) -> Sealer: ...
     def seal(self, data: ReadableBuffer, content_type: int = 23) -> bytes:
         """Records of at most 16384 payload bytes each, back to back."""
     def seal_into(self, data: ReadableBuffer, out: WriteableBuffer, content_type: int = 23) -> int:
@@ -250,9 +293,9 @@ class RecvStream:
     low_water: Final[int]  # SO_RCVLOWAT with keys: bytes of plaintext that a call waits for
     pending: Final[int]  # bytes of data that a call returns without looking at the socket
     def __new__(cls, send: SendStream) -> RecvStream: ...
-    def install(self, direction: DirectionKeys, provider: str, session: object) -> None:
+    def install(self, direction: DirectionKeys, provider: Provider | str, session: object) -> None:
         """Open everything that was not received yet. EALREADY with a session; it is kept here."""
-    def rekey(self, direction: DirectionKeys, provider: str) -> None:
+    def rekey(self, direction: DirectionKeys, provider: Provider | str) -> None:
         """Open everything that was not opened yet with other keys; a KeyUpdate waits for that."""
     def set_low_water(self, len: int) -> None: ...
     def recv(self, size: int, flags: int = 0) -> bytes: ...
@@ -334,7 +377,7 @@ class Reading:
     """
 
     def __new__(
-        cls, stream: RecvStream, provider: str, session: object, *, keeps_tickets: bool,
+        cls, stream: RecvStream, provider: Provider | str, session: object, *, keeps_tickets: bool,
         post_handshake_auth: bool) -> Reading: ...
 
 @final

@@ -91,15 +91,15 @@ def _build() -> Layer:
 
 
 def _rate(backend: backends.Backend, works: bool) -> str:
-    if not works or backend.provider is None:
-        return ""
-    return f", seals {backends.sealing_rate(backend.provider):.1f} GB/s on one core"
+    provider = backends.provider(backend) if works else None
+    rate = backends.sealing_rate(provider) if provider else 0.0
+    return f", seals {rate:.1f} GB/s on one core" if rate else ""
 
 
 def _backends() -> Iterator[Layer]:
     fixed = sysctl[PREFIX + "backend"]
     for backend in backends.registered():
-        support = backend.probe()
+        support = backends.probe(backend)
         if support and fixed and fixed != backend.name:
             yield Layer(
                 f"backend {backend.name}", False, f"kern.ipc.tls.backend is set to {fixed!r}"

@@ -34,7 +34,7 @@ class RxSession:
     cipher_algorithm: int
     key_len: int
     backend: str
-    provider: str
+    provider: _core.Provider
     mode: Mode = Mode.SW
 
     def __str__(self) -> str:
@@ -96,7 +96,7 @@ class RxSlot:
         if handover.cipher_algorithm == c.CRYPTO_AES_CBC and not sysctl[PREFIX + "cbc_enable"]:
             raise params.cbc_is_off()
         suite = (handover.tls_vminor, handover.cipher_algorithm, handover.key_len)
-        backend, provider = backends.choose(*suite, rate=backends.opening_rate)
+        backend, provider = backends.choose(*suite, opens=True)
         return _interned(RxSession(*suite, backend.name, provider))
 
     def rekey(self, new: ReadableBuffer | TLSEnable) -> None:
@@ -130,9 +130,7 @@ def _create(en: TLSEnable) -> RxSession:
             "TLS 1.0 is sent only: the IV of a record is the end of one that may have been lost;"
             " use TLS 1.1 or later",
         )
-    backend, provider = backends.choose(
-        en.tls_vminor, en.cipher_algorithm, key_len, rate=backends.opening_rate
-    )
+    backend, provider = backends.choose(en.tls_vminor, en.cipher_algorithm, key_len, opens=True)
     return RxSession(en.tls_vminor, en.cipher_algorithm, key_len, backend.name, provider)
 
 

@@ -36,7 +36,7 @@ class Session:
     cipher_algorithm: int
     key_len: int
     backend: str
-    provider: str
+    provider: _core.Provider
     frame_len_limit: int
     max_frame_len: int
     block_padding: int = 0

@@ -50,7 +50,17 @@ CLI_LAYERS = [
     {"__init__"},
 ]
 # What each folder of the engine may name of the crate beside its own.
-SHARED = {"counters", "deadline", "error", "fork_lock", "poll_fd", "pool", "sys", "transport"}
+SHARED = {
+    "backend",
+    "counters",
+    "deadline",
+    "error",
+    "fork_lock",
+    "poll_fd",
+    "pool",
+    "sys",
+    "transport",
+}
 ENGINE_USES = {
     "send": SHARED | {"ledger", "replies", "times", "tunables"},
     "receive": SHARED | {"replies", "turn"},

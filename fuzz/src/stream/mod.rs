@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use arbitrary::{Arbitrary, Unstructured};
 use ktls_engine::{
-    Data, Deadline, KeyUpdate, NewWriteState, Pool, RecordSplit, SendStream, UpdateSecret,
+    Backend, Data, Deadline, KeyUpdate, NewWriteState, Pool, RecordSplit, SendStream, UpdateSecret,
     WriteFlags,
 };
 use ktls_record::{provider, schedule};
@@ -238,8 +238,12 @@ fn carry_out(stream: &Arc<SendStream>, call: &Call, number: usize, model: &mut M
             } else {
                 KeyUpdate::NotRequested
             };
-            let new = NewWriteState::new(&keys, sealer, 0, 16384)
-                .with_update_secret(UpdateSecret::new(suite, secret.clone(), name));
+            let new =
+                NewWriteState::new(&keys, sealer, 0, 16384).with_update_secret(UpdateSecret::new(
+                    suite,
+                    secret.clone(),
+                    &Backend::compiled_in(name).expect("it is compiled in"),
+                ));
             if stream.rekey(announced, limited(new, limit)).is_ok() {
                 if !silent {
                     model.announced(&KEY_UPDATE, false);

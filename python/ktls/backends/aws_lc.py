@@ -5,7 +5,7 @@ It is there when the extension module was built with the feature ``aws-lc``.
 
 from typing import Final
 
-from ktls.backends.backend import Support, compiled_in, seals
+from ktls.backends.backend import Support, compiled_in
 
 
 class AWSLC:
@@ -13,12 +13,9 @@ class AWSLC:
 
     name: Final = "aws-lc"
     prio: Final = 10
+    api_version: Final = 1
     provider: Final = "aws-lc"
 
     def probe(self) -> Support:
         """Whether it was compiled in."""
         return compiled_in(self.provider)
-
-    def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
-        """Every suite of ``TLSEnable``."""
-        return seals(tls_vminor, cipher_algorithm, key_len)

@@ -1,13 +1,16 @@
 """What a backend is: a structural type, so that nobody has to inherit from it.
 
-``seals`` is the answer of both built-in backends to the question which suites they take.
+``KTLS_API_VERSION`` is the version of this file, of ``python.py`` and of ``ktls_backend.h``: a
+backend that was written for another one is refused when it registers.
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from ktls import _core
-from ktls import constants as c
+
+KTLS_API_VERSION: Final = 1
+"""What ``api_version`` of a backend must be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +25,29 @@ class Support:
 
 
 class Backend(Protocol):
-    """Seals the records of sessions in software mode."""
+    """Seals and opens the records of sessions in software mode.
+
+    Beside these three it has one of
+
+    * ``provider``: a `_core.Provider`, or the name of one that is compiled in;
+    * ``capsule``: a native one, as ``ktls_backend.h`` says (``get_include``);
+    * ``try_session(params)``: one in Python, see ``ktls.backends.python``.
+
+    It may have ``probe() -> Support``, whether it works in this process, which it does without; and
+    ``takes(tls_vminor, cipher_algorithm, key_len) -> bool``, which leaves suites to others.
+    """
 
     @property
     def name(self) -> str:
-        """As in ``kern.ipc.tls.backend``."""
+        """As in ``kern.ipc.tls.backend``: lower-case letters, digits, ``-`` and ``_``."""
 
     @property
     def prio(self) -> int:
         """Greater is asked first."""
 
     @property
-    def provider(self) -> str | None:
-        """The cipher provider in the engine; None has none and is never chosen."""
-
-    def probe(self) -> Support:
-        """Whether it works in this process."""
-
-    def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
-        """Whether it seals this suite; `key_len` in bytes."""
+    def api_version(self) -> int:
+        """KTLS_API_VERSION, as a number of its own: that which it was written for."""
 
 
 def compiled_in(provider: str) -> Support:
@@ -48,20 +55,3 @@ def compiled_in(provider: str) -> Support:
     if provider in _core.providers():
         return Support(True, "compiled in")
     return Support(False, f"the extension module was built without the feature {provider!r}")
-
-
-def seals(tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
-    """Whether the suite is one of those that every provider seals.
-
-    AES-GCM and ChaCha20-Poly1305 in TLS 1.2 and 1.3; AES-CBC in TLS 1.0 to 1.2, which the same code
-    does for all of them.
-    """
-    if cipher_algorithm == c.CRYPTO_AES_CBC:
-        return c.TLS_MINOR_VER_ZERO <= tls_vminor <= c.TLS_MINOR_VER_TWO and key_len in (16, 32)
-    if tls_vminor not in (c.TLS_MINOR_VER_TWO, c.TLS_MINOR_VER_THREE):
-        return False
-    return (cipher_algorithm, key_len) in (
-        (c.CRYPTO_AES_NIST_GCM_16, 16),
-        (c.CRYPTO_AES_NIST_GCM_16, 32),
-        (c.CRYPTO_CHACHA20_POLY1305, 32),
-    )

@@ -11,47 +11,87 @@ from typing import Final
 
 from ktls import _core
 from ktls.constants import CRYPTO_AES_NIST_GCM_16, TLS_MINOR_VER_THREE
+from ktls.errors import BadRecord
+
+Step = Callable[[], object]
+Rate = Callable[["_core.Provider | str"], float]
 
 _BUDGET_S: Final = 0.0005
 _RECORD_LEN: Final = 16384
+_MEASURED: Final = (TLS_MINOR_VER_THREE, CRYPTO_AES_NIST_GCM_16)
 
 _sealing: dict[str, float] = {}
 _opening: dict[str, float] = {}
 
 
-def sealing_rate(provider: str) -> float:
+def sealing_rate(provider: _core.Provider | str) -> float:
     """GB/s of full TLS 1.3 records with AES-256-GCM, on one core; the best of half a millisecond.
 
-    The best, because whatever else runs can only make a record slower.
+    The best, because whatever else runs can only make a record slower; 0 for one that does not
+    take these records.
     """
     # Without a lock: two threads that measure at once do no harm.
-    if provider not in _sealing:
-        keys = _some_keys()
-        sealer = _core.Sealer(keys, provider=provider)
-        payload = bytes(_RECORD_LEN)
-        record = bytearray(keys.header_size + _RECORD_LEN + keys.trailer_size)
-        _sealing[provider] = _rate(lambda: sealer.seal_into(payload, record))
-    return _sealing[provider]
+    name = _name(provider)
+    if name not in _sealing:
+        if not _is_measured(provider):
+            return 0.0
+        _sealing[name] = _rate(lambda: _sealing_step(provider))
+    return _sealing[name]
 
 
-def opening_rate(provider: str) -> float:
+def opening_rate(provider: _core.Provider | str) -> float:
     """The same of opening them."""
-    if provider not in _opening:
-        keys = _some_keys()
-        record = _core.Sealer(keys).seal(bytes(_RECORD_LEN))
-        opener = _core.Opener(keys, provider=provider)
-        _opening[provider] = _rate(lambda: opener.clone().open(record))
-    return _opening[provider]
+    name = _name(provider)
+    if name not in _opening:
+        if not _is_measured(provider):
+            return 0.0
+        _opening[name] = _rate(lambda: _opening_step(provider))
+    return _opening[name]
+
+
+def forget(name: str) -> None:
+    """Another backend may come under this name."""
+    _sealing.pop(name, None)
+    _opening.pop(name, None)
+
+
+def _sealing_step(provider: _core.Provider | str) -> "Step":
+    keys = _some_keys()
+    sealer = _core.Sealer(keys, provider=provider)
+    payload = bytes(_RECORD_LEN)
+    record = bytearray(keys.header_size + _RECORD_LEN + keys.trailer_size)
+    return lambda: sealer.seal_into(payload, record)
+
+
+def _opening_step(provider: _core.Provider | str) -> "Step":
+    keys = _some_keys()
+    record = _core.Sealer(keys).seal(bytes(_RECORD_LEN))
+    opener = _core.Opener(keys, provider=provider)
+    return lambda: opener.clone().open(record)
+
+
+def _name(provider: _core.Provider | str) -> str:
+    return provider if isinstance(provider, str) else provider.name
+
+
+def _is_measured(provider: _core.Provider | str) -> bool:
+    """Whether it seals what is measured."""
+    return isinstance(provider, str) or (provider.computes and provider.takes(*_MEASURED, 32))
 
 
 def _some_keys() -> _core.Keys:
     # A key that seals nothing else.
-    return _core.Keys(TLS_MINOR_VER_THREE, CRYPTO_AES_NIST_GCM_16, os.urandom(32), os.urandom(12))
+    return _core.Keys(*_MEASURED, os.urandom(32), os.urandom(12))
 
 
-def _rate(step: Callable[[], object]) -> float:
-    # The first one brings code and tables into the cache.
-    step()
+def _rate(begin: "Callable[[], Step]") -> float:
+    try:
+        step = begin()
+        # The first one brings code and tables into the cache.
+        step()
+    except (OSError, ValueError, BadRecord):
+        # A backend that fails is asked last of its priority.
+        return 0.0
     best = float("inf")
     end = time.perf_counter() + _BUDGET_S
     while (start := time.perf_counter()) < end:

@@ -5,7 +5,7 @@ Where the CPU has VAES with AVX-512 it reaches half the rate of AWS-LC.
 
 from typing import Final
 
-from ktls.backends.backend import Support, compiled_in, seals
+from ktls.backends.backend import Support, compiled_in
 
 
 class Ring:
@@ -13,12 +13,9 @@ class Ring:
 
     name: Final = "ring"
     prio: Final = 10
+    api_version: Final = 1
     provider: Final = "ring"
 
     def probe(self) -> Support:
         """Whether it was compiled in."""
         return compiled_in(self.provider)
-
-    def takes(self, tls_vminor: int, cipher_algorithm: int, key_len: int) -> bool:
-        """Every suite of ``TLSEnable``."""
-        return seals(tls_vminor, cipher_algorithm, key_len)

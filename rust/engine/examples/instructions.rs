@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ktls_engine::{
-    Data, Deadline, NewReadKeys, NewWriteState, Pool, RecvFlags, RecvStream, SendStream,
+    Backend, Data, Deadline, NewReadKeys, NewWriteState, Pool, RecvFlags, RecvStream, SendStream,
     TcpTransport, Transport, WriteFlags,
 };
 use ktls_record::{Algorithm, Frame, Keys, MAX_FRAME_LEN, Suite, Version, provider};
@@ -121,7 +121,7 @@ fn recv_once(name: &str, len: usize) -> Result<(), Anything> {
     let socket = OwnedFd::from(server.accept()?.0);
     let stream = RecvStream::new(TcpTransport::new(socket)?);
     let keys = keys()?;
-    stream.install(NewReadKeys::new(&keys, 0, name)?)?;
+    stream.install(NewReadKeys::new(&keys, 0, &Backend::compiled_in(name)?)?)?;
     let sealer = provider::sealer(name, &keys, 0)?;
     let mut record = vec![0; keys.suite().record_size(len)];
     let mut send = |sequence| -> Result<(), Anything> {

@@ -134,6 +134,8 @@ pub enum Error {
     },
     /// A record could not be sealed.
     Seal(Box<str>),
+    /// A backend failed to open records; the connection was reset.
+    Open(Box<str>),
     /// A fault of this library.
     Internal(&'static str),
     /// The system gives no thread or descriptor.
@@ -179,9 +181,11 @@ impl Error {
             Self::KeyReused | Self::NoSecret | Self::NotRegular => Errno::INVAL,
             Self::RecordOpen | Self::Unsent(_) => Errno::BUSY,
             Self::MessageTooLong { .. } => Errno::MSGSIZE,
-            Self::NoNextKey(_) | Self::FileShrank { .. } | Self::Seal(_) | Self::Internal(_) => {
-                Errno::IO
-            }
+            Self::NoNextKey(_)
+            | Self::FileShrank { .. }
+            | Self::Seal(_)
+            | Self::Open(_)
+            | Self::Internal(_) => Errno::IO,
         };
         errno.raw_os_error()
     }
@@ -379,6 +383,10 @@ impl core::fmt::Display for Error {
             Self::Seal(why) => write!(
                 f,
                 "a record could not be sealed ({why}); the connection was reset"
+            ),
+            Self::Open(why) => write!(
+                f,
+                "a record could not be opened ({why}); the connection was reset"
             ),
             Self::Internal(what) => write!(
                 f,

@@ -11,6 +11,7 @@
 //!
 //! It is not: TLS itself (that is `ktls-record`), policy, or anything that knows Python.
 
+mod backend;
 mod counters;
 mod deadline;
 mod error;
@@ -32,6 +33,7 @@ mod transport;
 mod tunables;
 mod turn;
 
+pub use backend::{Backend, RecordCounts};
 pub use counters::snapshot as counters;
 pub use deadline::Deadline;
 pub use error::{Error, Result, words};

@@ -78,10 +78,6 @@ impl ProviderTimes {
             wait: Histogram::default(),
         }
     }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
 }
 
 /// One histogram as it stands.

@@ -10,8 +10,8 @@ use common::wire::Wire;
 use common::{FULL, at_once, join, keys, open_from, open_with, patiently, payload, shared};
 use common::{stream, suite, whole, write_state};
 use ktls_engine::{
-    AfterMessage, Error, KeyUpdate, NewWriteState, Pool, RecordSplit, SendStream, UpdateSecret,
-    WriteFlags,
+    AfterMessage, Backend, Error, KeyUpdate, NewWriteState, Pool, RecordSplit, SendStream,
+    UpdateSecret, WriteFlags,
 };
 use ktls_record::{Keys, schedule};
 
@@ -34,7 +34,11 @@ fn secret(generation: u32) -> (Vec<u8>, Keys) {
 
 fn renewable(generation: u32) -> NewWriteState {
     let (secret, keys) = secret(generation);
-    write_state(&keys).with_update_secret(UpdateSecret::new(suite(), secret.into(), "ring"))
+    write_state(&keys).with_update_secret(UpdateSecret::new(
+        suite(),
+        secret.into(),
+        &Backend::compiled_in("ring").unwrap(),
+    ))
 }
 
 fn new_stream(wire: &Wire, new: NewWriteState) -> Arc<SendStream> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::thread;
 
 use ktls_engine::{
-    Data, Error, NewWriteState, Pool, ReadReadiness, SendStream, UpdateSecret, WriteFlags,
+    Backend, Data, Error, NewWriteState, Pool, ReadReadiness, SendStream, UpdateSecret, WriteFlags,
 };
 use ktls_record::{Version, alert};
 
@@ -38,7 +38,11 @@ fn link() -> Link {
 fn both_halves() -> (Link, Arc<SendStream>) {
     let link = Link::without_keys(&keys_after(&SECRET, 0));
     let sender = SendStream::new(Box::new(link.transport.clone()), Arc::new(Pool::new()));
-    let secret = UpdateSecret::new(suite(), OURS.to_vec().into(), "ring");
+    let secret = UpdateSecret::new(
+        suite(),
+        OURS.to_vec().into(),
+        &Backend::compiled_in("ring").unwrap(),
+    );
     let new: NewWriteState = write_state(&keys_after(&OURS, 0)).with_update_secret(secret);
     sender.install(new).unwrap();
     link.take_over(

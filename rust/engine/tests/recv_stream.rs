@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use ktls_engine::{Deadline, Error, NewReadKeys};
+use ktls_engine::{Backend, Deadline, Error, NewReadKeys};
 
 use self::common::link::{ALL, DATA, Link, NOW, PEEK, cbc, gcm};
 
@@ -238,7 +238,7 @@ fn a_key_update_waits_for_the_next_keys() {
     let message = link.stream.recv_message(100, true, NOW, &mut deadline);
     assert_eq!(message.unwrap().0, [24, 0, 0, 1, 0]);
     assert!(matches!(link.try_recv(), Err(Error::ReadKeyExpired)));
-    let next = NewReadKeys::new(&gcm(), 0, "ring").unwrap();
+    let next = NewReadKeys::new(&gcm(), 0, &Backend::compiled_in("ring").unwrap()).unwrap();
     link.stream.rekey(next).unwrap();
     assert_eq!(link.recv(100, NOW).unwrap(), b"under new keys");
 }
@@ -254,11 +254,11 @@ fn who_waits_for_raw_bytes_gets_plaintext_once_keys_are_there() {
     });
     // Time for the reader to wait.
     thread::sleep(Duration::from_millis(20));
-    let opener = NewReadKeys::new(&gcm(), 0, "ring").unwrap();
+    let opener = NewReadKeys::new(&gcm(), 0, &Backend::compiled_in("ring").unwrap()).unwrap();
     link.stream.install(opener).unwrap();
     link.send(DATA, b"plaintext");
     assert_eq!(reader.join().unwrap(), b"plaintext");
-    let again = NewReadKeys::new(&gcm(), 0, "ring").unwrap();
+    let again = NewReadKeys::new(&gcm(), 0, &Backend::compiled_in("ring").unwrap()).unwrap();
     assert!(matches!(
         link.stream.install(again),
         Err(Error::ReadKeyInstalled)

@@ -5,6 +5,8 @@ use pyo3::prelude::*;
 
 use crate::ssl_errors::{SSLEOFError, SSLWantReadError, WantReadError, peer_alert, with_reason};
 
+const EOPNOTSUPP: i32 = 95;
+
 pyo3::import_exception!(ssl, SSLError);
 pyo3::import_exception!(ktls.errors, BadRecord);
 pyo3::import_exception!(ktls.errors, HandoverDeclined);
@@ -40,8 +42,11 @@ pub(crate) fn os_error(error: &ktls_engine::Error) -> PyErr {
     PyOSError::new_err((error.errno(), error.to_string()))
 }
 
-/// A refused argument.
+/// A refused argument; EOPNOTSUPP where it is a backend that does not take the keys.
 pub(crate) fn value_error(error: &ktls_record::Error) -> PyErr {
+    if matches!(error, ktls_record::Error::Backend { .. }) {
+        return PyOSError::new_err((EOPNOTSUPP, error.to_string()));
+    }
     PyValueError::new_err(error.to_string())
 }
 

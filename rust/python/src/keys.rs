@@ -9,7 +9,7 @@ use crate::buffer;
 use crate::errors::value_error;
 
 /// FreeBSD's `CRYPTO_*` numbers (ktls(4), `opencrypto/cryptodev.h`).
-const CRYPTO_SHA1_HMAC: u32 = 7;
+pub(crate) const CRYPTO_SHA1_HMAC: u32 = 7;
 const CRYPTO_AES_CBC: u32 = 11;
 const CRYPTO_SHA2_256_HMAC: u32 = 18;
 const CRYPTO_SHA2_384_HMAC: u32 = 19;

@@ -2,6 +2,7 @@
 //! file, arguments in, errors out. The documentation of every name is in `python/ktls/_core.pyi`.
 
 mod async_write;
+mod backends;
 #[expect(
     unsafe_code,
     reason = "raw buffers of Python; each block has its SAFETY note"
@@ -18,6 +19,7 @@ mod main_interpreter;
 mod opener;
 mod openssl;
 mod process;
+mod provider;
 #[expect(
     unsafe_code,
     reason = "a call that may unwind; each block has its SAFETY note"
@@ -40,6 +42,8 @@ mod _core {
     #[pymodule_export]
     use crate::async_write::AsyncWrite;
     #[pymodule_export]
+    use crate::backends::python::BatchRecord;
+    #[pymodule_export]
     use crate::cork::Cork;
     #[pymodule_export]
     use crate::handover::Handover;
@@ -56,6 +60,8 @@ mod _core {
         counters, fork_count, histograms, set_tunable, start_workers, stop_completions,
         stop_workers, tunables, wait_completions, worker_count, workers_started,
     };
+    #[pymodule_export]
+    use crate::provider::Provider;
     #[pymodule_export]
     use crate::record_params::{DirectionKeys, RecordParams};
     #[pymodule_export]

@@ -2,13 +2,15 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ktls_record::{Open, provider};
+use ktls_record::Open;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::buffer;
 use crate::errors::{bad_record, value_error};
 use crate::keys::Keys;
+use crate::provider::Named;
+use crate::sealer::refuse_waiting;
 
 struct State {
     sequence: u64,
@@ -26,9 +28,11 @@ pub(crate) struct Opener {
 impl Opener {
     #[new]
     #[pyo3(signature = (keys, sequence=0, provider=None))]
-    fn new(keys: &Keys, sequence: u64, provider: Option<&str>) -> PyResult<Self> {
-        let open = provider::opener(provider.unwrap_or("ring"), &keys.0)
+    fn new(keys: &Keys, sequence: u64, provider: Option<Named>) -> PyResult<Self> {
+        let open = Named::or_ring(provider)?
+            .opener(&keys.0)
             .map_err(|error| value_error(&error))?;
+        refuse_waiting(open.may_wait())?;
         Ok(Self {
             open,
             state: Mutex::new(State {

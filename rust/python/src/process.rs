@@ -172,8 +172,11 @@ pub(crate) fn histograms() -> Vec<Histogram> {
 }
 
 #[pyfunction]
-pub(crate) fn counters() -> HashMap<&'static str, u64> {
-    let mut counters: HashMap<_, _> = ktls_engine::counters().into_iter().collect();
-    counters.insert("stats.buffered", pool().buffered() as u64);
-    counters
+pub(crate) fn counters() -> HashMap<String, u64> {
+    let engine = ktls_engine::counters().into_iter();
+    engine
+        .map(|(name, count)| (name.to_owned(), count))
+        .chain(crate::provider::counters())
+        .chain([("stats.buffered".to_owned(), pool().buffered() as u64)])
+        .collect()
 }

@@ -1,14 +1,17 @@
 //! `ktls._core.DirectionKeys` and `RecordParams`: what is known of the keys of one direction, and how records are made
 //! with them.
 
-use ktls_engine::{NewReadKeys, NewWriteState, RecordSplit, UpdateSecret};
-use ktls_record::{Keys as RecordKeys, provider};
+use std::sync::Arc;
+
+use ktls_engine::{Backend, NewReadKeys, NewWriteState, RecordSplit, UpdateSecret};
+use ktls_record::Keys as RecordKeys;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use zeroize::Zeroizing;
 
 use crate::errors::value_error;
 use crate::keys::Keys;
+use crate::provider::Named;
 use crate::secret::Secret;
 
 /// Keys, and the number of the record that is next under them.
@@ -48,7 +51,7 @@ impl DirectionKeys {
 /// How records are made, whatever their keys.
 #[pyclass(frozen, module = "ktls._core")]
 pub(crate) struct RecordParams {
-    provider: String,
+    backend: Arc<Backend>,
     max_frame_len: usize,
     block_padding: usize,
     record_limit: Option<u64>,
@@ -60,7 +63,7 @@ impl RecordParams {
     #[new]
     #[pyo3(signature = (provider, *, max_frame_len=16384, block_padding=0, record_limit=None, split="none"))]
     fn new(
-        provider: String,
+        provider: Named,
         max_frame_len: usize,
         block_padding: usize,
         record_limit: Option<u64>,
@@ -78,7 +81,7 @@ impl RecordParams {
             }
         };
         Ok(Self {
-            provider,
+            backend: provider.backend()?,
             max_frame_len,
             block_padding,
             record_limit,
@@ -98,18 +101,20 @@ impl RecordParams {
             Some(nonce) => nonce.wrapping_sub(direction.sequence),
             None => crate::sealer::random_nonce_base()?,
         };
-        let seal =
-            provider::sealer(&self.provider, keys, base).map_err(|error| value_error(&error))?;
+        let seal = self
+            .backend
+            .sealer(keys, base)
+            .map_err(|error| value_error(&error))?;
         let mut new = NewWriteState::new(keys, seal, direction.sequence, self.max_frame_len)
-            .with_provider_name(&self.provider)
             .with_padding(self.block_padding)
-            .with_record_split(self.split);
+            .with_record_split(self.split)
+            .with_backend(&self.backend);
         if let Some(limit) = self.record_limit {
             new = new.with_record_limit(limit);
         }
         if let Some(secret) = &direction.secret {
             let secret = Zeroizing::new(secret.to_vec());
-            new = new.with_update_secret(UpdateSecret::new(keys.suite(), secret, &self.provider));
+            new = new.with_update_secret(UpdateSecret::new(keys.suite(), secret, &self.backend));
         }
         Ok(new)
     }
@@ -118,9 +123,9 @@ impl RecordParams {
 /// The read keys of this direction. ValueError when the provider does not know the suite.
 pub(crate) fn read_keys(
     direction: &ktls_record::handover::DirectionKeys,
-    provider: &str,
+    provider: &Named,
 ) -> PyResult<NewReadKeys> {
-    NewReadKeys::new(&direction.keys, direction.sequence, provider)
+    NewReadKeys::new(&direction.keys, direction.sequence, &provider.backend()?)
         .map_err(|error| value_error(&error))
 }
 

@@ -15,6 +15,7 @@ use crate::call::Timeout;
 use crate::errors::os_error;
 use crate::interpreter;
 use crate::openssl::OpenSSLSide;
+use crate::provider::Named;
 use crate::record_params::{DirectionKeys, read_keys};
 use crate::send_stream::{MSG_DONTWAIT, SendStream, Stream};
 use crate::ssl_errors::ssl_error;
@@ -72,10 +73,10 @@ impl RecvStream {
         &self,
         py: Python<'_>,
         direction: &DirectionKeys,
-        provider: &str,
+        provider: Named,
         session: Py<PyAny>,
     ) -> PyResult<()> {
-        let new = read_keys(direction.inner(), provider)?;
+        let new = read_keys(direction.inner(), &provider)?;
         let Stream {
             engine, receiver, ..
         } = self.stream()?;
@@ -89,8 +90,8 @@ impl RecvStream {
         Ok(())
     }
 
-    fn rekey(&self, py: Python<'_>, direction: &DirectionKeys, provider: &str) -> PyResult<()> {
-        let new = read_keys(direction.inner(), provider)?;
+    fn rekey(&self, py: Python<'_>, direction: &DirectionKeys, provider: Named) -> PyResult<()> {
+        let new = read_keys(direction.inner(), &provider)?;
         let Stream {
             engine, receiver, ..
         } = self.stream()?;
@@ -455,7 +456,7 @@ impl RecvStream {
         &self,
         py: Python<'_>,
         keys: &handover::DirectionKeys,
-        provider: &str,
+        provider: &Named,
         control: PeerControl,
         ahead: Vec<u8>,
         TakenOver { session, openssl }: TakenOver,

@@ -9,6 +9,7 @@ use pyo3::types::PyBytes;
 use crate::buffer::{self, Input};
 use crate::errors::value_error;
 use crate::keys::Keys;
+use crate::provider::Named;
 
 /// Names of the providers compiled in.
 #[pyfunction]
@@ -21,6 +22,16 @@ pub(crate) fn random_nonce_base() -> PyResult<u64> {
     let mut random = [0; 8];
     provider::random(&mut random).map_err(|error| value_error(&error))?;
     Ok(u64::from_be_bytes(random))
+}
+
+/// A lock is held while a record is sealed or opened here.
+pub(crate) fn refuse_waiting(may_wait: bool) -> PyResult<()> {
+    if may_wait {
+        return Err(pyo3::exceptions::PyValueError::new_err(
+            "a backend in Python seals and opens for sockets only",
+        ));
+    }
+    Ok(())
 }
 
 /// Seals records one after another, without I/O.
@@ -38,15 +49,18 @@ impl Sealer {
         keys: &Keys,
         sequence: u64,
         explicit_nonce: Option<u64>,
-        provider: Option<&str>,
+        provider: Option<Named>,
     ) -> PyResult<Self> {
         let base = match explicit_nonce {
             Some(first) => first.wrapping_sub(sequence),
             None => random_nonce_base()?,
         };
+        let seal = Named::or_ring(provider)?
+            .sealer(&keys.0, base)
+            .map_err(|error| value_error(&error))?;
+        refuse_waiting(seal.may_wait())?;
         Ok(Self {
-            seal: provider::sealer(provider.unwrap_or("ring"), &keys.0, base)
-                .map_err(|error| value_error(&error))?,
+            seal,
             sequence: Mutex::new(sequence),
         })
     }

@@ -109,6 +109,20 @@ pub enum Error {
         /// What it was asked to do.
         action: &'static str,
     },
+    /// A backend that came at run time failed, or did what it must not do.
+    #[error("the backend {backend} failed: {reason}")]
+    Backend {
+        /// Its name.
+        backend: String,
+        /// What it did.
+        reason: String,
+    },
+    /// An operation for AEAD suites was asked of another one.
+    #[error("{algorithm} is no AEAD; take a provider compiled in for it")]
+    NotAead {
+        /// The algorithm of the suite.
+        algorithm: Algorithm,
+    },
     /// More payload than a record may carry (RFC 8446 §5.1).
     #[error("a record carries at most {MAX_FRAME_LEN} payload bytes, not {len}")]
     PayloadLen {

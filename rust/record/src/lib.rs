@@ -29,6 +29,7 @@ mod cipher;
 pub mod content_type;
 pub mod control;
 mod error;
+pub mod external;
 mod frame;
 pub mod handover;
 pub mod handshake;

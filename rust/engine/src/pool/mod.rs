@@ -42,6 +42,9 @@ use crate::error::{Error, Result};
 use crate::poll_fd::PollFd;
 use crate::{counters, tunables};
 
+/// Time that a worker has to end, when there is none left.
+const LEAVING: Duration = Duration::from_secs(1);
+
 #[derive(Default)]
 struct Threads {
     workers: Vec<Arc<Worker>>,
@@ -55,13 +58,20 @@ impl Threads {
         &self.workers[task.queue() % self.workers.len()]
     }
 
-    /// Ends the workers, each after what it is at.
-    fn end(&self) {
+    /// Ends the workers, each after what it is at; one that is in somebody else's backend then, and stays there, is left
+    /// behind.
+    fn end(&self, deadline: Option<Instant>) {
         for worker in &self.workers {
             worker.end();
         }
+        let deadline = deadline.map(|at| at.max(Instant::now() + LEAVING));
         for handle in lock(&self.handles).drain(..) {
-            let _ = handle.join();
+            while !handle.is_finished() && deadline.is_none_or(|at| Instant::now() < at) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            if handle.is_finished() {
+                let _ = handle.join();
+            }
             counters::THREADS.sub(1);
         }
     }
@@ -161,7 +171,7 @@ impl Pool {
         let spawned = self.spawn_into(&mut threads, count, binding);
         if let Err(error) = spawned {
             // The next try begins anew.
-            threads.end();
+            threads.end(None);
             return Err(error);
         }
         Ok(threads)
@@ -209,7 +219,7 @@ impl Pool {
             self.exit_timeout_ms.store(ms, Ordering::Relaxed);
             self.stopped.store(true, Ordering::SeqCst);
             if let Some(threads) = self.threads.get() {
-                threads.end();
+                threads.end(deadline);
                 // What was given a turn while the workers went: this is it.
                 for task in threads.workers.iter().flat_map(|worker| worker.leftover()) {
                     guarded(&task, |task| Arc::clone(task).run_quantum(Duration::ZERO));

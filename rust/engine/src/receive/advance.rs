@@ -5,6 +5,7 @@ use rustix::net::RecvFlags as SocketFlags;
 
 use super::kept::Kept;
 use super::open::{Was, open_record};
+use super::opening::Opening;
 use super::output::Output;
 use super::partial::{Framed, frame};
 use super::peer_control::Heard;
@@ -79,8 +80,16 @@ impl State {
             }
         }
         counters::RX_RECORDS.add(opened);
+        if let Some(keys) = &self.keys {
+            keys.count(opened);
+        }
+        let needs_opening = at == 0 && self.needs_opening(&scratch[..end]);
+        if needs_opening && let Some(keys) = &self.keys {
+            let opening = Opening::new(&keys.opener, keys.sequence, &scratch[..end]);
+            self.opening = Some(opening);
+        }
         let has_failed = self.is_ended && !self.is_closed;
-        let taken = if self.control.is_none() || at == 0 || has_failed {
+        let taken = if self.control.is_none() || at == 0 && !needs_opening || has_failed {
             end
         } else {
             at.max(before)
@@ -94,6 +103,9 @@ impl State {
         } else {
             scratch[at..taken].to_vec()
         };
+        if needs_opening {
+            return Ok(Progress::NeedsOpening);
+        }
         Ok(if at > 0 || self.is_ended {
             Progress::Opened {
                 drained: self.has_drained,
@@ -110,6 +122,9 @@ impl State {
         bytes: &mut [u8],
         output: Option<&mut Output<'_>>,
     ) -> Option<(usize, Was)> {
+        if self.needs_opening(bytes) {
+            return None;
+        }
         let keys = self.keys.as_mut()?;
         let (size, was) = match frame(keys.suite, bytes) {
             Framed::Incomplete { .. } => return None,
@@ -162,6 +177,13 @@ impl State {
             }
             Was::KeyUpdate => self.is_paused = true,
             Was::Lost => counters::FAILED_CRYPTO.add(1),
+            Was::Failed => {
+                counters::FAILED_CRYPTO.add(1);
+                self.is_ended = true;
+                if self.control.is_none() {
+                    transport.abort();
+                }
+            }
             Was::Last => {
                 counters::CORRUPTED_RECORDS.add(1);
                 self.is_ended = true;
@@ -169,6 +191,15 @@ impl State {
             }
         }
         Some((size, was))
+    }
+
+    /// Whether the record that these bytes begin with has to be opened before its turn.
+    fn needs_opening(&self, bytes: &[u8]) -> bool {
+        self.keys.as_ref().is_some_and(|keys| {
+            keys.may_wait()
+                && keys.ahead.is_empty()
+                && matches!(frame(keys.suite, bytes), Framed::Whole(_))
+        })
     }
 
     /// Takes what is missing of one record, and opens nothing.

@@ -36,7 +36,8 @@ impl RecvStream {
             return None;
         }
         let mut state = self.try_enter()?;
-        if state.keys.is_none() || state.low_water > 1 {
+        let may_wait_for_others = state.keys.as_ref().is_none_or(|keys| keys.may_wait());
+        if may_wait_for_others || state.low_water > 1 {
             return None;
         }
         if may_wait && state.is_dry() {
@@ -49,7 +50,7 @@ impl RecvStream {
             Ok(Step::Done) => Some(Ok(())),
             Ok(Step::Again | Step::Wait) if !filled.is_empty() => Some(Ok(())),
             Ok(Step::Again | Step::Wait) if !may_wait => Some(Err(Error::NothingReceived)),
-            Ok(Step::Again) => None,
+            Ok(Step::Again | Step::Open) => None,
             Ok(Step::Wait) => {
                 state.wait_next();
                 None

@@ -18,6 +18,7 @@ mod at_once;
 mod guess;
 mod kept;
 mod open;
+mod opening;
 mod output;
 mod partial;
 mod peer_control;

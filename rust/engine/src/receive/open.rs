@@ -31,6 +31,8 @@ pub(super) enum Was {
     Lost,
     /// Such that nothing can follow it; the error is kept in its place.
     Last,
+    /// Whoever opens has failed; the error is kept in its place.
+    Failed,
 }
 
 impl Was {
@@ -62,7 +64,7 @@ pub(super) fn open_record(
         Some(output) if header.text_len() <= output.room() => {
             open_into_output(keys, header, record, output, control.as_deref_mut())
         }
-        output => open_in_place(keys, record, output, control.as_deref_mut()),
+        output => open_in_place(keys, header, record, output, control.as_deref_mut()),
     };
     if !matches!(opened, Err(Failure::Record(RecordError::SequenceExhausted))) {
         keys.sequence += 1;
@@ -92,6 +94,10 @@ pub(super) fn open_record(
                 return lose(failure, kept);
             };
             match failure {
+                Failure::Record(cause @ RecordError::Backend { .. }) => {
+                    control.fail(Error::Open(cause.to_string().into()), kept);
+                    return Was::Failed;
+                }
                 Failure::Record(cause) => control.refuse_record(&cause, kept),
                 Failure::Refused(refusal) => {
                     control.refuse(refusal.alert, refusal.reason.into(), kept);
@@ -105,14 +111,14 @@ pub(super) fn open_record(
 type Rest = Result<Option<KeptRecord>, Failure>;
 
 fn open_into_output(
-    keys: &ReadKeys,
+    keys: &mut ReadKeys,
     header: RecordHeader,
     record: &[u8],
     output: &mut Output<'_>,
     control: Option<&mut PeerControl>,
 ) -> Rest {
     output.fill_with(header.text_len(), |room| {
-        let (content_type, len) = match keys.opener.open_into(keys.sequence, record, room) {
+        let (content_type, len) = match keys.open_into(record, room) {
             Ok(opened) => (opened.content_type, opened.payload.len()),
             Err(error) => return (0, Err(Failure::Record(error))),
         };
@@ -131,14 +137,14 @@ fn open_into_output(
 }
 
 fn open_in_place(
-    keys: &ReadKeys,
+    keys: &mut ReadKeys,
+    header: RecordHeader,
     record: &mut [u8],
     output: Option<&mut Output<'_>>,
     control: Option<&mut PeerControl>,
 ) -> Rest {
     let opened = keys
-        .opener
-        .open_in_place(keys.sequence, record)
+        .open_in_place(header, record)
         .map_err(Failure::Record)?;
     if opened.content_type == APPLICATION_DATA
         && let Some(Err(refusal)) = control.map(|control| control.hear_data(opened.payload.len()))
@@ -176,6 +182,9 @@ fn verdict(cause: RecordError) -> (Was, Error) {
     match cause {
         RecordError::BadRecord | RecordError::NoContentType => {
             (Was::Lost, lost(Errno::BADMSG, cause))
+        }
+        RecordError::Backend { .. } | RecordError::Provider { .. } => {
+            (Was::Failed, Error::Open(cause.to_string().into()))
         }
         RecordError::RecordOverflow { .. } => (Was::Last, not_a_record(Errno::MSGSIZE, cause)),
         cause => (Was::Last, not_a_record(Errno::BADMSG, cause)),

@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 
 use ktls_record::control::{Action, Control, Delivery, Refusal, Settings};
-use ktls_record::{Error as RecordError, alert, provider, schedule};
+use ktls_record::{Error as RecordError, alert, schedule};
 use zeroize::Zeroizing;
 
 use super::kept::{Kept, KeptQueue};
@@ -25,7 +25,6 @@ pub struct PeerControl {
     machine: Control,
     /// The traffic secret of the read keys (TLS 1.3).
     secret: Option<Zeroizing<Vec<u8>>>,
-    provider: String,
     due: Vec<Reply>,
     messages: VecDeque<Vec<u8>>,
 }
@@ -66,13 +65,12 @@ pub(super) enum Heard {
 }
 
 impl PeerControl {
-    /// For keys of this provider; `secret` is the one that they were made of (TLS 1.3).
+    /// `secret` is the one that the keys were made of (TLS 1.3).
     #[must_use]
-    pub fn new(settings: Settings, secret: Option<Zeroizing<Vec<u8>>>, provider: &str) -> Self {
+    pub fn new(settings: Settings, secret: Option<Zeroizing<Vec<u8>>>) -> Self {
         Self {
             machine: Control::new(settings),
             secret,
-            provider: provider.to_owned(),
             due: Vec::new(),
             messages: VecDeque::new(),
         }
@@ -186,12 +184,20 @@ impl PeerControl {
         }
     }
 
+    /// The connection is over, by a fault on this side: the peer is told so.
+    pub(super) fn fail(&mut self, error: Error, kept: &mut KeptQueue) {
+        self.due.push(Reply::Alert {
+            level: alert::FATAL,
+            description: alert::INTERNAL_ERROR,
+        });
+        kept.push(Kept::Error(error));
+    }
+
     fn next_keys(&mut self, keys: &mut ReadKeys) -> Result<(), RecordError> {
         let secret = self.secret.as_ref().ok_or(RecordError::BadRecord)?;
         let next = schedule::next_traffic_secret(secret)?;
         let derived = schedule::traffic_keys(keys.suite, &next)?;
-        keys.opener = provider::opener(&self.provider, &derived)?;
-        keys.sequence = 0;
+        keys.renew(&derived)?;
         self.secret = Some(next);
         Ok(())
     }

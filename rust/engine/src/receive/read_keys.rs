@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use ktls_record::{Keys, Open, Suite, provider};
+use ktls_record::{Keys, Open, Opened, RecordHeader, Suite};
 
+use super::opening::{OpenedAhead, Opening};
+use crate::backend::{Backend, InUse};
 use crate::counters;
 
 /// Keys that a stream is to open with.
@@ -11,22 +13,24 @@ pub struct NewReadKeys {
     suite: Suite,
     opener: Arc<dyn Open>,
     sequence: u64,
+    backend: InUse,
 }
 
 impl NewReadKeys {
-    /// These keys in the hands of the provider of that name; `sequence` is the number of the next record.
+    /// These keys in the hands of a backend; `sequence` is the number of the next record.
     ///
     /// # Errors
-    /// When the provider does not know the suite.
+    /// When the backend refuses them.
     pub fn new(
         keys: &Keys,
         sequence: u64,
-        provider_name: &str,
+        backend: &Arc<Backend>,
     ) -> Result<Self, ktls_record::Error> {
         Ok(Self {
             suite: keys.suite(),
-            opener: provider::opener(provider_name, keys)?,
+            opener: backend.opener(keys)?,
             sequence,
+            backend: InUse::new(backend),
         })
     }
 }
@@ -36,6 +40,10 @@ pub(super) struct ReadKeys {
     pub(super) suite: Suite,
     pub(super) opener: Arc<dyn Open>,
     pub(super) sequence: u64,
+    /// What was opened before its turn, where the key may wait for others.
+    pub(super) ahead: OpenedAhead,
+    may_wait: bool,
+    backend: InUse,
 }
 
 impl ReadKeys {
@@ -44,14 +52,69 @@ impl ReadKeys {
         counters::ACTIVE.add(1);
         Self {
             suite: new.suite,
+            may_wait: new.opener.may_wait(),
             opener: new.opener,
             sequence: new.sequence,
+            ahead: OpenedAhead::default(),
+            backend: new.backend,
         }
     }
 
     pub(super) fn replace(&mut self, new: NewReadKeys) {
         self.suite = new.suite;
+        self.may_wait = new.opener.may_wait();
         self.opener = new.opener;
+        self.ahead.clear();
         self.sequence = new.sequence;
+        self.backend = new.backend;
+    }
+
+    /// The keys that follow by a KeyUpdate, in the same hands.
+    pub(super) fn renew(&mut self, keys: &Keys) -> Result<(), ktls_record::Error> {
+        self.opener = self.backend.backend().opener(keys)?;
+        self.may_wait = self.opener.may_wait();
+        self.ahead.clear();
+        self.sequence = 0;
+        Ok(())
+    }
+
+    /// Whether opening may wait for others, so that it is done in batches, without a lock.
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
+    }
+
+    /// Opens the next record into `out`.
+    pub(super) fn open_into<'o>(
+        &mut self,
+        record: &[u8],
+        out: &'o mut [u8],
+    ) -> Result<Opened<'o>, ktls_record::Error> {
+        if self.may_wait {
+            return self.ahead.next_into(out);
+        }
+        self.opener.open_into(self.sequence, record, out)
+    }
+
+    /// Opens the next record where it is.
+    pub(super) fn open_in_place<'r>(
+        &mut self,
+        header: RecordHeader,
+        record: &'r mut [u8],
+    ) -> Result<Opened<'r>, ktls_record::Error> {
+        if self.may_wait {
+            let header_size = self.suite.header_size();
+            return self.ahead.next_in_place(header, header_size, record);
+        }
+        self.opener.open_in_place(self.sequence, record)
+    }
+
+    /// Takes in what was opened of a batch.
+    pub(super) fn take_in(&mut self, opening: Opening) {
+        self.ahead.take_in(opening, &self.opener, self.sequence);
+    }
+
+    /// Counts records that were opened, or were not because they are false.
+    pub(super) fn count(&self, records: u64) {
+        self.backend.count_opened(self.suite, records);
     }
 }

@@ -8,6 +8,7 @@ use zeroize::Zeroize;
 
 use super::guess::Guess;
 use super::kept::{Kept, KeptQueue};
+use super::opening::Opening;
 use super::output::Output;
 use super::partial::{Framed, frame};
 use super::peer_control::{PeerControl, Reply};
@@ -33,6 +34,8 @@ pub(super) enum Progress {
     Taken,
     /// Nothing came.
     Dry,
+    /// A record is here, and the key that opens it may wait for others: [`State::opening`] has it.
+    NeedsOpening,
 }
 
 /// What a step came to.
@@ -44,6 +47,8 @@ pub(super) enum Step {
     Wait,
     /// It goes on after a look at signals and the time.
     Again,
+    /// It goes on when records were opened without a lock.
+    Open,
 }
 
 /// See the head of this file.
@@ -54,6 +59,8 @@ pub(super) struct State {
     /// What was taken and not opened: the beginning of a record; whole ones behind a record that stopped a reader.
     pub(super) ciphertext: Vec<u8>,
     pub(super) kept: KeptQueue,
+    /// Records that have to be opened without a lock.
+    pub(super) opening: Option<Opening>,
     /// A KeyUpdate was opened: what follows waits for other keys.
     pub(super) is_paused: bool,
     /// Nothing more comes.
@@ -76,6 +83,7 @@ impl State {
             control: None,
             ciphertext: Vec::new(),
             kept: KeptQueue::default(),
+            opening: None,
             is_paused: false,
             is_ended: false,
             is_closed: false,
@@ -211,6 +219,7 @@ impl State {
                 Progress::Taken => {}
                 Progress::Dry if output.filled().len() >= target => return Ok(Step::Done),
                 Progress::Dry => return Ok(Step::Wait),
+                Progress::NeedsOpening => return Ok(Step::Open),
             }
         }
         Ok(Step::Again)
@@ -247,6 +256,7 @@ impl State {
                     return Ok(Step::Done);
                 }
                 Progress::Dry => return Ok(Step::Wait),
+                Progress::NeedsOpening => return Ok(Step::Open),
             }
         }
         Ok(Step::Again)
@@ -261,8 +271,10 @@ impl State {
                 None if self.is_at_stop() => return self.stop(false),
                 None => {}
             }
-            if self.advance(transport, None)? == Progress::Dry {
-                return Ok(Step::Wait);
+            match self.advance(transport, None)? {
+                Progress::Dry => return Ok(Step::Wait),
+                Progress::NeedsOpening => return Ok(Step::Open),
+                Progress::Opened { .. } | Progress::Taken => {}
             }
         }
         Ok(Step::Again)
@@ -281,8 +293,10 @@ impl State {
             if self.has_messages() {
                 return stop_for_messages(false);
             }
-            if self.advance(transport, None)? == Progress::Dry {
-                return Ok(Step::Wait);
+            match self.advance(transport, None)? {
+                Progress::Dry => return Ok(Step::Wait),
+                Progress::NeedsOpening => return Ok(Step::Open),
+                Progress::Opened { .. } | Progress::Taken => {}
             }
         }
         Ok(Step::Again)
@@ -308,7 +322,12 @@ impl State {
             if self.is_paused || !self.has_whole_record() {
                 return false;
             }
-            if self.advance(transport, None).is_err() {
+            // What has to be opened without a lock is left to the reader, who finds out what it is.
+            if !matches!(
+                self.advance(transport, None),
+                Ok(Progress::Opened { .. } | Progress::Taken | Progress::Dry)
+            ) {
+                self.opening = None;
                 return true;
             }
         }
@@ -332,6 +351,10 @@ impl State {
             match looked {
                 Ok(Progress::Dry) => return false,
                 Ok(Progress::Taken | Progress::Opened { .. }) => {}
+                Ok(Progress::NeedsOpening) => {
+                    self.opening = None;
+                    return true;
+                }
                 // The reader finds it, too.
                 Err(_) => return true,
             }

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags as SocketFlags;
 
 use super::kept::Kept;
+use super::opening::Opening;
 use super::output::Output;
 use super::peer_control::{PeerControl, Reply};
 use super::read_keys::{NewReadKeys, ReadKeys};
@@ -389,7 +390,7 @@ impl RecvStream {
         let mut waits = 0;
         loop {
             self.transport.check_open()?;
-            let (taken, replies) = {
+            let (taken, replies, opening) = {
                 let mut state = self.enter()?;
                 // Other flags may ask for what no wait for data tells of (MSG_OOB, MSG_ERRQUEUE).
                 let may_wait_first = deadline.is_blocking() && flags.raw == 0;
@@ -398,11 +399,17 @@ impl RecvStream {
                 } else {
                     step(&mut state)
                 };
-                (taken, state.take_replies())
+                (taken, state.take_replies(), state.opening.take())
             };
             self.reply(&replies);
             match taken? {
                 Step::Done => return Ok(()),
+                Step::Open => {
+                    let opened = opening.map(Opening::run);
+                    if let (Some(opened), Some(keys)) = (opened, &mut self.enter()?.keys) {
+                        keys.take_in(opened);
+                    }
+                }
                 Step::Wait | Step::Again if !deadline.is_blocking() => {
                     return Err(Error::NothingReceived);
                 }

@@ -93,6 +93,11 @@ impl SendStream {
         if !state.buffer.may_coalesce(state.driver.is_blocked()) {
             return Ok(false);
         }
+        if let Some(keys) = &state.buffer.write_state
+            && keys.key.may_wait()
+        {
+            return Ok(false);
+        }
         let size = match &state.buffer.write_state {
             None => data.len(),
             Some(keys) if is_start => keys.fragmenter.wire_size(keys.key.suite(), data.len()),

@@ -63,6 +63,11 @@ pub(super) struct SealJob {
 }
 
 impl SealJob {
+    /// Whether sealing it may wait for others.
+    pub(super) fn may_wait(&self) -> bool {
+        self.parts.iter().any(RecordRun::may_wait)
+    }
+
     pub(super) fn has_file(&self) -> bool {
         self.parts.iter().any(RecordRun::is_file)
     }
@@ -148,6 +153,14 @@ impl SendBuffer {
     /// Payload bytes that nobody has claimed for sealing.
     pub(super) fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Whether what is next to be sealed may have to wait for others, which callers do not do.
+    pub(super) fn needs_worker(&self) -> bool {
+        self.write_state
+            .as_ref()
+            .is_some_and(|state| state.key.may_wait())
+            && self.runs.iter().any(RecordRun::may_wait)
     }
 
     /// Whether a file that was accepted has not been read: it is queued or being sealed.

@@ -74,7 +74,13 @@ impl SendStream {
             return self.send_batch(state.release_state(), sealed, more);
         }
         let unit = unit_size(&state);
-        if may_seal && let Some(job) = state.buffer.claim(unit) {
+        // A caller may hold what those want for whom sealing waits.
+        let leaves_it =
+            role != Role::Worker && state.buffer.needs_worker() && !self.pool.is_stopped();
+        if may_seal
+            && !leaves_it
+            && let Some(job) = state.buffer.claim(unit)
+        {
             return self.seal_batch(state.release_state(), job, role);
         }
         let step = if is_blocked {
@@ -150,7 +156,7 @@ impl SendStream {
         batches.add(1);
         let space = buffer::wire_space(tunables::flush_unit::get());
         let mut buffer = self.pool.buffers.take(space.max(job.wire_size));
-        if !job.has_file() {
+        if !job.has_file() && !job.may_wait() {
             return self.seal_read_batch(inside, &job, buffer);
         }
         // A disk may take its time, and so may a file system that has no way to say that: forks go on meanwhile.
@@ -201,7 +207,20 @@ impl SendStream {
         self.settle();
     }
 
-    fn seal_after_read(&self, job: &SealJob, buffer: SealBuffer) -> After<'_> {
+    fn seal_after_read(&self, job: &SealJob, mut buffer: SealBuffer) -> After<'_> {
+        if job.may_wait() {
+            let watch = PanicWatch::new(self);
+            let sealed = seal::seal_parts_waiting(&job.parts, &mut buffer);
+            drop(watch);
+            let end = match sealed {
+                Ok(end) => end,
+                Err(error) => return self.give_up(buffer, error),
+            };
+            return match self.enter() {
+                Ok(state) => self.finish_sealing(state, job, buffer, end),
+                Err(_) => (None, Step::Failed),
+            };
+        }
         match self.enter() {
             Ok(state) => self.seal_read_batch(state.release_state(), job, buffer),
             Err(_) => (None, Step::Failed),
@@ -226,13 +245,23 @@ impl SendStream {
         if let Some(key) = job.parts.first().and_then(|part| part.framing.key()) {
             key.times.seal.add(begin.elapsed());
         }
+        self.finish_sealing(inside.lock(), job, buffer, end)
+    }
+
+    /// Marks a job ready, of which the buffer has the records.
+    fn finish_sealing<'a>(
+        &'a self,
+        mut state: Entered<'a>,
+        job: &SealJob,
+        buffer: SealBuffer,
+        end: usize,
+    ) -> After<'a> {
         let sealed = SealedBatch {
             buffer,
             start: 0,
             end,
             plain: job.plain,
         };
-        let mut state = inside.lock();
         if let Err(sealed) = state.buffer.ready(job, sealed) {
             self.pool.buffers.give_back(sealed.buffer);
         }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use ktls_record::{Seal, Suite};
 
 use super::fragmenter::Fragmenter;
+use crate::backend::InUse;
 use crate::counters::{self, Counter};
-use crate::times::ProviderTimes;
+use crate::times::{self, ProviderTimes};
 
 /// The content type of application data (RFC 8446 §5.1).
 pub(crate) const APPLICATION_DATA: u8 = 23;
@@ -41,13 +42,16 @@ impl Payload {
 /// A key that records are sealed with. It belongs to the records framed while it was installed, not to the connection.
 pub(super) struct WriteKey {
     pub(super) seal: Box<dyn Seal>,
+    /// In whose hands it is.
+    pub(super) backend: Option<InUse>,
+    may_wait: bool,
     gauge: &'static Counter,
     /// What is measured of who seals with it.
     pub(super) times: &'static ProviderTimes,
 }
 
 impl WriteKey {
-    pub(super) fn new(seal: Box<dyn Seal>, times: &'static ProviderTimes) -> Self {
+    pub(super) fn new(seal: Box<dyn Seal>, backend: Option<InUse>) -> Self {
         use ktls_record::Algorithm;
         let gauge = match seal.suite().algorithm() {
             Algorithm::ChaCha20Poly1305 => &counters::SW_CHACHA20,
@@ -56,11 +60,34 @@ impl WriteKey {
             other => unreachable!("no gauge for {other}"),
         };
         gauge.add(1);
-        Self { seal, gauge, times }
+        let name = backend
+            .as_ref()
+            .map_or("", |in_use| in_use.backend().provider().name());
+        Self {
+            may_wait: seal.may_wait(),
+            times: times::of_provider(name),
+            seal,
+            backend,
+            gauge,
+        }
     }
 
     pub(super) fn suite(&self) -> Suite {
         self.seal.suite()
+    }
+
+    /// Whether sealing may wait for others, so that no lock may be held.
+    pub(super) fn may_wait(&self) -> bool {
+        self.may_wait
+    }
+
+    /// Counts what was sealed, many records at once.
+    pub(super) fn count(&self, records: u64, payload_len: usize) {
+        counters::RECORDS.add(records);
+        counters::BYTES.add(payload_len as u64);
+        if let Some(backend) = &self.backend {
+            backend.count_sealed(self.suite(), records);
+        }
     }
 }
 
@@ -137,6 +164,11 @@ impl RecordRun {
     pub(super) fn wire_size(&self) -> usize {
         self.framing
             .wire_size(usize::try_from(self.len).unwrap_or(usize::MAX))
+    }
+
+    /// Whether sealing it may wait for others.
+    pub(super) fn may_wait(&self) -> bool {
+        matches!(&self.framing, Framing::Records { key, .. } if key.may_wait())
     }
 
     /// Whether the payload is a file's.

@@ -54,6 +54,70 @@ pub(super) fn seal_parts(parts: &[RecordRun], buffer: &mut [u8]) -> Result<usize
     Ok(at)
 }
 
+/// The same for keys whose sealing may wait for others: the records of a key that follow each other go to it at once.
+pub(super) fn seal_parts_waiting(parts: &[RecordRun], buffer: &mut [u8]) -> Result<usize> {
+    let mut at = 0;
+    let mut rest = buffer;
+    let mut batch: Option<KeyBatch<'_>> = None;
+    for part in parts {
+        let size = part.wire_size();
+        let (mut out, after) = rest.split_at_mut_checked(size).ok_or(TOO_SMALL)?;
+        (rest, at) = (after, at + size);
+        let Framing::Records {
+            key,
+            fragmenter,
+            content_type,
+            sequence,
+        } = &part.framing
+        else {
+            seal_part(part, out)?;
+            continue;
+        };
+        if batch
+            .as_ref()
+            .is_some_and(|(other, _)| !core::ptr::eq(*other, &raw const **key))
+        {
+            seal_batch(batch.take())?;
+        }
+        let (_, records) = batch.get_or_insert_with(|| (key, Vec::new()));
+        let len = usize::try_from(part.len).unwrap_or(usize::MAX);
+        let mut data = match &part.payload {
+            Payload::Bytes { .. } => {
+                let bytes = part.payload.bytes(len);
+                Some(bytes.ok_or(Error::Internal("a payload became shorter"))?)
+            }
+            // It has been read into its place.
+            Payload::File { .. } => None,
+        };
+        for frame in fragmenter.frames(*content_type, *sequence, len) {
+            let (record, after) = out.split_at_mut(frame.record_size(key.suite()));
+            if let Some(data) = &mut data {
+                let (payload, after) = data.split_at(frame.payload_len);
+                record[key.suite().header_size()..][..frame.payload_len].copy_from_slice(payload);
+                *data = after;
+            }
+            records.push((frame, record));
+            out = after;
+        }
+    }
+    seal_batch(batch)?;
+    Ok(at)
+}
+
+/// Records of one key.
+type KeyBatch<'a> = (&'a WriteKey, Vec<(Frame, &'a mut [u8])>);
+
+fn seal_batch(batch: Option<KeyBatch<'_>>) -> Result<()> {
+    if let Some((key, mut records)) = batch {
+        key.seal
+            .seal_batch(&mut records)
+            .map_err(|error| not_sealed(&error))?;
+        let payload_len = records.iter().map(|(frame, _)| frame.payload_len).sum();
+        key.count(records.len() as u64, payload_len);
+    }
+    Ok(())
+}
+
 /// Seals one whole write, which no run was made for, into the start of `out`.
 pub(super) fn seal_now(framing: &Framing, data: &[u8], out: &mut [u8]) -> Result<()> {
     match framing {
@@ -70,7 +134,7 @@ pub(super) fn seal_now(framing: &Framing, data: &[u8], out: &mut [u8]) -> Result
             if let Some(frame) = fragmenter.only_frame(*content_type, *sequence, data.len()) {
                 let record = region(out, 0, frame.record_size(key.suite()))?;
                 seal_from(key, frame, data, record)?;
-                count(1, data.len());
+                key.count(1, data.len());
                 return Ok(());
             }
             let frames = fragmenter.frames(*content_type, *sequence, data.len());
@@ -117,7 +181,7 @@ fn seal_part(part: &RecordRun, out: &mut [u8]) -> Result<()> {
                 sealed += 1;
                 rest = after;
             }
-            count(sealed, len);
+            key.count(sealed, len);
             Ok(())
         }
     }
@@ -142,14 +206,8 @@ fn seal_slice(
         data = after;
         rest = remaining;
     }
-    count(sealed, len);
+    key.count(sealed, len);
     Ok(())
-}
-
-/// Counts what was sealed, many records at once.
-fn count(records: u64, payload_len: usize) {
-    counters::RECORDS.add(records);
-    counters::BYTES.add(payload_len as u64);
 }
 
 /// Where the payload of each record lies in the records of a file's run.

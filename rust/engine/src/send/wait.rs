@@ -75,8 +75,14 @@ impl SendStream {
                     self.wait_for_change(unchanged, deadline)?;
                 }
                 Step::Busy => {
+                    let needs_worker = self.enter()?.buffer.needs_worker();
+                    if needs_worker {
+                        self.settle();
+                    }
                     let unchanged = |state: &State| {
-                        !until(state) && (state.driver.is_sending() || state.buffer.is_sealing())
+                        let is_left = needs_worker && state.buffer.needs_worker();
+                        !until(state)
+                            && (state.driver.is_sending() || state.buffer.is_sealing() || is_left)
                     };
                     self.wait_for_change(unchanged, deadline)?;
                 }

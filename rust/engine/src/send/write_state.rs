@@ -8,13 +8,13 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use ktls_record::schedule;
-use ktls_record::{Keys, Seal, Suite, Version, provider};
+use ktls_record::{Keys, Seal, Suite, Version};
 
 use super::fragmenter::{Fragmenter, RecordSplit};
 use super::run::{APPLICATION_DATA, WriteKey};
+use crate::backend::{Backend, InUse};
 use crate::error::{Error, Result};
 use crate::ledger::Fingerprint;
-use crate::times;
 
 /// Records beyond the limit for what must be said even then: alerts, a KeyUpdate.
 const CONTROL_RECORD_RESERVE: u64 = 1024;
@@ -26,7 +26,7 @@ pub struct NewWriteState {
     fragmenter: Fragmenter,
     record_limit: u64,
     update_secret: Option<UpdateSecret>,
-    provider: String,
+    backend: Option<InUse>,
     pub(super) fingerprint: Fingerprint,
 }
 
@@ -45,16 +45,9 @@ impl NewWriteState {
             },
             record_limit: u64::MAX,
             update_secret: None,
-            provider: String::new(),
+            backend: None,
             fingerprint: Fingerprint::of(keys),
         }
-    }
-
-    /// Names who seals, for what is measured of it.
-    #[must_use]
-    pub fn with_provider_name(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.provider);
-        self
     }
 
     /// Pads records to a multiple of so many payload bytes, where the version knows padding (RFC 8446 §5.4).
@@ -80,6 +73,17 @@ impl NewWriteState {
         self
     }
 
+    /// Notes in whose hands the key is, who counts what it seals.
+    #[must_use]
+    pub fn with_backend(self, backend: &Arc<Backend>) -> Self {
+        self.in_use(InUse::new(backend))
+    }
+
+    fn in_use(mut self, backend: InUse) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
     /// Notes where the next key comes from.
     #[must_use]
     pub fn with_update_secret(mut self, secret: UpdateSecret) -> Self {
@@ -92,17 +96,17 @@ impl NewWriteState {
 pub struct UpdateSecret {
     suite: Suite,
     secret: Zeroizing<Vec<u8>>,
-    provider: String,
+    backend: Arc<Backend>,
 }
 
 impl UpdateSecret {
-    /// `secret` is that of the key in use; `provider` seals under those that follow.
+    /// `secret` is that of the key in use; `backend` seals under those that follow.
     #[must_use]
-    pub fn new(suite: Suite, secret: Zeroizing<Vec<u8>>, provider: &str) -> Self {
+    pub fn new(suite: Suite, secret: Zeroizing<Vec<u8>>, backend: &Arc<Backend>) -> Self {
         Self {
             suite,
             secret,
-            provider: provider.to_owned(),
+            backend: Arc::clone(backend),
         }
     }
 
@@ -110,8 +114,8 @@ impl UpdateSecret {
         let secret = schedule::next_traffic_secret(&self.secret)?;
         let keys = schedule::traffic_keys(self.suite, &secret)?;
         // Explicit nonces ended with TLS 1.2.
-        let seal = provider::sealer(&self.provider, &keys, 0)?;
-        Ok((keys, seal, Self::new(self.suite, secret, &self.provider)))
+        let seal = self.backend.sealer(&keys, 0)?;
+        Ok((keys, seal, Self::new(self.suite, secret, &self.backend)))
     }
 }
 
@@ -129,9 +133,8 @@ pub(super) struct WriteState {
 
 impl WriteState {
     pub(super) fn new(new: NewWriteState) -> Self {
-        let times = times::of_provider(&new.provider);
         Self {
-            key: Arc::new(WriteKey::new(new.seal, times)),
+            key: Arc::new(WriteKey::new(new.seal, new.backend)),
             fragmenter: new.fragmenter,
             sequence: new.sequence,
             end: new.sequence.saturating_add(new.record_limit),
@@ -145,10 +148,15 @@ impl WriteState {
         let made = self.update_secret.as_ref()?.next();
         Some(match made {
             Ok((keys, seal, secret)) => {
+                let backend = &secret.backend;
+                let in_use = match &self.key.backend {
+                    Some(in_use) if Arc::ptr_eq(in_use.backend(), backend) => in_use.clone(),
+                    _ => InUse::new(backend),
+                };
                 let new = NewWriteState::new(&keys, seal, 0, self.fragmenter.max_frame_len)
+                    .in_use(in_use)
                     .with_padding(self.fragmenter.block_padding)
                     .with_record_limit(self.record_limit)
-                    .with_provider_name(self.key.times.name())
                     .with_update_secret(secret);
                 Ok(new)
             }

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use ktls_engine::{
-    Deadline, Error, NewReadKeys, PeerControl, RecvFlags, RecvStream, Replies, TcpTransport,
+    Backend, Deadline, Error, NewReadKeys, PeerControl, RecvFlags, RecvStream, Replies,
+    TcpTransport,
 };
 use ktls_record::control::{Settings, Side};
 use ktls_record::schedule;
@@ -116,7 +117,7 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) fn new(keys: &Keys) -> Self {
         let link = Self::without_keys(keys);
-        let opener = NewReadKeys::new(keys, 0, "ring").unwrap();
+        let opener = NewReadKeys::new(keys, 0, &Backend::compiled_in("ring").unwrap()).unwrap();
         link.stream.install(opener).unwrap();
         link
     }
@@ -162,9 +163,9 @@ impl Link {
         secret: Option<&[u8]>,
         replies: Box<dyn Replies>,
     ) {
-        let opener = NewReadKeys::new(keys, 0, "ring").unwrap();
+        let opener = NewReadKeys::new(keys, 0, &Backend::compiled_in("ring").unwrap()).unwrap();
         let secret = secret.map(|secret| secret.to_vec().into());
-        let control = PeerControl::new(settings, secret, "ring");
+        let control = PeerControl::new(settings, secret);
         self.stream
             .take_over(opener, control, replies, Vec::new())
             .unwrap();

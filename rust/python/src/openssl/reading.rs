@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use super::OpenSSLSide;
 use crate::call::Timeout;
 use crate::errors::{HandoverError, SSLError, os_error, value_error};
+use crate::provider::Named;
 use crate::python_call::call_method;
 use crate::recv_stream::{RecvStream, TakenOver};
 use crate::ssl_errors::SSLWantReadError;
@@ -17,7 +18,7 @@ use crate::ssl_errors::SSLWantReadError;
 #[pyclass(frozen, module = "ktls._core")]
 pub(crate) struct Reading {
     stream: Py<RecvStream>,
-    provider: String,
+    provider: Named,
     session: Py<PyAny>,
     keeps_tickets: bool,
     post_handshake_auth: bool,
@@ -29,7 +30,7 @@ impl Reading {
     #[pyo3(signature = (stream, provider, session, *, keeps_tickets, post_handshake_auth))]
     fn new(
         stream: Py<RecvStream>,
-        provider: String,
+        provider: Named,
         session: Py<PyAny>,
         keeps_tickets: bool,
         post_handshake_auth: bool,
@@ -73,7 +74,7 @@ impl OpenSSLSide {
                 .map_err(|error| HandoverError::new_err(error.to_string()))?;
             self.lock().read = Some(state);
         }
-        let control = PeerControl::new(settings, keys.secret.clone(), &reading.provider);
+        let control = PeerControl::new(settings, keys.secret.clone());
         reading.stream.get().take_over(
             py,
             keys,

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::cipher::{Open, Opened, Seal, room, wiped_on_error};
+use crate::cipher::{Open, Opened, Seal, room, strip_inner, wiped_on_error};
 use crate::error::Error;
-use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, RecordHeader, check_sequence};
+use crate::frame::{Aad, Frame, HEADER_LEN, RecordHeader, check_sequence};
 use crate::keys::Keys;
 use crate::nonce::{Nonces, explicit_nonce};
 use crate::suite::{Algorithm, NONCE_LEN, NonceForm, Suite, TAG_LEN, Version};
@@ -218,25 +218,6 @@ impl<C: Aead + 'static> Open for AeadOpener<C> {
     fn clone_state(self: Arc<Self>) -> Arc<dyn Open> {
         self
     }
-}
-
-/// Separate content, inner type and zero padding (RFC 8446 §5.4).
-fn strip_inner(text: &mut [u8]) -> Result<Opened<'_>, Error> {
-    if text.len() > MAX_FRAME_LEN + 1 {
-        let error = Error::RecordOverflow {
-            actual: text.len(),
-            maximum: MAX_FRAME_LEN + 1,
-        };
-        return wiped_on_error(Err(error), text);
-    }
-    let Some(end) = text.iter().rposition(|&byte| byte != 0) else {
-        return Err(Error::NoContentType);
-    };
-    let content_type = text[end];
-    Ok(Opened {
-        content_type,
-        payload: &mut text[..end],
-    })
 }
 
 /// The key of ChaCha20 is its state, which both providers copy to the stack and leave there; that of AES stays where it

@@ -13,7 +13,7 @@ mod iv;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::frame::Frame;
+use crate::frame::{Frame, MAX_FRAME_LEN};
 use crate::suite::Suite;
 
 /// Seals records under one write key.
@@ -41,6 +41,22 @@ pub trait Seal: Send + Sync {
     /// As [`seal_in_place`](Self::seal_in_place); also [`Error::PayloadMismatch`] when `payload` is not as long as the
     /// frame says.
     fn seal_from(&self, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<(), Error>;
+
+    /// Seal records whose payload already lies in its place, of which each is as for
+    /// [`seal_in_place`](Self::seal_in_place). On an error nothing of them is to be used.
+    ///
+    /// # Errors
+    /// As [`seal_in_place`](Self::seal_in_place).
+    fn seal_batch(&self, batch: &mut [(Frame, &mut [u8])]) -> Result<(), Error> {
+        batch
+            .iter_mut()
+            .try_for_each(|(frame, record)| self.seal_in_place(*frame, record))
+    }
+
+    /// Whether sealing may wait for others, so that the caller must hold no lock.
+    fn may_wait(&self) -> bool {
+        false
+    }
 }
 
 /// Opens records under one read key.
@@ -73,6 +89,20 @@ pub trait Open: Send + Sync {
         out: &'o mut [u8],
     ) -> Result<Opened<'o>, Error>;
 
+    /// Open whole records in their own memory, of which each is as for [`open_in_place`](Self::open_in_place). The results
+    /// are in their order; they may end with the first error.
+    fn open_batch<'r>(&self, batch: Vec<(u64, &'r mut [u8])>) -> Vec<Result<Opened<'r>, Error>> {
+        batch
+            .into_iter()
+            .map(|(sequence, record)| self.open_in_place(sequence, record))
+            .collect()
+    }
+
+    /// Whether opening may wait for others, so that the caller must hold no lock.
+    fn may_wait(&self) -> bool {
+        false
+    }
+
     /// An opener that goes on from here by itself; the same one where nothing is remembered between records.
     fn clone_state(self: Arc<Self>) -> Arc<dyn Open>;
 
@@ -92,14 +122,33 @@ pub struct Opened<'r> {
 }
 
 /// The first `needed` bytes of an output.
-fn room(out: &mut [u8], needed: usize) -> Result<&mut [u8], Error> {
+pub(crate) fn room(out: &mut [u8], needed: usize) -> Result<&mut [u8], Error> {
     let actual = out.len();
     out.get_mut(..needed)
         .ok_or(Error::OutputLen { actual, needed })
 }
 
+/// Separate content, inner type and zero padding (RFC 8446 §5.4).
+pub(crate) fn strip_inner(text: &mut [u8]) -> Result<Opened<'_>, Error> {
+    if text.len() > MAX_FRAME_LEN + 1 {
+        let error = Error::RecordOverflow {
+            actual: text.len(),
+            maximum: MAX_FRAME_LEN + 1,
+        };
+        return wiped_on_error(Err(error), text);
+    }
+    let Some(end) = text.iter().rposition(|&byte| byte != 0) else {
+        return Err(Error::NoContentType);
+    };
+    let content_type = text[end];
+    Ok(Opened {
+        content_type,
+        payload: &mut text[..end],
+    })
+}
+
 /// Nothing of a failed operation stays readable: neither plaintext nor unverified text.
-fn wiped_on_error<T>(result: Result<T, Error>, bytes: &mut [u8]) -> Result<T, Error> {
+pub(crate) fn wiped_on_error<T>(result: Result<T, Error>, bytes: &mut [u8]) -> Result<T, Error> {
     if result.is_err() {
         bytes.fill(0);
     }
