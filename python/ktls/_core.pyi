@@ -397,7 +397,7 @@ class OpenSSLSide:
         """Look for the secrets of the handshake in this log, too."""
     def release_logs(self) -> None:
         """Look in no log any more, and follow the handshake no further."""
-    def call_back(self, callback: Callable[..., _T], /, *arguments: Any) -> _T:
+    def call_back(self, callback: Callable[..., _T], *arguments: Any) -> _T:
         """Call one of the context's; what it calls of the connection is EDEADLK."""
     def do_handshake(self) -> None: ...
     def find(self, cipher_name: str | None) -> Handover | None:
