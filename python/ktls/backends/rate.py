@@ -63,8 +63,8 @@ def _sealing_step(provider: _core.Provider | str) -> "Step":
     payload = bytes(_RECORD_LEN)
     size = keys.header_size + _RECORD_LEN + keys.trailer_size
     space = memoryview(bytearray(size + _PAGE_SIZE))
-    # ring takes three times as long where a record lies a few bytes behind its payload, in whichever
-    # page: one of these places does not.
+    # ring takes three times as long where a record begins a few bytes behind its payload, modulo a
+    # page; in one of these places none does.
     places = itertools.cycle(
         [space[at : at + size] for at in range(0, _PAGE_SIZE, _PAGE_SIZE // 4)]
     )
