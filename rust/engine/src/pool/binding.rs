@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn domains_are_in_order_and_hold_what_is_allowed() {
-        let nodes = tempfile::tempdir().unwrap();
+        let nodes = tempfile::tempdir().expect("a directory");
         for (name, list) in [
             ("node10", "4-5"),
             ("node2", "0-3"),
@@ -104,8 +104,8 @@ mod tests {
             ("other", "0"),
         ] {
             let node = nodes.path().join(name);
-            std::fs::create_dir(&node).unwrap();
-            std::fs::write(node.join("cpulist"), list).unwrap();
+            std::fs::create_dir(&node).expect("a directory");
+            std::fs::write(node.join("cpulist"), list).expect("a file");
         }
         let found = domains(nodes.path(), &[1, 2, 4]);
         assert_eq!(found, [vec![1, 2], vec![4]]);
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn without_a_list_there_is_one_domain() {
-        let nodes = tempfile::tempdir().unwrap();
+        let nodes = tempfile::tempdir().expect("a directory");
         let missing = nodes.path().join("none");
         assert_eq!(domains(&missing, &[0, 7]), [vec![0, 7]]);
     }
