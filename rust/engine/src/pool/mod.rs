@@ -148,7 +148,7 @@ impl Pool {
         let spawned = self.spawn_into(&mut threads, count, bind);
         if let Err(error) = spawned {
             // The next try begins anew.
-            threads.end();
+            threads.end(None);
             return Err(error);
         }
         Ok(threads)
