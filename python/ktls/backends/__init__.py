@@ -219,8 +219,8 @@ def _available(rate: "Rate") -> list[Registration]:
 
     def order(each: Registration) -> tuple[int, float]:
         # Where the priority decides, nothing is measured.
-        is_measured = each.provider is not None and shared[each.backend.prio] > 1
-        return -each.backend.prio, -rate(each.provider) if is_measured else 0.0
+        is_measured = shared[each.backend.prio] > 1
+        return -each.backend.prio, -rate(each.provider) if each.provider and is_measured else 0.0
 
     return sorted(found, key=order)
 
