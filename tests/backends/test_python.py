@@ -3,8 +3,10 @@
 import errno
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -290,3 +292,54 @@ def _all(far: ktls.Socket, size: int) -> bytes:
     while len(data) < size:
         data += far.recv(100_000)
     return bytes(data)
+
+
+def test_keys_that_follow_each_other(
+    tcp_pair: Pair,
+    registered: Callable[[PythonBackend], PythonBackend],
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> None:
+    """Each key, of either side, seals ten records: both renew theirs while the other reads."""
+    keys: list[bytes] = []
+
+    class Backend(PythonBackend):
+        def try_session(self, params: Any) -> Any:
+            make = super().try_session(params)
+
+            def kept(key: bytes) -> Any:
+                keys.append(key)
+                return make(key)
+
+            return kept
+
+    ktls.enable()
+    registered(Backend())
+    ktls.sysctl["kern.ipc.tls.backend"] = "python"
+    ktls.sysctl["kern.ipc.tls.records_per_key"] = 10
+    for context in (server_context, client_context):
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        ktls.prepare(context)
+    data = os.urandom(3_000_000)
+
+    def far_side() -> bytes:
+        with ktls.wrap_socket(tcp_pair[0], client_context, server_hostname="localhost") as client:
+            assert (client.backend, client.rx_mode) == ("python", ktls.Mode.SW)
+            came = bytearray()
+            while len(came) < len(data):
+                came += client.recv(100_000)
+            client.sendall(data)
+            assert client.recv(1) == b""
+            return bytes(came)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(far_side)
+        with ktls.wrap_socket(tcp_pair[1], server_context, server_side=True) as server:
+            server.sendall(data)
+            came = bytearray()
+            while len(came) < len(data):
+                came += server.recv(100_000)
+            assert bytes(came) == data
+            server.unwrap()
+        assert future.result() == data
+    assert len(keys) > 4 * 15, "two directions, two ends"
