@@ -11,7 +11,7 @@ from socket import SHUT_WR, socket
 from typing import Any, BinaryIO, Literal
 
 import ktls
-from ktls import prepare, wrap_socket
+from ktls import _core, prepare, wrap_socket
 from ktls.constants import Mode
 
 Kind = Literal["plain", "ssl", "pyopenssl", "ktls", "api", "crate"]
@@ -50,11 +50,13 @@ class Endpoint:
 
 
 def contenders() -> list[Contender]:
-    """All of them; those of ktls once as it comes, and for each backend that works here.
+    """All of them; those of ktls once as it comes, and for each backend that is compiled in.
 
     The default one first.
     """
-    backends = [backend.name for backend in ktls.backends.available()]
+    compiled_in = _core.providers()
+    names = [backend.name for backend in ktls.backends.available()]
+    backends = [name for name in names if name in compiled_in]
     found = [
         Contender("plain", "plain"),
         Contender("ssl", "ssl"),

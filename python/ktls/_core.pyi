@@ -53,6 +53,9 @@ class Provider:
     def compiled_in(name: str, counted_as: str | None = None) -> Provider:
         """One of `providers`, or ValueError; `counted_as`, where it works under another name."""
     @staticmethod
+    def libcrypto() -> Provider:
+        """The libcrypto that ``ssl`` uses. OSError EOPNOTSUPP says what is missing."""
+    @staticmethod
     def native(name: str, capsule: object) -> Provider:
         """A native backend (``ktls_backend.h``). OSError EINVAL for another version of it."""
     @staticmethod

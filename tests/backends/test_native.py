@@ -65,7 +65,7 @@ def test_one_that_cannot_be_loaded_is_nobodys_problem(tmp_path: Path) -> None:
         "[ktls.backends]\nbroken = no_such_module:Backend\nnone = os:sep\n"
     )
     program = "from ktls import backends; print(len(backends.available()))"
-    assert run_with(tmp_path, program) == "2"
+    assert run_with(tmp_path, program) == "3"
 
 
 def run_with(path: Path, program: str, **environment: str) -> str:

@@ -2,9 +2,12 @@
 
 import errno
 import os
+import selectors
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -290,3 +293,111 @@ def _all(far: ktls.Socket, size: int) -> bytes:
     while len(data) < size:
         data += far.recv(100_000)
     return bytes(data)
+
+
+def test_keys_that_follow_each_other(
+    tcp_pair: Pair,
+    registered: Callable[[PythonBackend], PythonBackend],
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> None:
+    """Each key, of either side, seals ten records: both renew theirs while the other reads."""
+    keys: list[bytes] = []
+
+    class Backend(PythonBackend):
+        def try_session(self, params: Any) -> Any:
+            make = super().try_session(params)
+
+            def kept(key: bytes) -> Any:
+                keys.append(key)
+                return make(key)
+
+            return kept
+
+    ktls.enable()
+    registered(Backend())
+    ktls.sysctl["kern.ipc.tls.backend"] = "python"
+    ktls.sysctl["kern.ipc.tls.records_per_key"] = 10
+    for context in (server_context, client_context):
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        ktls.prepare(context)
+    data = os.urandom(3_000_000)
+
+    def far_side() -> bytes:
+        with ktls.wrap_socket(tcp_pair[0], client_context, server_hostname="localhost") as client:
+            assert (client.backend, client.rx_mode) == ("python", ktls.Mode.SW)
+            came = bytearray()
+            while len(came) < len(data):
+                came += client.recv(100_000)
+            client.sendall(data)
+            client.unwrap()
+            return bytes(came)
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(far_side)
+        with ktls.wrap_socket(tcp_pair[1], server_context, server_side=True) as server:
+            server.sendall(data)
+            came = bytearray()
+            while len(came) < len(data):
+                came += server.recv(100_000)
+            assert bytes(came) == data
+            server.unwrap()
+        assert future.result() == data
+    assert len(keys) > 4 * 15, "two directions, two ends"
+
+
+def test_one_that_fails_to_open_after_a_handshake(
+    tcp_pair: Pair,
+    registered: Callable[[PythonBackend], PythonBackend],
+    server_context: ssl.SSLContext,
+    client_context: ssl.SSLContext,
+) -> None:
+    """The program gets EIO, and the peer an alert of its own kind."""
+
+    class Backend(Failing):
+        def try_session(self, params: Any) -> Any:
+            return super().try_session(params) if params.direction == "receive" else None
+
+    ktls.enable()
+    backend = registered(Backend("raises"))
+    backend.prio = 1000
+    ktls.prepare(server_context)
+    before = ktls.sysctl.number(FAILED)
+
+    def far_side() -> str:
+        with client_context.wrap_socket(tcp_pair[0], server_hostname="localhost") as client:
+            client.sendall(b"request")
+            with pytest.raises(ssl.SSLError) as caught:
+                client.recv(100)
+            return caught.value.reason
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(far_side)
+        with ktls.wrap_socket(tcp_pair[1], server_context, server_side=True) as server:
+            assert server.backend in ("ring", "aws-lc")
+            assert server.rx_mode is ktls.Mode.SW
+            with pytest.raises(OSError, match="the backend failing failed") as caught:
+                server.recv(100)
+            assert caught.value.errno == errno.EIO
+            assert future.result() == "TLSV1_ALERT_INTERNAL_ERROR"
+    assert ktls.sysctl.number(FAILED) == before + 1
+
+
+def test_a_selector_is_told(
+    tcp_pair: Pair, registered: Callable[[PythonBackend], PythonBackend]
+) -> None:
+    registered(PythonBackend())
+    data = os.urandom(500_000)
+    with both_ends(tcp_pair, "tls13_gcm", opener="python") as (near, far):
+        far.setblocking(False)
+        writer = threading.Thread(target=near.sendall, args=(data,))
+        writer.start()
+        came = bytearray()
+        with selectors.DefaultSelector() as selector:
+            selector.register(far, selectors.EVENT_READ)
+            while len(came) < len(data):
+                assert selector.select(30), "readable, and nobody says so"
+                with suppress(BlockingIOError):
+                    came += far.recv(7000)
+        writer.join()
+        assert came == data

@@ -16,6 +16,7 @@ from ktls import _core, params
 from ktls.backends import plug_ins
 from ktls.backends.aws_lc import AWSLC
 from ktls.backends.backend import KTLS_API_VERSION, Backend, Support
+from ktls.backends.openssl import OpenSSL
 from ktls.backends.python import Cipher, Direction, Record, SessionParams
 from ktls.backends.rate import forget, opening_rate, sealing_rate
 from ktls.backends.registration import Registration
@@ -46,7 +47,7 @@ __all__ = [
     "use_count",
 ]
 
-_BUILT_IN: Final[tuple[Backend, ...]] = (AWSLC(), Ring())
+_BUILT_IN: Final[tuple[Backend, ...]] = (AWSLC(), Ring(), OpenSSL())
 _LOG: Final = logging.getLogger("ktls.backends")
 # Silent unless the program wants to hear it.
 _LOG.addHandler(logging.NullHandler())

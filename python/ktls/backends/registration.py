@@ -9,6 +9,7 @@ from ktls.backends.backend import Backend, Support
 from ktls.backends.python import Direction, SessionParams, asked
 from ktls.sysctl import PREFIX, Node, sysctl
 
+_NONE: Final = object()
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
@@ -33,10 +34,10 @@ class Registration:
         capsule = getattr(backend, "capsule", None)
         if capsule is not None:
             return cls(backend, _core.Provider.native(name, capsule))
-        provider = getattr(backend, "provider", None)
+        provider = getattr(backend, "provider", _NONE)
         if isinstance(provider, str):
             provider = _core.Provider.compiled_in(provider, name) if _is_there(provider) else None
-        elif not isinstance(provider, _core.Provider):
+        elif provider is not None and not isinstance(provider, _core.Provider):
             raise TypeError(
                 f"the backend {name!r} has no provider: give it one of provider, capsule and"
                 " try_session (docs/backends.md)"

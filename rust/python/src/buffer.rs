@@ -1,5 +1,5 @@
 //! Bytes from Python. `bytes` never change, so they are looked at and kept where they are; any other buffer is
-//! copied while the interpreter is held, since its owner may change it afterwards. The only `unsafe` of this crate.
+//! copied while the interpreter is held, since its owner may change it afterwards.
 //!
 //! Buffers are asked for as `socket.send` asks for them (`PyBUF_SIMPLE`): the exporter gives C-contiguous bytes, whatever
 //! its items and dimensions are, or refuses. pyo3's own view wants a shape and strides, which ctypes does not give.

@@ -5,7 +5,7 @@ use pyo3::prelude::*;
 
 use crate::ssl_errors::{SSLEOFError, SSLWantReadError, WantReadError, peer_alert, with_reason};
 
-const EOPNOTSUPP: i32 = 95;
+pub(crate) const EOPNOTSUPP: i32 = 95;
 
 pyo3::import_exception!(ssl, SSLError);
 pyo3::import_exception!(ktls.errors, BadRecord);

@@ -15,6 +15,11 @@ mod handover;
 mod interpreter;
 mod key_log;
 mod keys;
+#[expect(
+    unsafe_code,
+    reason = "functions of a libcrypto that is there at run time; each block has its SAFETY note"
+)]
+mod libcrypto;
 mod main_interpreter;
 mod opener;
 mod openssl;

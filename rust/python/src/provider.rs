@@ -4,13 +4,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use ktls_engine::{Backend, RecordCounts};
 use ktls_record::provider;
+use pyo3::exceptions::PyOSError;
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
 use crate::backends::native::Native;
 use crate::backends::python::InPython;
-use crate::errors::value_error;
+use crate::errors::{EOPNOTSUPP, value_error};
 use crate::keys::{Authentication, suite};
+use crate::libcrypto::{self, Libcrypto};
 
 /// What was sealed and opened under each name since the process began. Held for a moment, with the interpreter.
 static COUNTS: Mutex<Vec<(String, Arc<RecordCounts>)>> = Mutex::new(Vec::new());
@@ -33,6 +36,20 @@ impl Provider {
             provider,
             counted_as.unwrap_or_else(|| name.to_owned()),
         ))
+    }
+
+    /// The libcrypto that `ssl` uses. OSError EOPNOTSUPP says what is missing.
+    #[staticmethod]
+    fn libcrypto(py: Python<'_>) -> PyResult<Self> {
+        let module = py.import(intern!(py, "_ssl"))?;
+        // An interpreter that is one file has no such attribute.
+        let file: Option<String> = module
+            .getattr(intern!(py, "__file__"))
+            .and_then(|file| file.extract())
+            .ok();
+        let found = Libcrypto::find(file.as_deref())
+            .map_err(|why| PyOSError::new_err((EOPNOTSUPP, why)))?;
+        Ok(Self::new(Arc::new(found), libcrypto::NAME.to_owned()))
     }
 
     /// A native backend, behind a capsule.

@@ -26,30 +26,26 @@ use crate::python_call::{call, call_method};
 pub(crate) struct InPython {
     name: String,
     /// None: it is asked for each session what makes its ciphers.
-    factory: Option<Py<PyAny>>,
+    factory: Option<Arc<Py<PyAny>>>,
 }
 
 impl InPython {
     pub(crate) fn new(name: &str, factory: Option<Py<PyAny>>) -> Self {
         Self {
             name: name.to_owned(),
-            factory,
+            factory: factory.map(Arc::new),
         }
     }
 
+    /// Called under the locks of a stream when a key follows another: the interpreter is not asked for.
     fn cipher(&self, keys: &Keys) -> Result<Box<dyn ExternalAead>, Error> {
         let factory = self.factory.as_ref().ok_or_else(|| Error::Backend {
             backend: self.name.clone(),
             reason: "it was not asked for the session".to_owned(),
         })?;
-        let factory =
-            Python::try_attach(|py| factory.clone_ref(py)).ok_or_else(|| Error::Backend {
-                backend: self.name.clone(),
-                reason: ENDING.to_owned(),
-            })?;
         Ok(Box::new(PythonAead {
             name: self.name.clone(),
-            factory,
+            factory: Arc::clone(factory),
             key: Zeroizing::new(keys.key().to_vec()),
             cipher: PyOnceLock::new(),
         }))
@@ -78,7 +74,7 @@ impl Provider for InPython {
 
 struct PythonAead {
     name: String,
-    factory: Py<PyAny>,
+    factory: Arc<Py<PyAny>>,
     key: Zeroizing<Vec<u8>>,
     /// Made at first use, which holds no lock.
     cipher: PyOnceLock<Py<PyAny>>,

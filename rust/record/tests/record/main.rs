@@ -6,6 +6,7 @@ mod cbc_suites;
 mod cbc_vectors;
 mod control;
 mod control_splits;
+mod external;
 mod handover;
 mod handover_forged;
 mod handover_key_update;
