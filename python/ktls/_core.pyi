@@ -151,7 +151,13 @@ class SendStream:
     closed: Final[bool]
     is_unclosed: Final[bool]  # this process has still to close it
     is_released: Final[bool]
+    endpoints: Final[str]  # both addresses, with a blank between; - for one that is not there
     def __new__(cls, sock: socket.socket) -> SendStream: ...
+    def traffic(self) -> tuple[dict[str, int | None], dict[str, int | None]]:
+        """What was sent and what was received under the keys, by name; see ``ktls.connections``.
+
+        Zeros once it is gone, and in a forked child.
+        """
     def install(self, direction: DirectionKeys, params: RecordParams, session: object) -> None:
         """From the next byte on, write records with these keys; the session is there from then on.
 

@@ -22,11 +22,12 @@ LAYERS = [
     {"workers", "session_keys", "forked"},
     {"futures"},
     {"session", "rx_session"},
-    {"cmsg", "sockopt", "probe"},
+    {"cmsg", "connections", "sockopt", "probe"},
     {"socket"},
     {"handover"},
     {"tls_socket"},
     {"context"},
+    {"control"},
     {"__init__", "contrib"},
     {"cli"},
     {"__main__"},
@@ -49,7 +50,17 @@ CLI_LAYERS = [
     {"__init__"},
 ]
 # What each folder of the engine may name of the crate beside its own.
-SHARED = {"counters", "deadline", "error", "fork_lock", "poll_fd", "pool", "sys", "transport"}
+SHARED = {
+    "counters",
+    "deadline",
+    "error",
+    "fork_lock",
+    "poll_fd",
+    "pool",
+    "sys",
+    "traffic",
+    "transport",
+}
 ENGINE_USES = {
     "send": SHARED | {"ledger", "replies", "tunables"},
     "receive": SHARED | {"replies", "turn"},

@@ -27,6 +27,7 @@ mod send;
     reason = "system calls that have no safe form; each block has its SAFETY note"
 )]
 mod sys;
+mod traffic;
 mod transport;
 mod tunables;
 mod turn;
@@ -44,6 +45,7 @@ pub use send::{
     UpdateSecret, WriteFlags,
 };
 pub use sys::{discard, duplicate};
+pub use traffic::Traffic;
 pub use transport::{TcpTransport, Transport};
 pub use tunables::{SetError, set as set_tunable};
 pub use turn::Turn;

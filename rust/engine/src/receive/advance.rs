@@ -84,6 +84,7 @@ impl State {
                 }
             }
         }
+        self.opened_size += at as u64;
         let has_failed = self.is_ended && !self.is_closed;
         let taken = if self.control.is_none() || at == 0 || has_failed {
             end
@@ -163,12 +164,17 @@ impl State {
             }
             Was::Heard(Heard::Failure) => {
                 counters::CORRUPTED_RECORDS.add(1);
+                self.open_errors += 1;
                 self.is_ended = true;
             }
             Was::KeyUpdate => self.is_paused = true,
-            Was::Lost => counters::FAILED_CRYPTO.add(1),
+            Was::Lost => {
+                counters::FAILED_CRYPTO.add(1);
+                self.open_errors += 1;
+            }
             Was::Last => {
                 counters::CORRUPTED_RECORDS.add(1);
+                self.open_errors += 1;
                 self.is_ended = true;
                 transport.abort();
             }

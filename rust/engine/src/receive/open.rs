@@ -98,7 +98,7 @@ pub(super) fn open_record(
 type Rest = Result<Option<KeptRecord>, Failure>;
 
 fn open_into_output(
-    keys: &ReadKeys,
+    keys: &mut ReadKeys,
     header: RecordHeader,
     record: &[u8],
     output: &mut Output<'_>,
@@ -109,6 +109,7 @@ fn open_into_output(
             Ok(opened) => (opened.content_type, opened.payload.len()),
             Err(error) => return (0, Err(Failure::Record(error))),
         };
+        keys.payload += len as u64;
         if content_type == APPLICATION_DATA {
             if let Some(Err(refusal)) = control.map(|control| control.hear_data(len)) {
                 room.fill(0);
@@ -124,7 +125,7 @@ fn open_into_output(
 }
 
 fn open_in_place(
-    keys: &ReadKeys,
+    keys: &mut ReadKeys,
     record: &mut [u8],
     output: Option<&mut Output<'_>>,
     control: Option<&mut PeerControl>,
@@ -133,6 +134,7 @@ fn open_in_place(
         .opener
         .open_in_place(keys.sequence, record)
         .map_err(Failure::Record)?;
+    keys.payload += opened.payload.len() as u64;
     if opened.content_type == APPLICATION_DATA
         && let Some(Err(refusal)) = control.map(|control| control.hear_data(opened.payload.len()))
     {

@@ -190,8 +190,7 @@ impl PeerControl {
         let secret = self.secret.as_ref().ok_or(RecordError::BadRecord)?;
         let next = schedule::next_traffic_secret(secret)?;
         let derived = schedule::traffic_keys(keys.suite, &next)?;
-        keys.opener = provider::opener(&self.provider, &derived)?;
-        keys.sequence = 0;
+        keys.go_on(provider::opener(&self.provider, &derived)?, 0);
         self.secret = Some(next);
         Ok(())
     }

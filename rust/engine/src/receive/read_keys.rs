@@ -36,6 +36,12 @@ pub(super) struct ReadKeys {
     pub(super) suite: Suite,
     pub(super) opener: Arc<dyn Open>,
     pub(super) sequence: u64,
+    /// The number that these keys began with, records under those before them, and how often they changed.
+    first: u64,
+    past_records: u64,
+    changes: u64,
+    /// Payload of all that opened.
+    pub(super) payload: u64,
 }
 
 impl ReadKeys {
@@ -46,12 +52,34 @@ impl ReadKeys {
             suite: new.suite,
             opener: new.opener,
             sequence: new.sequence,
+            first: new.sequence,
+            past_records: 0,
+            changes: 0,
+            payload: 0,
         }
     }
 
     pub(super) fn replace(&mut self, new: NewReadKeys) {
         self.suite = new.suite;
-        self.opener = new.opener;
-        self.sequence = new.sequence;
+        self.go_on(new.opener, new.sequence);
+    }
+
+    /// The next keys of the same suite.
+    pub(super) fn go_on(&mut self, opener: Arc<dyn Open>, sequence: u64) {
+        self.past_records = self.record_count();
+        self.changes += 1;
+        self.opener = opener;
+        self.sequence = sequence;
+        self.first = sequence;
+    }
+
+    /// Records taken so far, under whatever keys.
+    pub(super) fn record_count(&self) -> u64 {
+        self.past_records + (self.sequence - self.first)
+    }
+
+    /// How often the keys changed.
+    pub(super) fn change_count(&self) -> u64 {
+        self.changes
     }
 }
