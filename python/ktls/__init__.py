@@ -1,5 +1,7 @@
 """FreeBSD's kernel TLS as a library: native threads frame, seal and send what is written."""
 
+import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ktls import backends
@@ -43,11 +45,15 @@ from ktls.tls_socket import TLSSocket, wrap_socket
 from ktls.waiting import get_wait_callback, set_wait_callback
 
 if TYPE_CHECKING:
+    from ktls import control
+
     __version__: str
 else:
 
     def __getattr__(name):
-        """`__version__`, looked up when somebody asks: metadata takes long to read."""
+        """`__version__` and `control`, looked up when somebody asks: both take long."""
+        if name == "control":
+            return import_module("ktls.control")
         if name != "__version__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from ktls.version import version
@@ -94,6 +100,7 @@ __all__ = [
     "TLSEnable",
     "TLSSocket",
     "backends",
+    "control",
     "create_default_context",
     "enable",
     "get_wait_callback",
@@ -103,3 +110,8 @@ __all__ = [
     "sysctl",
     "wrap_socket",
 ]
+
+if os.environ.get("KTLS_CONTROL", "") == "1":
+    from ktls.control import serve_unless_impossible
+
+    serve_unless_impossible()
