@@ -4,6 +4,9 @@ import errno
 import os
 import random
 import socket
+import ssl
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -216,3 +219,38 @@ def test_a_connection_is_found_by_its_ends(enabled: None) -> None:
             assert connections.find(local, foreign) is sock
         with pytest.raises(ProcessLookupError, match="no connection from"):
             connections.find(ends[1], ends[0])
+
+
+def test_both_ends_of_a_handshake_count_alike(
+    enabled: None, server_context: ssl.SSLContext, client_context: ssl.SSLContext
+) -> None:
+    """Through changes of the key that each end makes by itself; the handshake is left out."""
+    ktls.sysctl["kern.ipc.tls.records_per_key"] = 5
+    client_context.minimum_version = ssl.TLSVersion.TLSv1_3
+    server, client = map(ktls.prepare, (server_context, client_context))
+    near, far = connected()
+    with ThreadPoolExecutor(1) as pool:
+        accepting = pool.submit(ktls.wrap_socket, far, server, server_side=True)
+        asking = ktls.wrap_socket(near, client, server_hostname="localhost")
+        accepted = accepting.result(30)
+    with asking, accepted:
+        size = 40 * 16384
+        sending = threading.Thread(target=asking.sendall, args=(bytes(size),))
+        sending.start()
+        received = 0
+        while received < size:
+            received += len(accepted.recv(100_000))
+        sending.join()
+        # The next read takes what is no data.
+        asking.sendall(b"end")
+        assert accepted.recv(100) == b"end"
+        named = {each.local: each for each in connections.live()}
+        sent = named[asking.getsockname()[:2]]
+        got = named[accepted.getsockname()[:2]]
+    assert sent.tx.records == got.rx.records > 40
+    assert sent.tx.payload_bytes == got.rx.payload_bytes > size
+    assert sent.tx.wire_bytes == got.rx.wire_bytes
+    assert sent.tx.key_changes == got.rx.key_changes >= 8
+    assert sent.tx.sequence == got.rx.sequence
+    assert got.rx.errors == sent.tx.errors == 0
+    assert (sent.tx_mode, got.rx_mode) == (ktls.Mode.SW, ktls.Mode.SW)

@@ -84,7 +84,6 @@ impl State {
                 }
             }
         }
-        self.opened_size += at as u64;
         let has_failed = self.is_ended && !self.is_closed;
         let taken = if self.control.is_none() || at == 0 || has_failed {
             end
@@ -121,6 +120,7 @@ impl State {
             Framed::Incomplete { .. } => return None,
             Framed::Whole(header) => {
                 let size = header.record_size();
+                self.opened_size += size as u64;
                 let record = &mut bytes[..size];
                 (
                     size,
@@ -134,17 +134,20 @@ impl State {
                     ),
                 )
             }
-            Framed::Unopenable { size, error } => match &mut self.control {
-                Some(control) => {
-                    control.refuse_framing(&error, &mut self.kept);
-                    (size, Was::Heard(Heard::Failure))
+            Framed::Unopenable { size, error } => {
+                self.opened_size += size as u64;
+                match &mut self.control {
+                    Some(control) => {
+                        control.refuse_framing(&error, &mut self.kept);
+                        (size, Was::Heard(Heard::Failure))
+                    }
+                    None => {
+                        keys.sequence = keys.sequence.saturating_add(1);
+                        self.kept.push(Kept::Error(error));
+                        (size, Was::Lost)
+                    }
                 }
-                None => {
-                    keys.sequence = keys.sequence.saturating_add(1);
-                    self.kept.push(Kept::Error(error));
-                    (size, Was::Lost)
-                }
-            },
+            }
             Framed::Invalid(error) => match &mut self.control {
                 Some(control) => {
                     control.refuse_framing(&error, &mut self.kept);

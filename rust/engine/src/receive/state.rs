@@ -58,7 +58,7 @@ pub(super) struct State {
     /// There was nothing when a call looked that could not wait.
     waits_next: bool,
     pub(super) guess: Guess,
-    /// Bytes that were taken for records, and how many of these did not open.
+    /// Bytes of records, and how many of these did not open, or were none.
     pub(super) opened_size: u64,
     pub(super) open_errors: u64,
 }
