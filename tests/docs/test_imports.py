@@ -41,12 +41,15 @@ HANDOVER_LAYERS = [
     {"__init__"},
 ]
 CLI_LAYERS = [
-    {"failure", "limits", "listing", "location", "report", "request", "tcp_info"},
+    {"bench_peer", "failure", "figures", "limits", "listing", "location", "numbers"},
+    {"processes", "report", "request", "tcp_info"},
     {"certificate", "conditional", "linger", "reader"},
     {"answer"},
     {"http"},
     {"server"},
-    {"serve"},
+    {"netstat", "probe", "serve", "switch_tls", "sysctl"},
+    {"bench", "top"},
+    {"commands"},
     {"__init__"},
 ]
 # What each folder of the engine may name of the crate beside its own.
