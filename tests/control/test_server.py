@@ -317,6 +317,39 @@ def test_out_of_descriptors_it_waits(runtime: Path) -> None:
     assert (said.returncode, said.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    "patch",
+    ["import gevent.monkey; gevent.monkey.patch_all()", "import eventlet; eventlet.monkey_patch()"],
+    ids=["gevent", "eventlet"],
+)
+def test_it_answers_while_a_hub_of_greenlets_does_not_run(runtime: Path, patch: str) -> None:
+    program = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"{patch}\nimport os, ktls\n"
+            "server = ktls.control.serve()\n"
+            "os.write(1, f'{server.path}\\n'.encode())\n"
+            "os.read(0, 1)\n"
+            "server.close()\n",
+        ],
+        env=environment(runtime),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with program:
+        try:
+            path = Path(program.stdout.readline().decode().strip())
+            with RawClient(path) as client:
+                assert client.line() == f"KTLS-control 1 {program.pid}\n".encode()
+                assert client.ask(b"sysctl get kern.ipc.tls.enable")["ok"]["value"] is False
+            program.communicate(b"x", timeout=50)
+            assert program.returncode == 0
+            assert not path.exists()
+        finally:
+            program.kill()
+
+
 def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))
 
