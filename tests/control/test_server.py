@@ -292,6 +292,42 @@ def test_another_user_is_refused_by_the_kernel_and_by_the_process(live: Live) ->
     assert json.loads(tries[1].stdout)["error"]["errno"] == "EPERM"
 
 
+def test_root_may_ask_whom_it_names(runtime: Path) -> None:
+    """As root another user's process is asked; anybody else asks one of its own in the same way."""
+    runtime.chmod(0o777)
+    become = f"os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})"
+    program = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import os, ktls.control, encodings.idna\n"
+            f"if os.geteuid() == 0: {become}\n"
+            "server = ktls.control.serve()\n"
+            "os.write(1, b'ready\\n')\n"
+            "os.read(0, 1)\n",
+        ],
+        env=environment(runtime, XDG_RUNTIME_DIR="", TMPDIR=str(runtime)),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with program:
+        try:
+            assert program.stdout.readline() == b"ready\n"
+            said = run(
+                "import ktls.control.client as client\n"
+                "from ktls.control.protocol import SysctlGet\n"
+                f"with client.process({program.pid}) as process:\n"
+                "    print(process.pid, process.ask(SysctlGet('kern.ipc.tls.maxlen'))['value'])\n",
+                runtime,
+                XDG_RUNTIME_DIR="",
+                TMPDIR=str(runtime),
+            )
+            assert (said.stdout, said.stderr) == (f"{program.pid} 16384\n", "")
+        finally:
+            program.communicate(b"x", timeout=50)
+    assert program.returncode == 0
+
+
 def test_out_of_descriptors_it_waits(runtime: Path) -> None:
     """The program has the last ones; the thread neither spins nor ends."""
     said = run(
