@@ -191,7 +191,7 @@ class ControlServer:
 
     def _refuse(self, client: _Client, error: OSError) -> None:
         with contextlib.suppress(OSError):
-            client.socket.send(protocol.show_error(error))
+            client.socket.send(protocol.show_error(error), _socket.MSG_NOSIGNAL)
         client.socket.close()
 
     def _evict(self, now_s: float) -> bool:
@@ -246,6 +246,10 @@ class ControlServer:
             client.is_last = client.wrong >= WRONG_MAX
         except (OSError, KeyError, ValueError, TypeError) as error:
             said = protocol.show_error(error)
+        except Exception as error:
+            # A fault of ours ends no thread that others need.
+            fault = OSError(errno.EIO, f"the process could not answer: {type(error).__name__}")
+            said = protocol.show_error(fault)
         self._say(client, said, now_s)
 
     def _say(self, client: _Client, said: bytes, now_s: float | None = None) -> None:
@@ -257,7 +261,8 @@ class ControlServer:
             client.since_s = now_s
         client.unsent += said
         try:
-            client.unsent = client.unsent[client.socket.send(client.unsent) :]
+            sent = client.socket.send(client.unsent, _socket.MSG_NOSIGNAL)
+            client.unsent = client.unsent[sent:]
         except BlockingIOError:
             return
         except OSError:
