@@ -1,6 +1,8 @@
 """FreeBSD's kernel TLS as a library: native threads frame, seal and send what is written."""
 
 import logging as _logging
+import os
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ktls import backends
@@ -51,11 +53,15 @@ _logging.getLogger("ktls").addHandler(_logging.NullHandler())
 _apply_environment()
 
 if TYPE_CHECKING:
+    from ktls import control
+
     __version__: str
 else:
 
     def __getattr__(name):
-        """`__version__`, looked up when somebody asks: metadata takes long to read."""
+        """`__version__` and `control`, looked up when somebody asks: both take long."""
+        if name == "control":
+            return import_module("ktls.control")
         if name != "__version__":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from ktls.version import version
@@ -102,6 +108,7 @@ __all__ = [
     "TLSEnable",
     "TLSSocket",
     "backends",
+    "control",
     "create_default_context",
     "enable",
     "get_wait_callback",
@@ -111,3 +118,8 @@ __all__ = [
     "sysctl",
     "wrap_socket",
 ]
+
+if os.environ.get("KTLS_CONTROL", "") == "1":
+    from ktls.control import serve_unless_impossible
+
+    serve_unless_impossible()

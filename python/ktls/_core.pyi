@@ -198,8 +198,14 @@ class SendStream:
     is_unclosed: Final[bool]  # this process has still to close it
     is_released: Final[bool]
     queue: Final[int]  # that of its worker, KTLS-<queue>
+    endpoints: Final[str]  # both addresses, with a blank between; - for one that is not there
     def __new__(cls, sock: socket.socket, queue: int | None = None) -> SendStream:
         """`queue`, modulo the number of workers; None: chosen by the addresses and ports."""
+    def traffic(self) -> tuple[dict[str, int | None], dict[str, int | None]]:
+        """What was sent and what was received under the keys, by name; see ``ktls.connections``.
+
+        Zeros once it is gone, and in a forked child.
+        """
     def install(self, direction: DirectionKeys, params: RecordParams, session: object) -> None:
         """From the next byte on, write records with these keys; the session is there from then on.
 

@@ -20,6 +20,7 @@ from ktls import (
     _core,
     addressing,
     cmsg,
+    connections,
     forked,
     futures,
     sendfile,
@@ -92,6 +93,7 @@ class Socket:
         self._rx_slot = RxSlot(self._receiver)
         self._stream.settimeout(timeout)
         self._stream.set_face(weakref.ref(self))
+        connections.add(self)
         sock.close()
 
     # -- keys --------------------------------------------------------------------------------------
@@ -126,6 +128,9 @@ class Socket:
     def pending(self) -> int:
         """Bytes accepted and not yet taken by TCP."""
         return self._stream.pending
+
+    def _connection(self, id: int) -> connections.Connection:
+        return connections.describe(id, self._stream, self._slot.session, self._rx_slot.session)
 
     # -- sending -----------------------------------------------------------------------------------
 

@@ -36,11 +36,12 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "required"),
+        ((), "Usage: ktls [OPTIONS] COMMAND"),
+        (("unheard",), "No such command 'unheard'"),
         (("serve",), "DIR"),
         (("serve", ".", "--port", "65536"), "'65536' is not a port"),
         (("serve", ".", "--port", "x"), "'x' is not a port"),
-        (("serve", ".", "--tls", "1.1"), "invalid choice: '1.1'"),
+        (("serve", ".", "--tls", "1.1"), "'1.1' is not one of '1.2', '1.3'"),
         (("serve", ".", "--workers", "0"), "'0' is not a count"),
         (("serve", ".", "--send-timeout", "-1"), "'-1' is not a time"),
         (("serve", ".", "--send-timeout", "nan"), "'nan' is not a time"),
@@ -220,7 +221,27 @@ def test_version_is_that_of_the_metadata() -> None:
 def test_the_command_of_the_scripts_is_that_of_the_module() -> None:
     [script] = metadata.entry_points(group="console_scripts", name="ktls")
     assert script.load() is ktls.cli.main
-    assert run("--help").stdout.startswith("usage: ktls [-h]")
+    assert run("--help").stdout.startswith("Usage: ktls [OPTIONS] COMMAND")
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    """Help is an answer then, anything else a failure; what needs no package goes on."""
+    for name in [*sys.modules]:
+        if name.startswith(("ktls.cli.", f"{missing}.")):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, missing, None)
+    arguments = ["netstat", "--help"] if missing == "rich" else ["--help"]
+    with pytest.raises(SystemExit, match="0"):
+        ktls.cli.main(arguments)
+    assert f"needs the package {missing}" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="1"):
+        ktls.cli.main(["netstat"])
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"ktls: the command line needs the package {missing}" in said.err
 
 
 def test_version_is_not_made_up(
@@ -253,7 +274,10 @@ def test_what_is_recommended_exists() -> None:
     ]
     assert told
     for name, what in told:
-        assert "/" in what or what.startswith(".") or what in {"trustme", "PATH"}, (name, what)
+        assert "/" in what or what.startswith(".") or what in {"trustme", "PATH", "click"}, (
+            name,
+            what,
+        )
 
 
 STALLED_SIZE = 30_000_000

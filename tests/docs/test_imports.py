@@ -23,11 +23,12 @@ LAYERS = [
     {"futures"},
     {"session", "rx_session"},
     {"tx_mode"},
-    {"cmsg", "sockopt", "probe"},
+    {"cmsg", "connections", "sockopt", "probe"},
     {"socket"},
     {"handover"},
     {"tls_socket"},
     {"context"},
+    {"control"},
     {"__init__", "contrib"},
     {"cli"},
     {"__main__"},
@@ -41,12 +42,15 @@ HANDOVER_LAYERS = [
     {"__init__"},
 ]
 CLI_LAYERS = [
-    {"failure", "limits", "listing", "location", "report", "request", "tcp_info"},
+    {"bench_peer", "failure", "figures", "limits", "listing", "location", "numbers"},
+    {"processes", "report", "request", "tcp_info"},
     {"certificate", "conditional", "linger", "reader"},
     {"answer"},
     {"http"},
     {"server"},
-    {"serve"},
+    {"netstat", "probe", "serve", "switch_tls", "sysctl"},
+    {"bench", "top"},
+    {"commands"},
     {"__init__"},
 ]
 # What each folder of the engine may name of the crate beside its own.
@@ -59,6 +63,7 @@ SHARED = {
     "poll_fd",
     "pool",
     "sys",
+    "traffic",
     "transport",
 }
 ENGINE_USES = {

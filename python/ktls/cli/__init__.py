@@ -1,47 +1,49 @@
-"""The command ``ktls``: reads the arguments and hands over to the module of the sub-command."""
+"""The command ``ktls``: the way in, which needs none of the packages of its extra."""
 
-import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import ktls.cli.serve as serve
-from ktls.cli.failure import CommandError
 from ktls.errors import KTLSError
 from ktls.version import version
 
+NEEDED = ("click", "rich")
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status: 2 for wrong use, 1 for a failure."""
-    parser = argparse.ArgumentParser(
-        prog="ktls",
-        description="TLS records framed, sealed and sent by native threads, after FreeBSD's KTLS.",
-    )
-    parser.add_argument(
-        "--version", action=_PrintVersion, help="print the version of ktls and exit"
-    )
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    serve.add_parser(commands)
-    options = parser.parse_args(arguments)
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 2 for wrong use, 1 for a failure, 130 for SIGINT."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words[:1] == ["--version"]:
+        sys.exit(print_version())
     try:
-        status: int = options.run(options)
-    except CommandError as error:
+        from ktls.cli.commands import ktls
+
+        # It always exits.
+        ktls.main(args=words, prog_name="ktls")
+    except ModuleNotFoundError as error:
+        name = str(error.name).partition(".")[0]
+        if name not in NEEDED:
+            raise
+        _say_what_is_missing(name, words)
+    raise AssertionError("click exits")
+
+
+def print_version() -> int:
+    """Look the version up, which takes long, and print it; returns the status."""
+    try:
+        print(f"ktls {version()}")
+    except KTLSError as error:
         print(f"ktls: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
-    return status
+    return 0
 
 
-class _PrintVersion(argparse.Action):
-    """Looks the version up when it is asked for, not for every command."""
-
-    def __init__(self, **keywords: Any) -> None:
-        super().__init__(nargs=0, default=argparse.SUPPRESS, **keywords)
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        try:
-            print(f"ktls {version()}")
-        except KTLSError as error:
-            parser.exit(1, f"ktls: {error}\n")
-        parser.exit(0)
+def _say_what_is_missing(name: str, words: list[str]) -> NoReturn:
+    """Asked for help that is an answer; else it is a failure."""
+    stream = sys.stdout if {"-h", "--help"} & {*words} else sys.stderr
+    print(
+        f"ktls: the command line needs the package {name}, of the extra cli: pip install click rich"
+        "; the library works without it, and so does switch_tls",
+        file=stream,
+    )
+    sys.exit(int(stream is sys.stderr))

@@ -3,7 +3,6 @@
 Reads the options, sets up context and server, waits for the signal that ends it.
 """
 
-import argparse
 import contextlib
 import resource
 import signal
@@ -11,12 +10,17 @@ import ssl
 import sys
 import threading
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import click
 
 import ktls
 from ktls.cli import certificate
 from ktls.cli.failure import CommandError
 from ktls.cli.limits import Limits
+from ktls.cli.numbers import COUNT, PORT, SECONDS
 from ktls.cli.report import Printer
 from ktls.cli.server import FileServer, Unsent, address_text
 
@@ -32,56 +36,88 @@ _DESCRIPTORS_PER_CONNECTION = 8
 _DESCRIPTORS_BESIDE = 128
 
 
-def add_parser(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Describe the sub-command to the command line."""
-    limits = Limits()
-    parser = commands.add_parser(
-        "serve",
-        help="serve a directory over HTTPS",
-        description="Serve the files of a directory over HTTPS. Symbolic links are followed only "
-        "to what lies inside. Prints the URL, then a line per response. SIGINT or SIGTERM ends it.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument("directory", type=Path, metavar="DIR")
-    parser.add_argument("--host", default="127.0.0.1", help="address to bind (%(default)s)")
-    parser.add_argument(
-        "--port", type=_port, default=8443, help="0: one that is free (%(default)s)"
-    )
-    parser.add_argument(
-        "--cert",
-        type=Path,
-        metavar="FILE",
-        help="certificate chain, PEM (default: throw-away)",
-    )
-    parser.add_argument(
-        "--key", type=Path, metavar="FILE", help="its private key, PEM; default: in the same file"
-    )
-    parser.add_argument("--tls", choices=sorted(_VERSIONS), help="this version only; default: both")
-    parser.add_argument(
-        "--workers", type=_count, metavar="N", help="worker threads; default: one per CPU"
-    )
-    parser.add_argument(
-        "--max-connections",
-        type=_count,
-        default=limits.connections,
-        metavar="N",
-        help="more wait in the listening queue (%(default)s)",
-    )
-    for name, default, meaning in (
-        ("handshake", limits.handshake_s, "for a whole handshake"),
-        ("request", limits.request_s, "until the next request's header is complete"),
-        ("send", limits.send_s, "without the client taking a byte"),
-    ):
-        parser.add_argument(
-            f"--{name}-timeout",
-            type=_seconds,
-            default=default,
-            metavar="S",
-            help=f"seconds {meaning} (%(default)g)",
-        )
+_LIMITS = Limits()
 
 
-def run(options: argparse.Namespace) -> int:
+@click.command(short_help="serve a directory over HTTPS")
+@click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--host", default="127.0.0.1", show_default=True, help="address to bind")
+@click.option("--port", type=PORT, default=8443, show_default=True, help="0: one that is free")
+@click.option(
+    "--cert",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="certificate chain, PEM; default: throw-away",
+)
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="its private key, PEM; default: in the same file",
+)
+@click.option(
+    "--tls", type=click.Choice(sorted(_VERSIONS)), help="this version only; default: both"
+)
+@click.option("--workers", type=COUNT, metavar="N", help="worker threads; default: one per CPU")
+@click.option(
+    "--max-connections",
+    type=COUNT,
+    default=_LIMITS.connections,
+    show_default=True,
+    metavar="N",
+    help="more wait in the listening queue",
+)
+@click.option(
+    "--handshake-timeout",
+    type=SECONDS,
+    default=_LIMITS.handshake_s,
+    show_default=True,
+    metavar="S",
+    help="seconds for a whole handshake",
+)
+@click.option(
+    "--request-timeout",
+    type=SECONDS,
+    default=_LIMITS.request_s,
+    show_default=True,
+    metavar="S",
+    help="seconds until the next request's header is complete",
+)
+@click.option(
+    "--send-timeout",
+    type=SECONDS,
+    default=_LIMITS.send_s,
+    show_default=True,
+    metavar="S",
+    help="seconds without the client taking a byte",
+)
+def command(**options: Any) -> None:
+    """Serve the files of a directory over HTTPS.
+
+    Symbolic links are followed only to what lies inside. Prints the URL, then a line per response.
+    SIGINT or SIGTERM ends it.
+    """
+    run(Options(**options))
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; times in seconds."""
+
+    directory: Path
+    host: str
+    port: int
+    cert: Path | None
+    key: Path | None
+    tls: str | None
+    workers: int | None
+    max_connections: int
+    handshake_timeout: float
+    request_timeout: float
+    send_timeout: float
+
+
+def run(options: Options) -> None:
     """Serve until SIGINT or SIGTERM; another one ends the end, too.
 
     Raises CommandError for what cannot be served.
@@ -115,7 +151,6 @@ def run(options: argparse.Namespace) -> int:
         )
         # Whoever has not taken its answer by now will not get it: the exit need not wait again.
         ktls.sysctl["kern.ipc.tls.close_timeout"] = 0
-    return 0
 
 
 def _wait_for_answers(server: FileServer, ends: set[signal.Signals]) -> Unsent:
@@ -131,7 +166,7 @@ def _wait_for_answers(server: FileServer, ends: set[signal.Signals]) -> Unsent:
     return left
 
 
-def _context(options: argparse.Namespace) -> ssl.SSLContext:
+def _context(options: Options) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[options.tls or "1.2"]
     context.maximum_version = _VERSIONS[options.tls or "1.3"]
@@ -145,7 +180,7 @@ def _context(options: argparse.Namespace) -> ssl.SSLContext:
     return ktls.prepare(context)
 
 
-def _server(options: argparse.Namespace, context: ssl.SSLContext) -> FileServer:
+def _server(options: Options, context: ssl.SSLContext) -> FileServer:
     printer = Printer(sys.stdout)
     limits = Limits(
         options.max_connections,
@@ -176,25 +211,3 @@ def _raise_descriptor_limit(connections: int) -> None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with contextlib.suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port; it is 0..65535")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 1 << 16:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a count; it is 1..65536")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.001 <= value <= 86400:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time; it is 0.001..86400 seconds")
-    return value

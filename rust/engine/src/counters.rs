@@ -54,6 +54,16 @@ counters! {
     LINGER_RESETS = "stats.linger_resets";
     AIO_WRITES = "stats.aio_writes";
     AIO_PENDING = "stats.aio_pending";
+    GONE_TX_RECORDS = "gone.tx.records";
+    GONE_TX_PAYLOAD = "gone.tx.payload_bytes";
+    GONE_TX_WIRE = "gone.tx.wire_bytes";
+    GONE_TX_ERRORS = "gone.tx.errors";
+    GONE_TX_KEY_CHANGES = "gone.tx.key_changes";
+    GONE_RX_RECORDS = "gone.rx.records";
+    GONE_RX_PAYLOAD = "gone.rx.payload_bytes";
+    GONE_RX_WIRE = "gone.rx.wire_bytes";
+    GONE_RX_ERRORS = "gone.rx.errors";
+    GONE_RX_KEY_CHANGES = "gone.rx.key_changes";
     SW_CBC = "sw.cbc";
     SW_GCM = "sw.gcm";
     SW_CHACHA20 = "sw.chacha20";

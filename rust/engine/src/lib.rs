@@ -29,6 +29,7 @@ mod send;
 )]
 mod sys;
 mod times;
+mod traffic;
 mod transport;
 mod tunables;
 mod turn;
@@ -48,6 +49,7 @@ pub use send::{
 };
 pub use sys::{discard, duplicate};
 pub use times::{Times, snapshot as times};
+pub use traffic::Traffic;
 pub use transport::{TcpTransport, Transport};
 pub use tunables::{SetError, Tunable, all as tunables, set as set_tunable};
 pub use turn::Turn;

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use ktls_engine::{
     Data, Deadline, Error, KeyUpdate, RecvStream as Receiver, SendStream as Engine, TcpTransport,
-    WriteFlags, words,
+    Traffic, WriteFlags, words,
 };
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple, PyType};
 
 use crate::async_write::AsyncWrite;
 use crate::buffer::{self, Input};
@@ -209,6 +209,30 @@ impl SendStream {
             .ok()
             .and_then(|engine| engine.sequence())
             .unwrap_or(0)
+    }
+
+    /// What was sent and received under the keys; of a stream that drains after `close`, what was sent.
+    fn traffic<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyTuple>> {
+        let halves = self.halves().ok();
+        let engine = match &halves {
+            Some((engine, _)) => Some(Arc::clone(engine)),
+            None => self.lock_draining().upgrade(),
+        };
+        let (sent, received) = py.detach(|| {
+            let sent = engine.map(|engine| engine.traffic());
+            (sent, halves.map(|(_, receiver)| receiver.traffic()))
+        });
+        let sent = traffic(py, &sent.unwrap_or_default())?;
+        let received = traffic(py, &received.unwrap_or_default())?;
+        PyTuple::new(py, [sent, received])
+    }
+
+    /// Both addresses, with a blank between; `-` for one that is not there.
+    #[getter]
+    fn endpoints(&self) -> String {
+        let engine = self.engine().ok();
+        let engine = engine.or_else(|| self.lock_draining().upgrade());
+        engine.map_or_else(|| "- -".to_owned(), |engine| engine.endpoints())
     }
 
     #[getter]
@@ -732,6 +756,19 @@ fn new_python_socket(class: &Bound<'_, PyAny>, socket: OwnedFd) -> PyResult<Py<P
     base.call_method(intern!(py, "__init__"), (&made,), Some(&arguments))?;
     let _ = socket.into_raw_fd();
     Ok(made.unbind())
+}
+
+/// The numbers by name.
+fn traffic<'py>(py: Python<'py>, traffic: &Traffic) -> PyResult<Bound<'py, PyDict>> {
+    let named = PyDict::new(py);
+    named.set_item("records", traffic.records)?;
+    named.set_item("payload_bytes", traffic.payload_bytes)?;
+    named.set_item("wire_bytes", traffic.wire_bytes)?;
+    named.set_item("errors", traffic.errors)?;
+    named.set_item("key_changes", traffic.key_changes)?;
+    named.set_item("queued_bytes", traffic.queued_bytes)?;
+    named.set_item("sequence", traffic.sequence)?;
+    Ok(named)
 }
 
 /// How flags of send(2) want application data framed.

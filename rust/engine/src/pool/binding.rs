@@ -82,7 +82,6 @@ fn parse_list(list: &str) -> Vec<usize> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test stops where it fails")]
 mod tests {
     use super::{domains, parse_list};
 

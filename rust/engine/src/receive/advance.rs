@@ -130,6 +130,7 @@ impl State {
             Framed::Incomplete { .. } => return None,
             Framed::Whole(header) => {
                 let size = header.record_size();
+                self.opened_size += size as u64;
                 let record = &mut bytes[..size];
                 (
                     size,
@@ -143,17 +144,20 @@ impl State {
                     ),
                 )
             }
-            Framed::Unopenable { size, error } => match &mut self.control {
-                Some(control) => {
-                    control.refuse_framing(&error, &mut self.kept);
-                    (size, Was::Heard(Heard::Failure))
+            Framed::Unopenable { size, error } => {
+                self.opened_size += size as u64;
+                match &mut self.control {
+                    Some(control) => {
+                        control.refuse_framing(&error, &mut self.kept);
+                        (size, Was::Heard(Heard::Failure))
+                    }
+                    None => {
+                        keys.sequence = keys.sequence.saturating_add(1);
+                        self.kept.push(Kept::Error(error));
+                        (size, Was::Lost)
+                    }
                 }
-                None => {
-                    keys.sequence = keys.sequence.saturating_add(1);
-                    self.kept.push(Kept::Error(error));
-                    (size, Was::Lost)
-                }
-            },
+            }
             Framed::Invalid(error) => match &mut self.control {
                 Some(control) => {
                     control.refuse_framing(&error, &mut self.kept);
@@ -173,12 +177,17 @@ impl State {
             }
             Was::Heard(Heard::Failure) => {
                 counters::CORRUPTED_RECORDS.add(1);
+                self.open_errors += 1;
                 self.is_ended = true;
             }
             Was::KeyUpdate => self.is_paused = true,
-            Was::Lost => counters::FAILED_CRYPTO.add(1),
+            Was::Lost => {
+                counters::FAILED_CRYPTO.add(1);
+                self.open_errors += 1;
+            }
             Was::Failed => {
                 counters::FAILED_CRYPTO.add(1);
+                self.open_errors += 1;
                 self.is_ended = true;
                 if self.control.is_none() {
                     transport.abort();
@@ -186,6 +195,7 @@ impl State {
             }
             Was::Last => {
                 counters::CORRUPTED_RECORDS.add(1);
+                self.open_errors += 1;
                 self.is_ended = true;
                 transport.abort();
             }

@@ -122,6 +122,7 @@ fn open_into_output(
             Ok(opened) => (opened.content_type, opened.payload.len()),
             Err(error) => return (0, Err(Failure::Record(error))),
         };
+        keys.payload += len as u64;
         if content_type == APPLICATION_DATA {
             if let Some(Err(refusal)) = control.map(|control| control.hear_data(len)) {
                 room.fill(0);
@@ -146,6 +147,7 @@ fn open_in_place(
     let opened = keys
         .open_in_place(header, record)
         .map_err(Failure::Record)?;
+    keys.payload += opened.payload.len() as u64;
     if opened.content_type == APPLICATION_DATA
         && let Some(Err(refusal)) = control.map(|control| control.hear_data(opened.payload.len()))
     {

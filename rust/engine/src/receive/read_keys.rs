@@ -44,6 +44,12 @@ pub(super) struct ReadKeys {
     pub(super) ahead: OpenedAhead,
     may_wait: bool,
     backend: InUse,
+    /// The number that these keys began with, records under those before them, and how often they changed.
+    first: u64,
+    past_records: u64,
+    changes: u64,
+    /// Payload of all that opened.
+    pub(super) payload: u64,
 }
 
 impl ReadKeys {
@@ -57,25 +63,46 @@ impl ReadKeys {
             sequence: new.sequence,
             ahead: OpenedAhead::default(),
             backend: new.backend,
+            first: new.sequence,
+            past_records: 0,
+            changes: 0,
+            payload: 0,
         }
     }
 
     pub(super) fn replace(&mut self, new: NewReadKeys) {
         self.suite = new.suite;
         self.may_wait = new.opener.may_wait();
-        self.opener = new.opener;
         self.ahead.clear();
-        self.sequence = new.sequence;
         self.backend = new.backend;
+        self.go_on(new.opener, new.sequence);
     }
 
     /// The keys that follow by a KeyUpdate, in the same hands.
     pub(super) fn renew(&mut self, keys: &Keys) -> Result<(), ktls_record::Error> {
-        self.opener = self.backend.backend().opener(keys)?;
-        self.may_wait = self.opener.may_wait();
+        let opener = self.backend.backend().opener(keys)?;
+        self.may_wait = opener.may_wait();
         self.ahead.clear();
-        self.sequence = 0;
+        self.go_on(opener, 0);
         Ok(())
+    }
+
+    fn go_on(&mut self, opener: Arc<dyn Open>, sequence: u64) {
+        self.past_records = self.record_count();
+        self.changes += 1;
+        self.opener = opener;
+        self.sequence = sequence;
+        self.first = sequence;
+    }
+
+    /// Records taken so far, under whatever keys.
+    pub(super) fn record_count(&self) -> u64 {
+        self.past_records + (self.sequence - self.first)
+    }
+
+    /// How often the keys changed.
+    pub(super) fn change_count(&self) -> u64 {
+        self.changes
     }
 
     /// Whether opening may wait for others, so that it is done in batches, without a lock.

@@ -14,6 +14,7 @@ use super::partial::{Framed, frame};
 use super::peer_control::{PeerControl, Reply};
 use super::read_keys::ReadKeys;
 use crate::error::{Error, Result};
+use crate::traffic::Traffic;
 use crate::transport::TcpTransport;
 
 /// Room that takes any record's text.
@@ -74,6 +75,9 @@ pub(super) struct State {
     /// There was nothing when a call looked that could not wait.
     waits_next: bool,
     pub(super) guess: Guess,
+    /// Bytes of records, and how many of these did not open, or were none.
+    pub(super) opened_size: u64,
+    pub(super) open_errors: u64,
 }
 
 impl State {
@@ -91,6 +95,22 @@ impl State {
             has_drained: false,
             waits_next: false,
             guess: Guess::default(),
+            opened_size: 0,
+            open_errors: 0,
+        }
+    }
+
+    /// What was received under the keys.
+    pub(super) fn traffic(&self) -> Traffic {
+        let keys = self.keys.as_ref();
+        Traffic {
+            records: keys.map_or(0, ReadKeys::record_count),
+            payload_bytes: keys.map_or(0, |keys| keys.payload),
+            wire_bytes: self.opened_size,
+            errors: self.open_errors,
+            key_changes: keys.map_or(0, ReadKeys::change_count),
+            queued_bytes: (self.ciphertext.len() + self.data_at_hand()) as u64,
+            sequence: keys.map(|keys| keys.sequence),
         }
     }
 

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::fork_lock::{self, ForkGuard};
 use crate::pool::lock;
 use crate::replies::Replies;
+use crate::traffic::{self, Traffic};
 use crate::transport::TcpTransport;
 use crate::turn::Turn;
 use crate::{counters, sys};
@@ -195,6 +196,12 @@ impl RecvStream {
     pub fn sequence(&self) -> Option<u64> {
         let state = self.enter().ok()?;
         state.keys.as_ref().map(|keys| keys.sequence)
+    }
+
+    /// What it has received under its keys. Nothing in a child of the process.
+    pub fn traffic(&self) -> Traffic {
+        self.enter()
+            .map_or_else(|_| Traffic::default(), |state| state.traffic())
     }
 
     /// Bytes kept between calls: the beginning of a record, and data that was opened. 0: the connection owns no buffer.
@@ -470,9 +477,12 @@ impl RecvStream {
 impl Drop for RecvStream {
     fn drop(&mut self) {
         // What was inherited through a fork is counted by the parent.
-        let has_keys = self.state.get_mut().is_ok_and(|state| state.keys.is_some());
-        if has_keys && self.transport.check_process().is_ok() {
+        let Ok(state) = self.state.get_mut() else {
+            return;
+        };
+        if state.keys.is_some() && self.transport.check_process().is_ok() {
             counters::ACTIVE.sub(1);
+            traffic::RECEIVED.add(&state.traffic());
         }
     }
 }

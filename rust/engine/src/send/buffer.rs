@@ -17,6 +17,7 @@ use super::write_state::{NewWriteState, WriteState};
 use crate::counters;
 use crate::error::Result;
 use crate::pool::{Charge, Memory, SealBuffer};
+use crate::traffic::Traffic;
 
 /// What an entry of the buffer costs beside its payload, as an mbuf does (MSIZE): record overhead and bookkeeping.
 const RUN_COST: usize = 256;
@@ -99,7 +100,22 @@ pub(super) struct SendBuffer {
     charge: Charge,
     wire_framed: u64,
     wire_sent: u64,
+    /// Payload of everything framed and closed.
+    payload_framed: u64,
+    past_keys: PastKeys,
     pub(super) write_state: Option<WriteState>,
+}
+
+/// What was framed before the key in use.
+#[derive(Default)]
+struct PastKeys {
+    /// Keys that were installed.
+    count: u64,
+    /// Records of those that are gone.
+    records: u64,
+    /// Payload, and position on the wire, where the first record begins.
+    payload_start: u64,
+    wire_start: u64,
 }
 
 impl SendBuffer {
@@ -180,11 +196,44 @@ impl SendBuffer {
 
     /// Frames with this key from now on.
     pub(super) fn set_write_state(&mut self, new: NewWriteState) {
+        if self.past_keys.count == 0 {
+            self.past_keys.payload_start = self.payload_framed;
+            self.past_keys.wire_start = self.wire_framed;
+        }
+        self.past_keys.count += 1;
+        self.end_write_state();
         self.write_state = Some(WriteState::new(new));
         // Many connections only wait from here on: what the handshake needed is given back.
         if !self.has_work() {
             self.runs = VecDeque::new();
             self.batches = VecDeque::new();
+        }
+    }
+
+    fn end_write_state(&mut self) {
+        let ended = self.write_state.take();
+        self.past_keys.records += ended.map_or(0, |state| state.record_count());
+    }
+
+    /// What was framed in records so far.
+    pub(super) fn traffic(&self) -> Traffic {
+        let past = &self.past_keys;
+        if past.count == 0 {
+            return Traffic {
+                queued_bytes: self.held as u64,
+                ..Traffic::default()
+            };
+        }
+        let state = self.write_state.as_ref();
+        let open = self.open.as_ref().map_or(0, |open| open.payload.len());
+        Traffic {
+            records: past.records + state.map_or(0, WriteState::record_count),
+            payload_bytes: self.payload_framed - past.payload_start + open as u64,
+            wire_bytes: self.wire_sent.saturating_sub(past.wire_start),
+            errors: 0,
+            key_changes: past.count - 1,
+            queued_bytes: self.held as u64,
+            sequence: state.map(|state| state.sequence),
         }
     }
 
@@ -280,6 +329,7 @@ impl SendBuffer {
             self.queued_files += len;
         }
         self.wire_framed += run.wire_size() as u64;
+        self.payload_framed += run.len;
         self.runs.push_back(run);
         self.recharge();
     }
@@ -313,6 +363,7 @@ impl SendBuffer {
     pub(super) fn coalesced(&mut self, len: usize, size: usize) {
         self.held += len;
         self.wire_framed += size as u64;
+        self.payload_framed += len as u64;
         self.recharge();
     }
 
@@ -453,7 +504,7 @@ impl SendBuffer {
     /// Drops everything, the key included: the connection has failed.
     pub(super) fn clear(&mut self) {
         self.note_pending(0);
-        self.write_state = None;
+        self.end_write_state();
         self.open = None;
         self.runs.clear();
         self.batches.clear();

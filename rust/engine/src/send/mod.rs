@@ -52,6 +52,7 @@ use crate::fork_lock::OwnerProcess;
 use crate::poll_fd::{KeptPollFd, PollFd, ReadReadiness};
 use crate::pool::{Pool, Task, lock};
 use crate::sys;
+use crate::traffic::{self, Traffic};
 use crate::transport::Transport;
 use crate::{counters, fork_lock};
 
@@ -145,6 +146,12 @@ impl SendStream {
     pub fn sequence(&self) -> Option<u64> {
         let state = self.look()?;
         state.buffer.write_state.as_ref().map(|keys| keys.sequence)
+    }
+
+    /// What it has sent under its keys. Nothing in a child of the process.
+    pub fn traffic(&self) -> Traffic {
+        self.look()
+            .map_or_else(Traffic::default, |state| state.traffic())
     }
 
     /// Payload bytes accepted and not yet taken by TCP.
@@ -399,9 +406,12 @@ impl Drop for SendStream {
         if self.check_process().is_err() {
             return;
         }
-        if self.lock().buffer.write_state.is_some() {
+        let state = self.lock();
+        if state.buffer.write_state.is_some() {
             counters::ACTIVE.sub(1);
         }
+        traffic::SENT.add(&state.traffic());
+        drop(state);
         self.pool.forget(self);
     }
 }

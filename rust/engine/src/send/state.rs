@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::poll_fd::PollFd;
 use crate::pool::Memory;
+use crate::traffic::Traffic;
 use crate::tunables;
 
 /// The state of one connection's send side.
@@ -107,6 +108,14 @@ impl State {
     /// Whether a write leaves its last record open.
     pub(super) fn leaves_open(&self, flags: WriteFlags) -> bool {
         flags.may_share_record() && (flags.more || self.corked > 0)
+    }
+
+    /// What was sent under the keys.
+    pub(super) fn traffic(&self) -> Traffic {
+        Traffic {
+            errors: u64::from(self.life.has_failed()),
+            ..self.buffer.traffic()
+        }
     }
 
     /// Raises what keeps a write from being accepted.

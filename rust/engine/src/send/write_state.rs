@@ -124,6 +124,8 @@ pub(super) struct WriteState {
     pub(super) key: Arc<WriteKey>,
     pub(super) fragmenter: Fragmenter,
     pub(super) sequence: u64,
+    /// The number that it began with.
+    first: u64,
     /// The first number that application data may not have; the last of all is never used, so that the next one always
     /// exists (RFC 8446 §5.3).
     end: u64,
@@ -137,6 +139,7 @@ impl WriteState {
             key: Arc::new(WriteKey::new(new.seal, new.backend)),
             fragmenter: new.fragmenter,
             sequence: new.sequence,
+            first: new.sequence,
             end: new.sequence.saturating_add(new.record_limit),
             record_limit: new.record_limit,
             update_secret: new.update_secret,
@@ -167,6 +170,11 @@ impl WriteState {
     /// Whether the key after this one can be made here.
     pub(super) fn is_renewable(&self) -> bool {
         self.update_secret.is_some()
+    }
+
+    /// Records framed with the key.
+    pub(super) fn record_count(&self) -> u64 {
+        self.sequence - self.first
     }
 
     /// Records of application data that the key may still seal.
