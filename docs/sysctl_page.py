@@ -10,10 +10,6 @@ HERE = Path(__file__).parent
 PAGE = HERE / "sysctl.md"
 
 ABSENT = (
-    (
-        "kern.ipc.tls.allow_unload",
-        "crypto modules of a kernel; what a backend here may do is said by `ktls.backends`",
-    ),
     ("kern.ipc.tls.tasks_active", "no version of upstream changes it"),
     (
         "kern.ipc.tls.max_reclaim, kern.ipc.tls.domain%d.{reclaims,wakeups,running}",
@@ -40,7 +36,8 @@ ABSENT = (
     ),
     (
         "kern.ipc.tls.stats.ocf.*",
-        "the crypto framework of the kernel; `ktls[metrics]` has histograms for each backend",
+        "the crypto framework of the kernel; each backend here has the same counts under its own"
+        " name (`stats.ring.tls13_gcm_encrypts`, ...), see [backends.md](backends.md)",
     ),
     (
         "net.inet.tcp.switch_to_sw_tls, net.inet.tcp.switch_to_ifnet_tls",

@@ -71,8 +71,7 @@ sysctl.add(
         type="bool",
         flags="RW",
         default=True,
-        help="Look once for backends that other distributions bring (entry points of the group"
-        " ktls.backends), before the first session or look at the registry",
+        help="Load the backends of other distributions at the first look at the registry",
     ),
 )
 

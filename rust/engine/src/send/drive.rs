@@ -210,7 +210,9 @@ impl SendStream {
     fn seal_after_read(&self, job: &SealJob, mut buffer: SealBuffer) -> After<'_> {
         if job.may_wait() {
             let watch = PanicWatch::new(self);
+            let begin = Instant::now();
             let sealed = seal::seal_parts_waiting(&job.parts, &mut buffer);
+            note_sealing(job, begin);
             drop(watch);
             let end = match sealed {
                 Ok(end) => end,
@@ -242,9 +244,7 @@ impl SendStream {
                 return self.give_up(buffer, error);
             }
         };
-        if let Some(key) = job.parts.first().and_then(|part| part.framing.key()) {
-            key.times.seal.add(begin.elapsed());
-        }
+        note_sealing(job, begin);
         self.finish_sealing(inside.lock(), job, buffer, end)
     }
 
@@ -376,5 +376,12 @@ impl SendStream {
             sealed.start = 0;
             sealed.end = left;
         }
+    }
+}
+
+/// Measures how long the seal of a job took, for its provider.
+fn note_sealing(job: &SealJob, begin: Instant) {
+    if let Some(key) = job.parts.first().and_then(|part| part.framing.key()) {
+        key.times.seal.add(begin.elapsed());
     }
 }
