@@ -43,7 +43,7 @@ pub use send::{
     Accepted, AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes,
     UpdateSecret, WriteFlags,
 };
-pub use sys::{discard, duplicate};
+pub use sys::{discard, duplicate, memory_file, take_byte};
 pub use transport::{TcpTransport, Transport};
 pub use tunables::{SetError, set as set_tunable};
 pub use turn::Turn;

@@ -22,6 +22,7 @@ mod process;
     reason = "a call that may unwind; each block has its SAFETY note"
 )]
 mod python_call;
+mod python_socket;
 mod record_params;
 mod recv_stream;
 mod sealer;
@@ -55,6 +56,8 @@ mod _core {
         counters, fork_count, set_tunable, start_workers, stop_completions, stop_workers,
         wait_completions, workers_started,
     };
+    #[pymodule_export]
+    use crate::python_socket::{adopt, takes_byte};
     #[pymodule_export]
     use crate::record_params::{DirectionKeys, RecordParams};
     #[pymodule_export]
