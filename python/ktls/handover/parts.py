@@ -6,11 +6,11 @@ import ssl
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ktls._core import OpenSSLSide
+from ktls._core import OpenSSLSide, takes_byte
 from ktls.handover.handshake import Handshake
 from ktls.handover.kept import Kept
 from ktls.socket import Socket
-from ktls.tcp import is_socket, kernel_socket, require_open_tcp
+from ktls.tcp import is_socket, require_open_tcp
 from ktls.waiting import require_callback
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def has_peer(sock: socket.socket) -> bool:
 def _require_no_failure(sock: socket.socket) -> None:
     """As `SSLContext.wrap_socket`: a connection that was reset is not one that is to be made."""
     try:
-        inner = kernel_socket(sock) if is_socket(sock) else sock
-        unread = inner.recv(1, socket.MSG_DONTWAIT)
+        # Python's own `recv` waits for the time-out of the socket, MSG_DONTWAIT or not.
+        unread = takes_byte(sock.fileno())
     except OSError as error:
         if error.errno not in (errno.ENOTCONN, errno.EINVAL):
             raise
