@@ -86,12 +86,14 @@ class Socket:
         waiting.require_callback(timeout)
         workers.start()
         self._family, self._kind, self._proto = sock.family, sock.type, sock.proto
-        self._stream = _core.SendStream(sock)
-        self._slot = Slot(self._stream)
-        self._receiver = _core.RecvStream(self._stream)
+        stream = _core.SendStream(sock)
+        stream.settimeout(timeout)
+        stream.set_face(weakref.ref(self))
+        self._slot = Slot(stream)
+        self._receiver = _core.RecvStream(stream)
         self._rx_slot = RxSlot(self._receiver)
-        self._stream.settimeout(timeout)
-        self._stream.set_face(weakref.ref(self))
+        # Last: a signal handler that raises before leaves an object that owns nothing.
+        self._stream = stream
         sock.close()
 
     # -- keys --------------------------------------------------------------------------------------

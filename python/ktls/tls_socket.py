@@ -17,6 +17,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
 from ktls import futures, sendfile, waiting
+from ktls._core import adopt
 from ktls.byte_view import byte_view
 from ktls.constants import Mode
 from ktls.errors import KTLSError, WantWriteError
@@ -121,7 +122,7 @@ class TLSSocket(_SSLSocket):
         self._parts = self._sealing = self._opening = self._unwrapped = None
         if not isinstance(sock, socket.socket):
             # It behaves like one: `ssl` takes that, too.
-            sock = _detached(sock)
+            sock = adopt(sock)
         self._socket = sock
         if shakes_hands:
             try:
@@ -132,7 +133,7 @@ class TLSSocket(_SSLSocket):
                 raise
             self._handshake_or_close()
         else:
-            self._socket = _detached(sock)
+            self._socket = adopt(sock)
         return self
 
     # -- the connection ----------------------------------------------------------------------------
@@ -854,14 +855,6 @@ def wrap_socket(
         context=context,
         session=session,
     )
-
-
-def _detached(sock: socket.socket) -> socket.socket:
-    """A plain socket in the place of this one, which is closed."""
-    timeout = sock.gettimeout()
-    plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-    plain.settimeout(timeout)
-    return plain
 
 
 def _want(error: BlockingIOError) -> OSError:
