@@ -490,12 +490,14 @@ class Socket:
     def _kernel(self, call: Callable[[socket.SocketType], T], *, waits: bool = False) -> T:
         """Make a call that the engine does not make, on a descriptor of its own.
 
-        `waits`: it obeys the time-out, which needs a flag of the kernel's socket.
+        `waits`: it obeys the time-out, which needs a flag of the kernel's socket, and waits on a
+        descriptor of its own.
         """
+        if not waits:
+            return self._stream.with_socket(call)
         sock = self._stream.duplicate()
         try:
-            if waits:
-                sock.settimeout(self.gettimeout())
+            sock.settimeout(self.gettimeout())
             return call(sock)
         finally:
             sock.close()
