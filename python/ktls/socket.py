@@ -545,6 +545,12 @@ class Socket:
         sock.settimeout(timeout)
         return sock
 
+    def _inherit(self) -> socket.socket:
+        """In a forked child, the socket of a connection that the parent did not touch."""
+        sock = self._stream.inherit()
+        sock.settimeout(self.gettimeout())
+        return sock
+
     def close(self) -> None:
         """Let accepted data drain in the background, then close the connection.
 

@@ -68,7 +68,7 @@ class TLSSocket(_SSLSocket):
     # The base is gevent's where that was patched in before `ssl` was imported: it has none inside.
     _sock: Final = None
     # Plain while it listens, and until it is used first: a forked child may be the one that does.
-    _socket: socket.socket | Socket
+    _held: socket.socket | Socket
     _parts: Parts | None
     # What seals, once that is this library: the short way for `send`.
     _sealing: SendStream | None
@@ -123,20 +123,31 @@ class TLSSocket(_SSLSocket):
         if not isinstance(sock, socket.socket):
             # It behaves like one: `ssl` takes that, too.
             sock = adopt(sock)
-        self._socket = sock
+        self._held = sock
         if shakes_hands:
             try:
                 self._connection()
             except BaseException:
                 # Refused: the caller keeps the socket.
-                del self._socket
+                del self._held
                 raise
             self._handshake_or_close()
         else:
-            self._socket = adopt(sock)
+            self._held = adopt(sock)
         return self
 
     # -- the connection ----------------------------------------------------------------------------
+
+    @property
+    def _socket(self) -> socket.socket | Socket:
+        """The socket, plain again in a forked child whose parent only asked for `fileno`."""
+        held = self._held
+        if self._parts is None and isinstance(held, Socket) and held._stream.is_inheritable:
+            with _taking():
+                if held is self._held:
+                    self._held = held._inherit()
+                held = self._held
+        return held
 
     @property
     def mode(self) -> Mode:
@@ -171,7 +182,7 @@ class TLSSocket(_SSLSocket):
     @property
     def closed(self) -> bool:
         """Whether the connection was closed or given back by `unwrap`."""
-        sock = self._socket
+        sock = self._held
         return sock._stream.closed if isinstance(sock, Socket) else sock.fileno() < 0
 
     @property
@@ -228,14 +239,16 @@ class TLSSocket(_SSLSocket):
 
         As in Python 3.13, in older versions, too. OSError ENOTCONN without a connection.
         """
-        return chain_der(self._connection().answers.get_verified_chain())
+        self._require_peer()
+        return chain_der(self._sslobj.get_verified_chain())
 
     def get_unverified_chain(self) -> list[bytes]:
         """The certificates that the peer sent, each as DER; empty where it sent none.
 
         As in Python 3.13, in older versions, too. OSError ENOTCONN without a connection.
         """
-        return chain_der(self._connection().answers.get_unverified_chain())
+        self._require_peer()
+        return chain_der(self._sslobj.get_unverified_chain())
 
     def do_handshake(self, block: bool = False) -> None:
         """Make the handshake; then the keys are taken over, or `why` says why not.
@@ -304,7 +317,7 @@ class TLSSocket(_SSLSocket):
         Ask for `fileno` afterwards: it is that of the listening socket.
         """
         if isinstance(self._socket, Socket) and not self._connected:
-            self._socket = self._socket._release()
+            self._held = self._socket._release()
         self._socket.listen(backlog)
 
     def accept(self) -> tuple[TLSSocket, _RetAddress]:
@@ -446,7 +459,9 @@ class TLSSocket(_SSLSocket):
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until TCP has taken everything that was accepted before.  TimeoutError."""
-        self._connection().socket.flush(timeout)
+        self._require_peer()
+        if self._parts is not None:
+            self._parts.socket.flush(timeout)
 
     def verify_client_post_handshake(self) -> None:
         """Ask the client for a certificate, in TLS 1.3; the request leaves at once.
@@ -619,7 +634,7 @@ class TLSSocket(_SSLSocket):
         if self._parts is not None:
             self._parts.close()
         else:
-            self._socket.close()
+            self._held.close()
         self._connected = False
         self._parts = self._unwrapped = self._sealing = self._opening = None
 
@@ -667,7 +682,7 @@ class TLSSocket(_SSLSocket):
         if not isinstance(sock, Socket):
             if sock.fileno() < 0 or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 return sock.fileno()
-            sock = self._connection().socket if self._connected else self._taken()
+            sock = self._taken()
         descriptor = sock.fileno()
         parts = self._parts
         if self._opening is None and parts is not None:
@@ -799,7 +814,7 @@ class TLSSocket(_SSLSocket):
         """The connection, taken over when it is used first.  OSError ENOTCONN, EBADF."""
         with _taking():
             if self._parts is None:
-                self._socket.getpeername()  # ENOTCONN until there is one
+                self._require_peer()
                 self._parts = Parts(
                     self._socket,
                     self._context,
@@ -808,16 +823,27 @@ class TLSSocket(_SSLSocket):
                     server_hostname=self.server_hostname,
                     session=self._wanted_session,
                 )
-                self._socket = self._parts.socket
+                self._held = self._parts.socket
                 self._connected = True
             return self._parts
 
     def _taken(self) -> Socket:
         """The socket, the engine's from here on."""
         with _taking():
-            if not isinstance(self._socket, Socket):
-                self._socket = Socket(self._socket)
-            return self._socket
+            sock = self._socket
+            if not isinstance(sock, Socket):
+                sock = Socket(sock)
+                sock._stream.untouched = self._connected
+                self._held = sock
+            return sock
+
+    def _require_peer(self) -> None:
+        """OSError ENOTCONN without a connection, EBADF when closed."""
+        self._socket.getpeername()
+
+    def _require_descriptor(self) -> None:
+        if self.closed:
+            raise OSError(errno.EBADF, "the socket is closed")
 
     def _require_open(self, verb: str) -> None:
         if self._parts is None and self.closed:

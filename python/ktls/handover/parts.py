@@ -38,6 +38,7 @@ class Parts:
         )
         self.socket = sock if isinstance(sock, Socket) else Socket(sock)
         self.stream = self.socket._stream
+        self.stream.untouched = False
         self.stream.set_face(weakref.ref(owner))
         self.receiver = self.socket._receiver
         # The object of the C module: nothing can come into the middle of its calls.
