@@ -225,10 +225,18 @@ class TLSSocket(_SSLSocket):
 
     @property
     def _sslobj(self) -> Answers:
-        """Whom the base class asks what was agreed on; None without a connection."""
-        if self._parts is None and self._connected:
-            self._connection()
-        return None if self._parts is None else self._parts.answers
+        """Whom the base class asks what was agreed on; None without a connection.
+
+        Looking does not begin a connection: another process may be the one that uses it.
+        """
+        if self._parts is not None:
+            return self._parts.answers
+        if not self._connected:
+            return None
+        ssl_object, _, _ = new_ssl_object(
+            self._context, self.server_side, self.server_hostname, self._wanted_session
+        )
+        return ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
 
     def _sslsock(self) -> Self:
         # A context of gevent's asks the socket for the object that an SNI callback is to get.
@@ -264,7 +272,7 @@ class TLSSocket(_SSLSocket):
         try:
             parts.shake_hands()
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error) from error.__cause__
         finally:
             if block and timeout == 0:
                 parts.socket.settimeout(timeout)
@@ -362,7 +370,7 @@ class TLSSocket(_SSLSocket):
                 return self._connection().socket.send(data, flags)
             return sealing.send(data)
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error, flags) from error.__cause__
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """Accept all of `data`, waiting for room; errors as `send`, perhaps after a part."""
@@ -376,7 +384,7 @@ class TLSSocket(_SSLSocket):
             else:
                 sealing.sendall(data)
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error, flags) from error.__cause__
 
     def write(self, data: ReadableBuffer) -> int:
         """As `send`: returns how many bytes were accepted; ValueError when closed."""
@@ -402,7 +410,7 @@ class TLSSocket(_SSLSocket):
             try:
                 return self._connection().socket.sendmsg(parts, controls, flags)
             except BlockingIOError as error:
-                raise _want(error) from None
+                raise self._wanted(error, flags) from error.__cause__
         if controls:
             raise OSError(
                 errno.EOPNOTSUPP,
@@ -422,7 +430,7 @@ class TLSSocket(_SSLSocket):
         try:
             return sendfile.send_file(sender, file, offset, count, blocking=blocking)
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error) from error.__cause__
 
     # The base class has one way by `send` and one by the descriptor.
     _sendfile_use_send = _sendfile_use_sendfile = sendfile
@@ -612,7 +620,7 @@ class TLSSocket(_SSLSocket):
                 (parts.openssl() if self._opening is None else self._opening).unwrap()
             plain = parts.socket._release()
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error) from error.__cause__
         self._unwrapped = plain
         self._parts = self._sealing = self._opening = None
         self._connected = False
@@ -792,6 +800,14 @@ class TLSSocket(_SSLSocket):
             modes += f", rx_mode={self.rx_mode.name}{_in_brackets(self.rx_why)}"
         return f"<ktls.TLSSocket {role}{agreed}, {modes}>"
 
+    def _wanted(self, error: BlockingIOError, flags: int = 0) -> OSError:
+        """What `ssl` raises on a non-blocking socket: of a handshake it is that already.
+
+        Where the call may wait it is the program's own, out of its wait callback.
+        """
+        waits = self.gettimeout() != 0 and not flags & socket.MSG_DONTWAIT
+        return error if waits or isinstance(error, ssl.SSLError) else WantWriteError()
+
     # -- which of its lives it is in ---------------------------------------------------------------
 
     def _ready(self) -> Parts:
@@ -881,11 +897,6 @@ def wrap_socket(
         context=context,
         session=session,
     )
-
-
-def _want(error: BlockingIOError) -> OSError:
-    """What `ssl` raises on a non-blocking socket: of a handshake it is that already."""
-    return error if isinstance(error, ssl.SSLError) else WantWriteError()
 
 
 def _in_brackets(reason: str) -> str:
