@@ -284,6 +284,7 @@ class Socket:
 
         A writer that waits for room in another thread is woken, and raises EPIPE.
         """
+        how = index(how)
         if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise OSError(
                 errno.EINVAL, f"how is {how}; it is SHUT_RD (0), SHUT_WR (1) or SHUT_RDWR (2)"
@@ -488,7 +489,7 @@ class Socket:
         return self._proto
 
     def _kernel(self, call: Callable[[socket.SocketType], T], *, waits: bool = False) -> T:
-        """Make a call that the engine does not make, on a descriptor of its own.
+        """Make a call that the engine does not make.
 
         `waits`: it obeys the time-out, which needs a flag of the kernel's socket, and waits on a
         descriptor of its own.
@@ -577,7 +578,10 @@ class Socket:
         self._stream.abort()
 
     def settimeout(self, value: float | None, /) -> None:
-        """As ``socket.settimeout``: None blocks, 0 never does, otherwise seconds."""
+        """As ``socket.settimeout``: None blocks, 0 never does, otherwise seconds.
+
+        OverflowError for more than 292 years, ValueError for less than nothing.
+        """
         self._stream.check_process()
         waiting.require_callback(value)
         self._stream.settimeout(value)
@@ -588,7 +592,7 @@ class Socket:
 
     def setblocking(self, flag: bool, /) -> None:
         """Let calls wait, or not at all: ``settimeout`` of None or of 0."""
-        self.settimeout(None if flag else 0.0)
+        self.settimeout(None if index(flag) else 0.0)
 
     def getblocking(self) -> bool:
         """Return whether calls wait."""

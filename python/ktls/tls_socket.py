@@ -14,6 +14,7 @@ import sys
 import threading
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from operator import index
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
 from ktls import futures, sendfile, waiting
@@ -40,6 +41,12 @@ if TYPE_CHECKING:
 
 _ONLY_OURS: Final = 3
 """References to an object that `sys.getrefcount` counts when an attribute and a local are all."""
+
+_MAX_LEN: Final = sys.maxsize
+
+# Not as an IntFlag, whose complement has known flags alone.
+_SEND_FLAGS: Final = int(socket.MSG_MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+"""What `send` takes where this library seals."""
 
 _taking = PerProcess(threading.RLock)
 """Held while a socket is taken over: two threads may use a connection first at the same time."""
@@ -101,6 +108,9 @@ class TLSSocket(_SSLSocket):
             sock.close()
             raise
         is_connected = has_peer(sock)
+        if is_connected:
+            # A TypeError now, not at the handshake.
+            index(server_side)
         shakes_hands = is_connected and do_handshake_on_connect
         if shakes_hands and sock.gettimeout() == 0:
             raise ValueError(
@@ -335,6 +345,7 @@ class TLSSocket(_SSLSocket):
         listens; BlockingIOError, TimeoutError.
         """
         if isinstance(self._socket, Socket):
+            self._require_descriptor()
             raise OSError(errno.EINVAL, "the socket does not listen")
         sock, address = waiting.accept(self._socket, self)
         try:
@@ -356,12 +367,13 @@ class TLSSocket(_SSLSocket):
         """Accept as much of `data` as there is room for; returns how many bytes, 0 for none.
 
         SSLWantWriteError when nothing was accepted, OSError EPIPE after `shutdown`; flags as
-        `ktls.Socket.send`, ValueError for any while OpenSSL writes.
+        `ktls.Socket.send`, ValueError for others, and for any while OpenSSL writes.
         """
         try:
             sealing = self._sealing or self._sealer()
+            if flags:
+                _no_flags(flags, "send", but=_SEND_FLAGS if sealing else 0)
             if sealing is None:
-                _no_flags(flags, "send")
                 return self._openssl().write(data, all=False)
             if flags or type(data) is not bytes or not data:
                 if not byte_view(data):
@@ -376,8 +388,9 @@ class TLSSocket(_SSLSocket):
         """Accept all of `data`, waiting for room; errors as `send`, perhaps after a part."""
         try:
             sealing = self._sealing or self._sealer()
+            if flags:
+                _no_flags(flags, "sendall", but=_SEND_FLAGS if sealing else 0)
             if sealing is None:
-                _no_flags(flags, "sendall")
                 self._openssl().write(data, all=True)
             elif flags or type(data) is not bytes or not data:
                 self._connection().socket.sendall(data, flags)
@@ -506,7 +519,7 @@ class TLSSocket(_SSLSocket):
 
         Errors as `recv`. What lies behind the result may become zeros.
         """
-        if self._opening is not None and not nbytes and not flags:
+        if self._opening is not None and not nbytes and not flags and buffer is not None:
             try:
                 return self._opening.recv_into(buffer)
             except ssl.SSLEOFError:
@@ -514,6 +527,9 @@ class TLSSocket(_SSLSocket):
                     raise
                 return 0
         _no_flags(flags, "recv_into")
+        if buffer is None:
+            # As `ssl`, which then returns bytes.
+            return self._read(1024 if nbytes is None else nbytes, None)
         # Nothing is called with the result: a signal handler may raise at the entry of a function.
         return self._read(nbytes or 0, buffer)
 
@@ -540,6 +556,8 @@ class TLSSocket(_SSLSocket):
     def _read(self, len: int, buffer: WriteableBuffer | None) -> bytes | int: ...
 
     def _read(self, len: int, buffer: WriteableBuffer | None) -> bytes | int:
+        if not -_MAX_LEN <= len <= _MAX_LEN:
+            raise OverflowError(f"cannot read {len} bytes at once: the most is {_MAX_LEN}")
         try:
             # The handshake may be what meets the end.
             parts = self._ready()
@@ -666,9 +684,16 @@ class TLSSocket(_SSLSocket):
             self._taken().abort()
 
     def detach(self) -> int:
-        """Refused while connected: what is written to the descriptor would leave in clear text."""
+        """Refused while connected: what is written to the descriptor would leave in clear text.
+
+        -1 when closed; after `unwrap` the descriptor of what that returned.
+        """
+        if self._unwrapped is not None:
+            return self._unwrapped.detach()
+        if self.closed:
+            return -1
         sock = self._socket
-        if isinstance(sock, Socket) or self._connected:
+        if self._connected:
             if isinstance(sock, Socket):
                 sock._stream.check_process()
             raise KTLSError(
@@ -755,13 +780,18 @@ class TLSSocket(_SSLSocket):
 
     def get_inheritable(self) -> bool:
         """Whether an executed program inherits it; never, once the connection is used."""
-        return not isinstance(self._socket, Socket) and self._socket.get_inheritable()
+        if isinstance(self._socket, Socket):
+            self._require_descriptor()
+            return False
+        return self._socket.get_inheritable()
 
     def set_inheritable(self, inheritable: bool) -> None:
         """As `socket.set_inheritable`; KTLSError for a connection, which is of one process."""
         if not isinstance(self._socket, Socket):
             self._socket.set_inheritable(inheritable)
-        elif inheritable:
+            return
+        self._require_descriptor()
+        if inheritable:
             raise KTLSError("a TLS connection cannot be inherited: its keys are in this process")
 
     def getpeername(self) -> _RetAddress:
@@ -903,8 +933,9 @@ def _in_brackets(reason: str) -> str:
     return f" ({reason})" if reason else ""
 
 
-def _no_flags(flags: int, name: str) -> None:
-    if flags:
+def _no_flags(flags: Any, name: str, *, but: int = 0) -> None:
+    if flags and (not isinstance(flags, int) or flags & ~but):
         raise ValueError(
-            f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags:#x}"
+            f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags!r}"
+            + (f"; only {socket.MsgFlag(but)!r} are" if but else "")
         )
