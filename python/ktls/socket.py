@@ -600,12 +600,18 @@ class Socket:
 
     def __del__(self) -> None:
         stream = getattr(self, "_stream", None)
-        if stream is not None and stream.is_unclosed and not sys.is_finalizing():
+        if warnings is None:
+            # The end of the interpreter empties modules; before, a repr finds nothing to import.
+            return
+        if stream is not None and stream.is_unclosed:
+            at_exit = sys.is_finalizing()
             try:
-                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+                what = "<ktls.Socket>" if at_exit else repr(self)
+                warnings.warn(f"unclosed {what}", ResourceWarning, source=self, stacklevel=2)
             finally:
                 # Whoever records the warning keeps this object, but not its connection.
-                stream.close(discard=True)
+                if not at_exit:
+                    stream.close(discard=True)
 
     def __enter__(self) -> Self:
         return self

@@ -665,9 +665,12 @@ class TLSSocket(_SSLSocket):
         self._parts = self._unwrapped = self._sealing = self._opening = None
 
     def __del__(self) -> None:
-        sock = getattr(self, "_socket", None)
+        sock = getattr(self, "_held", None)
+        if warnings is None:
+            # The end of the interpreter empties modules.
+            return
         # The engine's socket warns itself; of a plain one nobody would know whose it was.
-        if isinstance(sock, socket.socket) and sock.fileno() >= 0 and not sys.is_finalizing():
+        if isinstance(sock, socket.socket) and sock.fileno() >= 0:
             try:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             finally:
