@@ -23,9 +23,10 @@ from _typeshed import ReadableBuffer, WriteableBuffer
 __all__ = [
     "BUILD_PROFILE", "MSG_MORE", "AsyncWrite", "BatchRecord", "Cork", "DirectionKeys", "Handover",
     "KeyLog", "Keys", "OpenSSLSide", "Opener", "Provider", "Reading", "RecordParams", "RecvStream",
-    "Sealer", "Secret", "SendStream", "counters", "fork_count", "get_wait_callback", "histograms",
-    "providers", "set_tunable", "set_wait_callback", "start_workers", "stop_completions",
-    "stop_workers", "tunables", "wait_completions", "worker_count", "workers_started",
+    "Sealer", "Secret", "SendStream", "adopt", "counters", "fork_count", "get_wait_callback",
+    "histograms", "providers", "set_tunable", "set_wait_callback", "start_workers",
+    "stop_completions", "stop_workers", "takes_byte", "tunables", "wait_completions",
+    "worker_count", "workers_started",
 ]
 
 _T = TypeVar("_T")
@@ -233,7 +234,7 @@ class SendStream:
     def check_process(self) -> None:
         """Raise EPERM in a forked child, EBADF when closed."""
     def settimeout(self, timeout: float | None) -> None:
-        """For both halves. 0 does not wait: calls are BlockingIOError."""
+        """For both halves. 0 does not wait: calls are BlockingIOError. OverflowError: too long."""
     def gettimeout(self) -> float | None: ...
     def send(self, data: ReadableBuffer, content_type: int = 23, flags: int = 0) -> int:
         """Accept as much as there is room for, all of it without a time-out; returns the count.
@@ -285,7 +286,13 @@ class SendStream:
     def release(self) -> socket.socket:
         """The connection as a socket again, the same each time. EBUSY unless all was sent."""
     def duplicate(self) -> socket.SocketType:
-        """The socket on another descriptor, for calls that are not made here."""
+        """The socket on another descriptor, for a call that waits."""
+    def with_socket(self, call: Callable[[socket.SocketType], _T]) -> _T:
+        """`call` with the socket, for the time of the call: for what is not made here."""
+    untouched: bool  # nothing was sent or received: its end is not the connection's
+    is_inheritable: Final[bool]  # untouched, and the parent's
+    def inherit(self) -> socket.socket:
+        """In a forked child, the connection that is `is_inheritable` as a socket; closes this."""
 
 @final
 class RecvStream:
@@ -352,6 +359,11 @@ class KeyLog:
 
     is_inherited: Final[bool]  # this process is a fork of the one that made it
     def __new__(cls, fd: int, *, wipe: bool) -> KeyLog: ...
+    @staticmethod
+    def in_memory() -> KeyLog:
+        """Of a new file in memory, which is wiped. OSError where there is none to be had."""
+    def fileno(self) -> int:
+        """The descriptor of its own, as long as the object lives."""
     def __len__(self) -> int: ...
     def register(self, client_random: ReadableBuffer) -> None:
         """Keep what is logged under these 32 bytes. Counted: two connections may carry the same."""
@@ -443,6 +455,10 @@ class OpenSSLSide:
 
 # -- the process -----------------------------------------------------------------------------------
 
+def adopt(sock: socket.socket) -> socket.socket:
+    """A `socket.socket` in the place of this one, which is closed: no handler comes between."""
+def takes_byte(fd: int) -> bool:
+    """Receive one byte without waiting, whatever the time-out; whether there was one."""
 def start_workers(count: int, bind: int = 0) -> None:
     """Start the threads KTLS-0 ... once; OSError when one cannot start.
 

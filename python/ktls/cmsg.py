@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from ktls.session import Session
 
-_FLAGS: Final = socket.MSG_MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
+# Not as an IntFlag, whose complement has known flags alone.
+_FLAGS: Final = int(socket.MSG_MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
 
 
 _GET_RECORD: Final = struct.Struct(">BBBxH")

@@ -6,13 +6,14 @@ What else a context does is inherited: `wrap_bio`, and so asyncio, uvloop and tr
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from ktls.handover.context import prepare_enabled
+from ktls.handover import context as handover
 from ktls.tls_socket import TLSSocket, wrap_socket
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from _typeshed import ReadableBuffer, StrOrBytesPath
 
@@ -26,6 +27,26 @@ class SSLContext(ssl.SSLContext):
     """
 
     sslsocket_class: Final = TLSSocket  # type: ignore[misc]  # `ssl` lets a subclass say it
+    # What `handover.context.is_enabled` asks.
+    _enables_ktls: Final = True
+
+    @property  # type: ignore[override]  # the stub forgets None
+    def keylog_filename(self) -> str | None:
+        """The file that the user chose for secrets; the one in memory of this library is not it."""
+        return handover.keylog_filename(self)
+
+    @keylog_filename.setter
+    def keylog_filename(self, path: Any) -> None:
+        handover.set_keylog_filename(self, path)
+
+    @property
+    def sni_callback(self) -> Callable[..., Any] | None:
+        """The user's callback, without what this library has put around it."""
+        return handover.sni_callback(self)
+
+    @sni_callback.setter
+    def sni_callback(self, callback: Any) -> None:
+        handover.set_sni_callback(self, callback)
 
     def wrap_socket(
         self,
@@ -41,7 +62,6 @@ class SSLContext(ssl.SSLContext):
         SSLError where the handshake fails, ValueError and TypeError for bad arguments, OSError
         EINVAL for a socket that is not TCP; see `ktls.wrap_socket`.
         """
-        prepare_enabled(self)
         return wrap_socket(
             sock,
             self,

@@ -26,6 +26,11 @@ class PerProcess(Generic[T]):
             self._made = made = self._made_now()
         return made[1]
 
+    def made(self) -> T | None:
+        """Return the value of this process if it was asked for before."""
+        made = self._made
+        return made[1] if made is not None and made[0] == fork_count() else None
+
     def _made_now(self) -> tuple[int, T]:
         count = fork_count()
         value = self._make()

@@ -87,12 +87,14 @@ class Socket:
         waiting.require_callback(timeout)
         workers.start()
         self._family, self._kind, self._proto = sock.family, sock.type, sock.proto
-        self._stream = _core.SendStream(sock, workers.choose_queue(sock))
-        self._slot = Slot(self._stream)
-        self._receiver = _core.RecvStream(self._stream)
+        stream = _core.SendStream(sock, workers.choose_queue(sock))
+        stream.settimeout(timeout)
+        stream.set_face(weakref.ref(self))
+        self._slot = Slot(stream)
+        self._receiver = _core.RecvStream(stream)
         self._rx_slot = RxSlot(self._receiver)
-        self._stream.settimeout(timeout)
-        self._stream.set_face(weakref.ref(self))
+        # Last: a signal handler that raises before leaves an object that owns nothing.
+        self._stream = stream
         connections.add(self)
         sock.close()
 
@@ -287,6 +289,7 @@ class Socket:
 
         A writer that waits for room in another thread is woken, and raises EPIPE.
         """
+        how = index(how)
         if how not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise OSError(
                 errno.EINVAL, f"how is {how}; it is SHUT_RD (0), SHUT_WR (1) or SHUT_RDWR (2)"
@@ -491,14 +494,16 @@ class Socket:
         return self._proto
 
     def _kernel(self, call: Callable[[socket.SocketType], T], *, waits: bool = False) -> T:
-        """Make a call that the engine does not make, on a descriptor of its own.
+        """Make a call that the engine does not make.
 
-        `waits`: it obeys the time-out, which needs a flag of the kernel's socket.
+        `waits`: it obeys the time-out, which needs a flag of the kernel's socket, and waits on a
+        descriptor of its own.
         """
+        if not waits:
+            return self._stream.with_socket(call)
         sock = self._stream.duplicate()
         try:
-            if waits:
-                sock.settimeout(self.gettimeout())
+            sock.settimeout(self.gettimeout())
             return call(sock)
         finally:
             sock.close()
@@ -546,6 +551,12 @@ class Socket:
         sock.settimeout(timeout)
         return sock
 
+    def _inherit(self) -> socket.socket:
+        """In a forked child, the socket of a connection that the parent did not touch."""
+        sock = self._stream.inherit()
+        sock.settimeout(self.gettimeout())
+        return sock
+
     def close(self) -> None:
         """Let accepted data drain in the background, then close the connection.
 
@@ -572,7 +583,10 @@ class Socket:
         self._stream.abort()
 
     def settimeout(self, value: float | None, /) -> None:
-        """As ``socket.settimeout``: None blocks, 0 never does, otherwise seconds."""
+        """As ``socket.settimeout``: None blocks, 0 never does, otherwise seconds.
+
+        OverflowError for more than 292 years, ValueError for less than nothing.
+        """
         self._stream.check_process()
         waiting.require_callback(value)
         self._stream.settimeout(value)
@@ -583,7 +597,7 @@ class Socket:
 
     def setblocking(self, flag: bool, /) -> None:
         """Let calls wait, or not at all: ``settimeout`` of None or of 0."""
-        self.settimeout(None if flag else 0.0)
+        self.settimeout(None if index(flag) else 0.0)
 
     def getblocking(self) -> bool:
         """Return whether calls wait."""
@@ -591,12 +605,18 @@ class Socket:
 
     def __del__(self) -> None:
         stream = getattr(self, "_stream", None)
-        if stream is not None and stream.is_unclosed and not sys.is_finalizing():
+        if warnings is None:
+            # The end of the interpreter empties modules; before, a repr finds nothing to import.
+            return
+        if stream is not None and stream.is_unclosed:
+            at_exit = sys.is_finalizing()
             try:
-                warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+                what = "<ktls.Socket>" if at_exit else repr(self)
+                warnings.warn(f"unclosed {what}", ResourceWarning, source=self, stacklevel=2)
             finally:
                 # Whoever records the warning keeps this object, but not its connection.
-                stream.close(discard=True)
+                if not at_exit:
+                    stream.close(discard=True)
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,5 @@
 """Which sockets can be taken over, and how the ends of one are shown."""
 
-import _socket
 import errno
 import socket
 import ssl
@@ -18,14 +17,6 @@ def is_socket(sock: object) -> bool:
         getattr(sys.modules.get("eventlet.greenio.base"), "GreenSocket", None),
     ]
     return isinstance(sock, (_SOCKET, socket.socket, *filter(None, greens)))
-
-
-def kernel_socket(sock: Any) -> socket.SocketType:
-    """The kernel's socket inside one of gevent's or eventlet's, whose calls wait in their hub."""
-    for inner in (sock, getattr(sock, "_sock", None), getattr(sock, "fd", None)):
-        if isinstance(inner, _socket.socket):
-            return inner
-    raise TypeError(f"{sock!r} has no socket inside; pass a socket.socket")
 
 
 def require_tcp(sock: Any) -> None:

@@ -14,9 +14,11 @@ import sys
 import threading
 import warnings
 from contextlib import AbstractContextManager, nullcontext
+from operator import index
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, overload
 
 from ktls import futures, sendfile, waiting
+from ktls._core import adopt
 from ktls.byte_view import byte_view
 from ktls.constants import Mode
 from ktls.errors import KTLSError, WantWriteError
@@ -39,6 +41,12 @@ if TYPE_CHECKING:
 
 _ONLY_OURS: Final = 3
 """References to an object that `sys.getrefcount` counts when an attribute and a local are all."""
+
+_MAX_LEN: Final = sys.maxsize
+
+# Not as an IntFlag, whose complement has known flags alone.
+_SEND_FLAGS: Final = int(socket.MSG_MORE | socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+"""What `send` takes where this library seals."""
 
 _taking = PerProcess(threading.RLock)
 """Held while a socket is taken over: two threads may use a connection first at the same time."""
@@ -67,7 +75,7 @@ class TLSSocket(_SSLSocket):
     # The base is gevent's where that was patched in before `ssl` was imported: it has none inside.
     _sock: Final = None
     # Plain while it listens, and until it is used first: a forked child may be the one that does.
-    _socket: socket.socket | Socket
+    _held: socket.socket | Socket
     _parts: Parts | None
     # What seals, once that is this library: the short way for `send`.
     _sealing: SendStream | None
@@ -100,6 +108,9 @@ class TLSSocket(_SSLSocket):
             sock.close()
             raise
         is_connected = has_peer(sock)
+        if is_connected:
+            # A TypeError now, not at the handshake.
+            index(server_side)
         shakes_hands = is_connected and do_handshake_on_connect
         if shakes_hands and sock.gettimeout() == 0:
             raise ValueError(
@@ -121,21 +132,32 @@ class TLSSocket(_SSLSocket):
         self._parts = self._sealing = self._opening = self._unwrapped = None
         if not isinstance(sock, socket.socket):
             # It behaves like one: `ssl` takes that, too.
-            sock = _detached(sock)
-        self._socket = sock
+            sock = adopt(sock)
+        self._held = sock
         if shakes_hands:
             try:
                 self._connection()
             except BaseException:
                 # Refused: the caller keeps the socket.
-                del self._socket
+                del self._held
                 raise
             self._handshake_or_close()
         else:
-            self._socket = _detached(sock)
+            self._held = adopt(sock)
         return self
 
     # -- the connection ----------------------------------------------------------------------------
+
+    @property
+    def _socket(self) -> socket.socket | Socket:
+        """The socket, plain again in a forked child whose parent only asked for `fileno`."""
+        held = self._held
+        if self._parts is None and isinstance(held, Socket) and held._stream.is_inheritable:
+            with _taking():
+                if held is self._held:
+                    self._held = held._inherit()
+                held = self._held
+        return held
 
     @property
     def mode(self) -> Mode:
@@ -175,7 +197,7 @@ class TLSSocket(_SSLSocket):
     @property
     def closed(self) -> bool:
         """Whether the connection was closed or given back by `unwrap`."""
-        sock = self._socket
+        sock = self._held
         return sock._stream.closed if isinstance(sock, Socket) else sock.fileno() < 0
 
     @property
@@ -220,11 +242,19 @@ class TLSSocket(_SSLSocket):
 
     @property
     def _sslobj(self) -> Answers:
-        """Whom the base class asks what was agreed on; None without a connection."""
+        """Whom the base class asks what was agreed on; None without a connection.
+
+        Looking does not begin a connection: another process may be the one that uses it.
+        """
         parts = self._parts
-        if parts is None and self._connected:
-            parts = self._connection()
-        return None if parts is None else parts.answers
+        if parts is not None:
+            return parts.answers
+        if not self._connected:
+            return None
+        ssl_object, _, _ = new_ssl_object(
+            self._context, self.server_side, self.server_hostname, self._wanted_session
+        )
+        return ssl_object._sslobj  # type: ignore[attr-defined]  # the stub leaves it out
 
     def _sslsock(self) -> Self:
         # A context of gevent's asks the socket for the object that an SNI callback is to get.
@@ -235,14 +265,16 @@ class TLSSocket(_SSLSocket):
 
         As in Python 3.13, in older versions, too. OSError ENOTCONN without a connection.
         """
-        return chain_der(self._connection().answers.get_verified_chain())
+        self._require_peer()
+        return chain_der(self._sslobj.get_verified_chain())
 
     def get_unverified_chain(self) -> list[bytes]:
         """The certificates that the peer sent, each as DER; empty where it sent none.
 
         As in Python 3.13, in older versions, too. OSError ENOTCONN without a connection.
         """
-        return chain_der(self._connection().answers.get_unverified_chain())
+        self._require_peer()
+        return chain_der(self._sslobj.get_unverified_chain())
 
     def do_handshake(self, block: bool = False) -> None:
         """Make the handshake; then the keys are taken over, or `why` says why not.
@@ -258,7 +290,7 @@ class TLSSocket(_SSLSocket):
         try:
             parts.shake_hands()
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error) from error.__cause__
         finally:
             if block and timeout == 0:
                 parts.socket.settimeout(timeout)
@@ -311,7 +343,7 @@ class TLSSocket(_SSLSocket):
         Ask for `fileno` afterwards: it is that of the listening socket.
         """
         if isinstance(self._socket, Socket) and not self._connected:
-            self._socket = self._socket._release()
+            self._held = self._socket._release()
         self._socket.listen(backlog)
 
     def accept(self) -> tuple[TLSSocket, _RetAddress]:
@@ -321,6 +353,7 @@ class TLSSocket(_SSLSocket):
         listens; BlockingIOError, TimeoutError.
         """
         if isinstance(self._socket, Socket):
+            self._require_descriptor()
             raise OSError(errno.EINVAL, "the socket does not listen")
         sock, address = waiting.accept(self._socket, self)
         try:
@@ -342,12 +375,13 @@ class TLSSocket(_SSLSocket):
         """Accept as much of `data` as there is room for; returns how many bytes, 0 for none.
 
         SSLWantWriteError when nothing was accepted, OSError EPIPE after `shutdown`; flags as
-        `ktls.Socket.send`, ValueError for any while OpenSSL writes.
+        `ktls.Socket.send`, ValueError for others, and for any while OpenSSL writes.
         """
         try:
             sealing = self._sealing or self._sealer()
+            if flags:
+                _no_flags(flags, "send", but=_SEND_FLAGS if sealing else 0)
             if sealing is None:
-                _no_flags(flags, "send")
                 return self._openssl().write(data, all=False)
             if flags or type(data) is not bytes or not data:
                 if not byte_view(data):
@@ -356,21 +390,22 @@ class TLSSocket(_SSLSocket):
                 return self._connection().socket.send(data, flags)
             return sealing.send(data)
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error, flags) from error.__cause__
 
     def sendall(self, data: ReadableBuffer, flags: int = 0) -> None:
         """Accept all of `data`, waiting for room; errors as `send`, perhaps after a part."""
         try:
             sealing = self._sealing or self._sealer()
+            if flags:
+                _no_flags(flags, "sendall", but=_SEND_FLAGS if sealing else 0)
             if sealing is None:
-                _no_flags(flags, "sendall")
                 self._openssl().write(data, all=True)
             elif flags or type(data) is not bytes or not data:
                 self._connection().socket.sendall(data, flags)
             else:
                 sealing.sendall(data)
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error, flags) from error.__cause__
 
     def write(self, data: ReadableBuffer) -> int:
         """As `send`: returns how many bytes were accepted; ValueError when closed."""
@@ -396,7 +431,7 @@ class TLSSocket(_SSLSocket):
             try:
                 return self._connection().socket.sendmsg(parts, controls, flags)
             except BlockingIOError as error:
-                raise _want(error) from None
+                raise self._wanted(error, flags) from error.__cause__
         if controls:
             raise OSError(
                 errno.EOPNOTSUPP,
@@ -416,7 +451,7 @@ class TLSSocket(_SSLSocket):
         try:
             return sendfile.send_file(sender, file, offset, count, blocking=blocking)
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error) from error.__cause__
 
     # The base class has one way by `send` and one by the descriptor.
     _sendfile_use_send = _sendfile_use_sendfile = sendfile
@@ -454,7 +489,9 @@ class TLSSocket(_SSLSocket):
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until TCP has taken everything that was accepted before.  TimeoutError."""
-        self._connection().socket.flush(timeout)
+        self._require_peer()
+        if self._parts is not None:
+            self._parts.socket.flush(timeout)
 
     def verify_client_post_handshake(self) -> None:
         """Ask the client for a certificate, in TLS 1.3; the request leaves at once.
@@ -492,7 +529,7 @@ class TLSSocket(_SSLSocket):
         Errors as `recv`. What lies behind the result may become zeros.
         """
         opening = self._opening
-        if opening is not None and not nbytes and not flags:
+        if opening is not None and not nbytes and not flags and buffer is not None:
             try:
                 return opening.recv_into(buffer)
             except ssl.SSLEOFError:
@@ -500,6 +537,9 @@ class TLSSocket(_SSLSocket):
                     raise
                 return 0
         _no_flags(flags, "recv_into")
+        if buffer is None:
+            # As `ssl`, which then returns bytes.
+            return self._read(1024 if nbytes is None else nbytes, None)
         # Nothing is called with the result: a signal handler may raise at the entry of a function.
         return self._read(nbytes or 0, buffer)
 
@@ -526,6 +566,8 @@ class TLSSocket(_SSLSocket):
     def _read(self, len: int, buffer: WriteableBuffer | None) -> bytes | int: ...
 
     def _read(self, len: int, buffer: WriteableBuffer | None) -> bytes | int:
+        if not -_MAX_LEN <= len <= _MAX_LEN:
+            raise OverflowError(f"cannot read {len} bytes at once: the most is {_MAX_LEN}")
         try:
             # The handshake may be what meets the end.
             parts = self._ready()
@@ -611,7 +653,7 @@ class TLSSocket(_SSLSocket):
                 (parts.opening or parts.openssl()).unwrap()
             plain = parts.socket._release()
         except BlockingIOError as error:
-            raise _want(error) from None
+            raise self._wanted(error) from error.__cause__
         self._unwrapped = plain
         self._parts = self._sealing = self._opening = None
         self._connected = False
@@ -634,14 +676,17 @@ class TLSSocket(_SSLSocket):
         if parts is not None:
             parts.close()
         else:
-            self._socket.close()
+            self._held.close()
         self._connected = False
         self._parts = self._unwrapped = self._sealing = self._opening = None
 
     def __del__(self) -> None:
-        sock = getattr(self, "_socket", None)
+        sock = getattr(self, "_held", None)
+        if warnings is None:
+            # The end of the interpreter empties modules.
+            return
         # The engine's socket warns itself; of a plain one nobody would know whose it was.
-        if isinstance(sock, socket.socket) and sock.fileno() >= 0 and not sys.is_finalizing():
+        if isinstance(sock, socket.socket) and sock.fileno() >= 0:
             try:
                 warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             finally:
@@ -658,9 +703,16 @@ class TLSSocket(_SSLSocket):
             self._taken().abort()
 
     def detach(self) -> int:
-        """Refused while connected: what is written to the descriptor would leave in clear text."""
+        """Refused while connected: what is written to the descriptor would leave in clear text.
+
+        -1 when closed; after `unwrap` the descriptor of what that returned.
+        """
+        if self._unwrapped is not None:
+            return self._unwrapped.detach()
+        if self.closed:
+            return -1
         sock = self._socket
-        if isinstance(sock, Socket) or self._connected:
+        if self._connected:
             if isinstance(sock, Socket):
                 sock._stream.check_process()
             raise KTLSError(
@@ -682,7 +734,7 @@ class TLSSocket(_SSLSocket):
         if not isinstance(sock, Socket):
             if sock.fileno() < 0 or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
                 return sock.fileno()
-            sock = self._connection().socket if self._connected else self._taken()
+            sock = self._taken()
         descriptor = sock.fileno()
         parts = self._parts
         if parts is not None and parts.opening is None:
@@ -747,13 +799,18 @@ class TLSSocket(_SSLSocket):
 
     def get_inheritable(self) -> bool:
         """Whether an executed program inherits it; never, once the connection is used."""
-        return not isinstance(self._socket, Socket) and self._socket.get_inheritable()
+        if isinstance(self._socket, Socket):
+            self._require_descriptor()
+            return False
+        return self._socket.get_inheritable()
 
     def set_inheritable(self, inheritable: bool) -> None:
         """As `socket.set_inheritable`; KTLSError for a connection, which is of one process."""
         if not isinstance(self._socket, Socket):
             self._socket.set_inheritable(inheritable)
-        elif inheritable:
+            return
+        self._require_descriptor()
+        if inheritable:
             raise KTLSError("a TLS connection cannot be inherited: its keys are in this process")
 
     def getpeername(self) -> _RetAddress:
@@ -793,6 +850,14 @@ class TLSSocket(_SSLSocket):
             modes += f", rx_mode={self.rx_mode.name}{_in_brackets(self.rx_why)}"
         return f"<ktls.TLSSocket {role}{agreed}, {modes}>"
 
+    def _wanted(self, error: BlockingIOError, flags: int = 0) -> OSError:
+        """What `ssl` raises on a non-blocking socket: of a handshake it is that already.
+
+        Where the call may wait it is the program's own, out of its wait callback.
+        """
+        waits = self.gettimeout() != 0 and not flags & socket.MSG_DONTWAIT
+        return error if waits or isinstance(error, ssl.SSLError) else WantWriteError()
+
     # -- which of its lives it is in ---------------------------------------------------------------
 
     def _ready(self) -> Parts:
@@ -812,7 +877,7 @@ class TLSSocket(_SSLSocket):
         """The connection, taken over when it is used first.  OSError ENOTCONN, EBADF."""
         with _taking():
             if self._parts is None:
-                self._socket.getpeername()  # ENOTCONN until there is one
+                self._require_peer()
                 self._parts = Parts(
                     self._socket,
                     self._context,
@@ -821,16 +886,27 @@ class TLSSocket(_SSLSocket):
                     server_hostname=self.server_hostname,
                     session=self._wanted_session,
                 )
-                self._socket = self._parts.socket
+                self._held = self._parts.socket
                 self._connected = True
             return self._parts
 
     def _taken(self) -> Socket:
         """The socket, the engine's from here on."""
         with _taking():
-            if not isinstance(self._socket, Socket):
-                self._socket = Socket(self._socket)
-            return self._socket
+            sock = self._socket
+            if not isinstance(sock, Socket):
+                sock = Socket(sock)
+                sock._stream.untouched = self._connected
+                self._held = sock
+            return sock
+
+    def _require_peer(self) -> None:
+        """OSError ENOTCONN without a connection, EBADF when closed."""
+        self._socket.getpeername()
+
+    def _require_descriptor(self) -> None:
+        if self.closed:
+            raise OSError(errno.EBADF, "the socket is closed")
 
     def _require_open(self, verb: str) -> None:
         if self._parts is None and self.closed:
@@ -870,25 +946,13 @@ def wrap_socket(
     )
 
 
-def _detached(sock: socket.socket) -> socket.socket:
-    """A plain socket in the place of this one, which is closed."""
-    timeout = sock.gettimeout()
-    plain = socket.socket(sock.family, sock.type, sock.proto, sock.detach())
-    plain.settimeout(timeout)
-    return plain
-
-
-def _want(error: BlockingIOError) -> OSError:
-    """What `ssl` raises on a non-blocking socket: of a handshake it is that already."""
-    return error if isinstance(error, ssl.SSLError) else WantWriteError()
-
-
 def _in_brackets(reason: str) -> str:
     return f" ({reason})" if reason else ""
 
 
-def _no_flags(flags: int, name: str) -> None:
-    if flags:
+def _no_flags(flags: Any, name: str, *, but: int = 0) -> None:
+    if flags and (not isinstance(flags, int) or flags & ~but):
         raise ValueError(
-            f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags:#x}"
+            f"non-zero flags not allowed in calls to {name}() on a TLSSocket: {flags!r}"
+            + (f"; only {socket.MsgFlag(but)!r} are" if but else "")
         )

@@ -76,6 +76,15 @@ def test_too_many_open_files_are_named(kind: str, call: str) -> None:
     assert said == "EMFILE, then it went on\n"
 
 
+@with_kinds
+def test_asking_the_kernel_needs_none(kind: str) -> None:
+    assert run_program("few_descriptors", "ask", kind).require_success() == "asked and answered\n"
+
+
+def test_a_context_for_which_there_was_none_is_taken_over_later() -> None:
+    assert run_program("few_descriptors", "prepare", "SW").require_success() == "taken over\n"
+
+
 # -- the number from before ------------------------------------------------------------------------
 
 

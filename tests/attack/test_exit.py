@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from record_reader import SUITES, RecordReader, Secrets, read_data
-from support.ends import AUTHORITY, server_context
+from support.ends import AUTHORITY, server_context, with_all_kinds
 from support.programs import (
     Outcome,
     ended_with_the_test,
@@ -211,3 +211,14 @@ def test_something_unread_costs_nothing_that_was_accepted(peer: Peer, kind: str,
 def test_a_connection_may_be_used_while_the_interpreter_ends(kind: str, call: str) -> None:
     done = run_program("received_at_exit", kind, call, options=("-W", "ignore"))
     assert (done.status, done.errors) == (0, "")
+
+
+@with_all_kinds
+@pytest.mark.parametrize("where", ["module", "builtins", "cycle", "late"])
+def test_a_connection_that_is_left_open_is_warned_of(kind: str, where: str) -> None:
+    """`late`: there is nobody left to warn."""
+    done = run_program("left_open", kind, where, options=("-W", "default::ResourceWarning"))
+    assert done.require_success() == ""
+    assert "Traceback" not in done.errors
+    if where != "late":
+        assert "ResourceWarning: unclosed <" in done.errors

@@ -73,9 +73,13 @@ def test_a_time_too_long_for_a_clock_is_for_ever(kind: str, timeout: float | Non
 
 @with_kinds
 @pytest.mark.parametrize("timeout", [1e19, 1e300, math.inf])
-def test_a_time_out_too_long_for_a_clock_is_for_ever(kind: str, timeout: float) -> None:
+def test_a_time_out_too_long_for_a_clock_is_refused(kind: str, timeout: float) -> None:
+    """As a socket's; the one of before stays."""
     with connect(kind, small=True) as ends:
-        ends.own.settimeout(timeout)
+        ends.own.settimeout(9e9)
+        with pytest.raises(OverflowError, match="too large"):
+            ends.own.settimeout(timeout)
+        assert ends.own.gettimeout() == 9e9
         sending = Call(ends.own.sendall, bytes(2_000_000))
         assert ends.receive_exactly(2_000_000) == bytes(2_000_000)
         sending.result()

@@ -34,7 +34,7 @@ LAYERS = [
     {"__main__"},
 ]
 HANDOVER_LAYERS = [
-    {"kept", "keylog", "openssl_sender"},
+    {"kept", "keylog", "openssl_sender", "weak_identity"},
     {"stock"},
     {"context"},
     {"handshake"},

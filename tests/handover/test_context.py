@@ -158,6 +158,21 @@ def test_users_key_log_that_cannot_be_read_back(make_context, tmp_path: Path, ki
             os.close(reader)
 
 
+def test_a_key_log_that_can_be_read_by_now(make_context, tmp_path: Path) -> None:
+    """A refusal is of the moment."""
+    context = make_context(True)
+    path = tmp_path / "keys"
+    context.keylog_filename = str(path)
+    path.rename(tmp_path / "away")
+    prepare(context)
+    with pair(context, make_context(False), server_side=True) as (own, other):
+        assert "cannot be read back" in own.why
+    (tmp_path / "away").rename(path)
+    with pair(context, make_context(False), server_side=True) as (own, other):
+        assert_ours(own)
+        exchange(own, other)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [

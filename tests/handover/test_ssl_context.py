@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import errno
+import functools
 import os
 import pickle
 import select
@@ -10,6 +11,7 @@ import socket
 import ssl
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import trustme
@@ -96,6 +98,87 @@ def test_context_is_set_up_as_the_stock_one(purpose: ssl.Purpose) -> None:
         "verify_mode",
     ):
         assert getattr(ours, name) == getattr(stock, name), name
+
+
+@pytest.mark.parametrize("by", ["_create", "ssl"])
+def test_prepared_whoever_wraps(server: ktls.SSLContext, client: ktls.SSLContext, by: str) -> None:
+    """Nobody has called a method of the context before."""
+    wrap: functools.partial[ssl.SSLSocket] = functools.partial(ssl.SSLContext.wrap_socket, server)
+    if by == "_create":
+        wrap = functools.partial(ktls.TLSSocket._create, context=server)
+    near, far = tcp_pair()
+    with ThreadPoolExecutor(1) as pool:
+        accepted = pool.submit(wrap, near, server_side=True)
+        with (
+            client.wrap_socket(far, server_hostname="localhost") as other,
+            accepted.result(TIMEOUT) as own,
+        ):
+            assert isinstance(own, ktls.TLSSocket)
+            assert (own.mode, own.why) == (ktls.Mode.SW, "")
+            exchange(own, other)
+
+
+def test_a_context_that_is_put_in_place_asks_for_itself(
+    server: ktls.SSLContext, client: ktls.SSLContext
+) -> None:
+    near, far = tcp_pair()
+    stock = ktls.prepare(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+    own = ktls.wrap_socket(near, stock, server_side=True, do_handshake_on_connect=False)
+    own.context = server
+    with ThreadPoolExecutor(1) as pool:
+        peer = pool.submit(client.wrap_socket, far, server_hostname="localhost")
+        with own:
+            own.do_handshake()
+            with peer.result(TIMEOUT) as other:
+                assert (own.mode, own.why) == (ktls.Mode.SW, "")
+                exchange(own, other)
+
+
+def test_attributes_are_what_the_user_set(
+    server: ktls.SSLContext, client: ktls.SSLContext, tmp_path: Path
+) -> None:
+    names = []
+
+    def note(sock: ssl.SSLSocket, name: str, context: ssl.SSLContext) -> None:
+        names.append(name)
+
+    server.sni_callback = note
+    for wanted in (None, str(tmp_path / "keys")):
+        if wanted is not None:
+            server.keylog_filename = wanted
+        for _ in range(2):
+            own, other = wrapped_pair(server, client)
+            with own, other:
+                assert own.mode is ktls.Mode.SW
+            assert server.sni_callback is note
+            assert server.keylog_filename == wanted
+            # What is read is set again: nothing changes.
+            server.sni_callback, server.keylog_filename = note, server.keylog_filename
+    assert names == ["localhost"] * 4
+    assert "TRAFFIC_SECRET_0" in (tmp_path / "keys").read_text()
+    server.sni_callback = None
+    assert server.sni_callback is None
+
+
+@pytest.mark.parametrize("base", [ssl.SSLContext, ktls.SSLContext])
+@pytest.mark.parametrize("what", ["__hash__", "__eq__"])
+def test_a_context_is_known_by_its_identity(
+    base: type[ssl.SSLContext], what: str, client: ktls.SSLContext, certificate: trustme.LeafCert
+) -> None:
+    """A subclass that cannot be hashed, or whose objects are all equal."""
+    equal = {"__eq__": lambda *_: True, "__hash__": lambda _: 1}
+    kind = type("Context", (base,), {"__hash__": None} if what == "__hash__" else equal)
+    contexts = [kind(ssl.PROTOCOL_TLS_SERVER) for _ in range(2)]
+    ktls.enable()
+    for context in contexts:
+        certificate.configure_cert(context)
+        ktls.prepare(context)
+        near, far = tcp_pair()
+        with ThreadPoolExecutor(1) as pool:
+            peer = pool.submit(client.wrap_socket, far, server_hostname="localhost")
+            with ktls.wrap_socket(near, context, server_side=True) as own, peer.result() as other:
+                assert (own.mode, own.why) == (ktls.Mode.SW, "")
+                exchange(own, other)
 
 
 def test_wrap_bio_and_asyncio_stay_stock(server: ktls.SSLContext, client: ktls.SSLContext) -> None:

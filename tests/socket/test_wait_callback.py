@@ -24,6 +24,7 @@ import ktls
 from full_link import keep
 from keyed_link import connected, parameters
 from record_reader import SUITES, Secrets
+from support.ends import connect, with_tls_kinds
 
 LARGE = 3_000_000
 
@@ -444,6 +445,38 @@ def test_callback_can_be_asked_for_and_turned_off(
     assert not loop.waits
     with pytest.raises(TypeError, match="cannot be called"):
         ktls.set_wait_callback("gevent")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("timeout", [None, 20])
+@pytest.mark.parametrize("call", ["recv", "send", "sendall", "sendmsg", "unwrap"])
+@with_tls_kinds
+def test_its_blocking_error_is_no_would_block(kind: str, call: str, timeout: float | None) -> None:
+    """What the callback raises ends a call of a TLSSocket as it is."""
+    raised = BlockingIOError(errno.EAGAIN, "the loop is busy")
+    cause = raised.__cause__ = ValueError("why")
+
+    def refuse(*_: object) -> None:
+        raise raised
+
+    with connect(kind, small=True) as ends:
+        own = ends.own
+        own.settimeout(timeout)
+        calls: dict[str, Callable[[], Any]] = {
+            "recv": lambda: own.recv(1),
+            "send": lambda: [own.send(bytes(LARGE)) for _ in range(20)],
+            "sendall": lambda: [own.sendall(bytes(LARGE)) for _ in range(20)],
+            "sendmsg": lambda: [own.sendmsg([bytes(LARGE)]) for _ in range(20)],
+            "unwrap": own.unwrap,
+        }
+        ktls.set_wait_callback(refuse)
+        try:
+            with pytest.raises(BlockingIOError) as caught:
+                calls[call]()
+        finally:
+            ktls.set_wait_callback(None)
+        own.abort()
+    assert caught.value is raised
+    assert raised.__cause__ is cause
 
 
 def test_calls_that_do_not_wait_call_no_callback(

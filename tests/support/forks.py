@@ -57,6 +57,11 @@ FORKS: dict[str, Callable[[], int]] = {
 
 def run_in_fork(work: Callable[[], Any], fork: Callable[[], int] = os.fork) -> Any:
     """What `work` returns in a forked child, as JSON carries it; raises what it raises as text."""
+    return start_in_fork(work, fork)()
+
+
+def start_in_fork(work: Callable[[], Any], fork: Callable[[], int] = os.fork) -> Callable[[], Any]:
+    """The same, and this process goes on: what is returned waits for the end."""
     read_end, write_end = os.pipe()
     child = fork()
     if child == 0:
@@ -75,13 +80,17 @@ def run_in_fork(work: Callable[[], Any], fork: Callable[[], int] = os.fork) -> A
         finally:
             os._exit(0)
     os.close(write_end)
-    with open(read_end, "rb") as file:
-        said = file.read()
-    _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == 0, "the child did not end by itself"
-    answer = json.loads(said)
-    assert "error" not in answer, answer["error"]
-    return answer["value"]
+
+    def wait() -> Any:
+        with open(read_end, "rb") as file:
+            said = file.read()
+        _, status = os.waitpid(child, 0)
+        assert os.waitstatus_to_exitcode(status) == 0, "the child did not end by itself"
+        answer = json.loads(said)
+        assert "error" not in answer, answer["error"]
+        return answer["value"]
+
+    return wait
 
 
 def run_in_threads_fork(work: Callable[[], Any]) -> Any:

@@ -9,7 +9,6 @@ the wrong thing.
 import os
 import ssl
 import threading
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,6 +17,7 @@ from ktls._core import OpenSSLSide
 from ktls.errors import HandoverError
 from ktls.handover.keylog import Log, process_log, user_log
 from ktls.handover.stock import sweep_after_calls
+from ktls.handover.weak_identity import WeakIdentityMap
 from ktls.per_process import PerProcess
 
 
@@ -28,9 +28,7 @@ class Prepared:
     keylog_filename: str | None
     log: Log | None
     refusal: str = ""
-    """Why no secret can be read, or an empty string."""
-    is_enabled: bool = False
-    """Whether the context asks for this library by its type: `kern.ipc.tls.enable` is not asked."""
+    """Why no secret can be read, or an empty string.  It may be otherwise the next time."""
 
 
 def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
@@ -52,17 +50,17 @@ def prepare(context: ssl.SSLContext) -> ssl.SSLContext:
     return context
 
 
-def prepare_enabled(context: ssl.SSLContext) -> None:
-    """As `prepare`, for a context whose type asks for this library, whatever the switch says."""
-    if not _prepare(context).is_enabled:
-        _states[context].is_enabled = True
+def is_enabled(context: ssl.SSLContext) -> bool:
+    """Whether the context asks for this library by its type: `kern.ipc.tls.enable` is not asked."""
+    return bool(getattr(context, "_enables_ktls", False))
 
 
 def _prepare(context: ssl.SSLContext) -> Prepared:
     with _lock():
         state = _current(context)
-        if state is None or _is_changed(context, state):
-            state = _states[context] = _arm(context, state)
+        if state is None or _is_to_be_armed(context, state):
+            state = _arm(context)
+            _states.set(context, state)
         _wrap_sni_callback(context)
     return state
 
@@ -73,17 +71,19 @@ def prepared(context: ssl.SSLContext, server_side: bool) -> Prepared:
     That is safe at any time: `keylog_filename` is written only where it is None, so that no
     handshake of another thread is logging.
 
+    A `ktls.SSLContext` is prepared here at the latest.
+
     TypeError for anything but an `ssl.SSLContext`; HandoverError when it was never prepared.
     """
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(f"an ssl.SSLContext is needed, not {type(context).__name__}")
     state = _current(context)
-    if state is None:
+    if state is None and not is_enabled(context):
         raise HandoverError(
             "this SSLContext was not prepared: call ktls.prepare(ctx) first, or use a"
             " ktls.SSLContext"
         )
-    if _is_changed(context, state) or server_side:
+    if state is None or server_side or _is_to_be_armed(context, state):
         state = _prepare(context)
     return state
 
@@ -93,20 +93,54 @@ def follow(owner: Any, side: OpenSSLSide) -> None:
 
     `owner` is whom the callback is given.
     """
-    _followed[owner] = side
+    _followed.set(owner, side)
 
 
 def unfollow(owner: Any) -> None:
     """The handshake has ended."""
-    _followed.pop(owner, None)
+    _followed.discard(owner)
 
 
 # A signal handler may come back here in the middle.
 _lock = PerProcess(threading.RLock)
-_states: weakref.WeakKeyDictionary[ssl.SSLContext, Prepared] = weakref.WeakKeyDictionary()
-_followed: weakref.WeakKeyDictionary[Any, OpenSSLSide] = weakref.WeakKeyDictionary()
+_states: WeakIdentityMap[Prepared] = WeakIdentityMap()
+_followed: WeakIdentityMap[OpenSSLSide] = WeakIdentityMap()
 
 _NO_RENEGOTIATION: Final = ssl.OP_NO_RENEGOTIATION
+# As OpenSSL has them: a `ktls.SSLContext` shows what its user set.
+_ATTRIBUTES: Final = vars(ssl._ssl._SSLContext)  # type: ignore[attr-defined]  # the stub leaves it out
+_KEYLOG_FILENAME: Final[Any] = _ATTRIBUTES["keylog_filename"]
+_SNI_CALLBACK: Final[Any] = _ATTRIBUTES["sni_callback"]
+
+
+def keylog_filename(context: ssl.SSLContext) -> str | None:
+    """Return the key log file that the user chose; None for the one in memory, too."""
+    path: str | None = _KEYLOG_FILENAME.__get__(context)
+    return None if _is_in_memory(context, path) else path
+
+
+def set_keylog_filename(context: ssl.SSLContext, path: Any) -> None:
+    """As `SSLContext.keylog_filename`; None leaves the one in memory where it is."""
+    if path is not None or not _is_in_memory(context, _KEYLOG_FILENAME.__get__(context)):
+        _KEYLOG_FILENAME.__set__(context, path)
+
+
+def _is_in_memory(context: ssl.SSLContext, path: str | None) -> bool:
+    state = _states.get(context)
+    if state is None or state.log is None:
+        return False
+    return state.log.in_memory and path == state.keylog_filename
+
+
+def sni_callback(context: ssl.SSLContext) -> Callable[..., Any] | None:
+    """Return the callback that the user set."""
+    callback: Callable[..., Any] | None = _SNI_CALLBACK.__get__(context)
+    return callback.callback if isinstance(callback, _SNIHook) else callback
+
+
+def set_sni_callback(context: ssl.SSLContext, callback: Any) -> None:
+    """As `SSLContext.sni_callback`; the next hand-over wraps it."""
+    _SNI_CALLBACK.__set__(context, callback)
 
 
 def _current(context: ssl.SSLContext) -> Prepared | None:
@@ -120,28 +154,31 @@ def _current(context: ssl.SSLContext) -> Prepared | None:
     if _is_changed(context, state):
         return state
     if state.log.in_memory:
-        context.keylog_filename = None  # type: ignore[assignment]  # the stub forgets None
-    state = _states[context] = _arm(context, state)
+        _KEYLOG_FILENAME.__set__(context, None)
+    state = _arm(context)
+    _states.set(context, state)
     return state
 
 
-def _arm(context: ssl.SSLContext, before: Prepared | None) -> Prepared:
-    is_enabled = before is not None and before.is_enabled
+def _arm(context: ssl.SSLContext) -> Prepared:
     context.options |= _NO_RENEGOTIATION
-    path = context.keylog_filename
-    if path is not None:
+    path = _KEYLOG_FILENAME.__get__(context)
+    made = process_log.made()
+    # It is there already when a signal handler raised before this was remembered.
+    in_memory = made is not None and path == made.path
+    if path is not None and not in_memory:
         try:
-            return Prepared(path, user_log(path), is_enabled=is_enabled)
+            return Prepared(path, user_log(path))
         except OSError as error:
-            return Prepared(path, None, _unreadable(path, error), is_enabled)
+            return Prepared(path, None, _unreadable(path, error))
     try:
         log = process_log()
-        context.keylog_filename = log.path
+        if not in_memory:
+            _KEYLOG_FILENAME.__set__(context, log.path)
     except OSError as error:
-        reason = f"no key log in memory can be made here: {error}"
-        return Prepared(None, None, reason, is_enabled)
+        return Prepared(None, None, f"no key log in memory can be made here: {error}")
     sweep_after_calls(context)
-    return Prepared(log.path, log, is_enabled=is_enabled)
+    return Prepared(log.path, log)
 
 
 def _unreadable(path: str, error: OSError) -> str:
@@ -151,9 +188,15 @@ def _unreadable(path: str, error: OSError) -> str:
     )
 
 
+def _is_to_be_armed(context: ssl.SSLContext, state: Prepared) -> bool:
+    """Whether it is to be done again: what came in the way may have gone, such as EMFILE."""
+    return state.log is None or _is_changed(context, state)
+
+
 def _is_changed(context: ssl.SSLContext, state: Prepared) -> bool:
     return (
-        context.keylog_filename != state.keylog_filename or not context.options & _NO_RENEGOTIATION
+        _KEYLOG_FILENAME.__get__(context) != state.keylog_filename
+        or not context.options & _NO_RENEGOTIATION
     )
 
 
@@ -170,16 +213,16 @@ class _SNIHook:
         answer = side.call_back(self.callback, owner, name, context)
         current = owner.context
         if current is not context:
-            prepare(current)
-            if (log := _states[current].log) is not None:
+            log = _prepare(current).log
+            if log is not None:
                 side.follow(log.reader)
         return answer
 
 
 def _wrap_sni_callback(context: ssl.SSLContext) -> None:
-    callback = context.sni_callback
+    callback = _SNI_CALLBACK.__get__(context)
     if callback is not None and not isinstance(callback, _SNIHook):
-        context.sni_callback = _SNIHook(callback)
+        _SNI_CALLBACK.__set__(context, _SNIHook(callback))
 
 
 def _prepare_again_in_child() -> None:
@@ -188,7 +231,7 @@ def _prepare_again_in_child() -> None:
     Safe here: the child has one thread, so that nothing is logged while the file changes. A fork
     that runs no hook is made up for when the context is used next.
     """
-    for context in list(_states):
+    for context in _states.alive():
         _current(context)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from ktls._core import Handover, OpenSSLSide, Reading
 from ktls.constants import Mode
 from ktls.errors import HandoverDeclined, HandoverError
-from ktls.handover.context import follow, prepared, unfollow
+from ktls.handover.context import follow, is_enabled, prepared, unfollow
 from ktls.socket import Socket
 from ktls.sysctl import PREFIX, sysctl
 
@@ -135,7 +135,7 @@ class Handshake:
         if state.log is not None:
             side.follow(state.log.reader)
             follow(_owner(ssl_object), side)
-        self._is_enabled = state.is_enabled
+        self._is_enabled = is_enabled(ssl_object.context)
         self._refusal = state.refusal
 
     def _settle(self, ssl_object: ssl.SSLObject, side: OpenSSLSide) -> None:

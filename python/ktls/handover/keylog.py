@@ -15,24 +15,19 @@ from ktls.per_process import PerProcess
 
 
 class Log:
-    """A key log file and the reader of it; the file descriptor is closed with the last user."""
+    """A key log file and the reader of it, which has a descriptor of its own."""
 
-    def __init__(self, fd: int, path: str, *, in_memory: bool) -> None:
+    def __init__(self, reader: KeyLog, path: str, *, in_memory: bool) -> None:
+        self.reader = reader
         self.path = path
         self.in_memory = in_memory
-        self.reader = KeyLog(fd, wipe=in_memory)
-        weakref.finalize(self, os.close, fd).atexit = False
 
 
 def _memory_log() -> Log:
-    fd = os.memfd_create("ktls-keylog", os.MFD_CLOEXEC)
-    path = f"/proc/{os.getpid()}/fd/{fd}"
-    try:
-        os.stat(path)
-    except OSError:
-        os.close(fd)
-        raise
-    return Log(fd, path, in_memory=True)
+    reader = KeyLog.in_memory()
+    path = f"/proc/{os.getpid()}/fd/{reader.fileno()}"
+    os.stat(path)
+    return Log(reader, path, in_memory=True)
 
 
 process_log = PerProcess(_memory_log)
@@ -65,6 +60,7 @@ def user_log(path: str) -> Log:
     with known.lock:
         log = known.logs.get((status.st_dev, status.st_ino))
         if log is None:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            log = known.logs[status.st_dev, status.st_ino] = Log(fd, path, in_memory=False)
+            with open(path, "rb", buffering=0) as file:
+                reader = KeyLog(file.fileno(), wipe=False)
+            log = known.logs[status.st_dev, status.st_ino] = Log(reader, path, in_memory=False)
         return log

@@ -8,12 +8,12 @@ import ssl
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from ktls._core import OpenSSLSide
+from ktls._core import OpenSSLSide, takes_byte
 from ktls.constants import Mode
 from ktls.handover.handshake import Handshake
 from ktls.handover.kept import Kept
 from ktls.socket import Socket
-from ktls.tcp import is_socket, kernel_socket, require_open_tcp
+from ktls.tcp import is_socket, require_open_tcp
 from ktls.waiting import require_callback
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class Parts:
         )
         self.socket = sock if isinstance(sock, Socket) else Socket(sock)
         self.stream = self.socket._stream
+        self.stream.untouched = False
         self.stream.set_face(weakref.ref(owner))
         self.receiver = self.socket._receiver
         # The object of the C module: nothing can come into the middle of its calls.
@@ -160,8 +161,8 @@ def has_peer(sock: socket.socket) -> bool:
 def _require_no_failure(sock: socket.socket) -> None:
     """As `SSLContext.wrap_socket`: a connection that was reset is not one that is to be made."""
     try:
-        inner = kernel_socket(sock) if is_socket(sock) else sock
-        unread = inner.recv(1, socket.MSG_DONTWAIT)
+        # Python's own `recv` waits for the time-out of the socket, MSG_DONTWAIT or not.
+        unread = takes_byte(sock.fileno())
     except OSError as error:
         if error.errno not in (errno.ENOTCONN, errno.EINVAL):
             raise

@@ -47,7 +47,7 @@ pub use send::{
     Accepted, AfterMessage, Data, KeyUpdate, NewWriteState, RecordSplit, SendStream, SharedBytes,
     UpdateSecret, WriteFlags,
 };
-pub use sys::{discard, duplicate};
+pub use sys::{discard, duplicate, memory_file, take_byte};
 pub use times::{Times, snapshot as times};
 pub use traffic::Traffic;
 pub use transport::{TcpTransport, Transport};

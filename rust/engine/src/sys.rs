@@ -26,6 +26,27 @@ pub fn duplicate(raw: RawFd) -> Result<OwnedFd, Errno> {
     rustix::io::fcntl_dupfd_cloexec(fd, 0)
 }
 
+/// `recv(2)` of one byte from the socket of that number, without waiting: whether there was one.
+///
+/// # Errors
+/// EBADF when it is not open, ENOTCONN, EAGAIN.
+pub fn take_byte(raw: RawFd) -> Result<bool, Errno> {
+    if raw < 0 {
+        return Err(Errno::BADF);
+    }
+    // SAFETY: as in `duplicate`.
+    let fd = unsafe { BorrowedFd::borrow_raw(raw) };
+    rustix::net::recv(fd, &mut [0; 1][..], RecvFlags::DONTWAIT).map(|(count, _)| count > 0)
+}
+
+/// A file in memory, empty, which no other program inherits.
+///
+/// # Errors
+/// EMFILE, ENFILE, ENOSYS.
+pub fn memory_file(name: &str) -> Result<OwnedFd, Errno> {
+    rustix::fs::memfd_create(name, rustix::fs::MemfdFlags::CLOEXEC)
+}
+
 /// Has the three called around every `fork` of this process: before it, after it in the parent, and in the child.
 pub(crate) fn at_fork(
     before: extern "C" fn(),

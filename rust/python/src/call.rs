@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use ktls_engine::{Deadline, Error};
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 
 use crate::errors::os_error;
@@ -191,6 +191,19 @@ pub(crate) fn timeout(seconds: &Bound<'_, PyAny>) -> PyResult<Duration> {
         ))
     })?;
     duration(counted)
+}
+
+/// The same for a socket to keep, rounded up, as Python does: what is more than nothing waits.
+pub(crate) fn timeout_nanoseconds(seconds: &Bound<'_, PyAny>) -> PyResult<i64> {
+    let duration = timeout(seconds)?;
+    match i64::try_from(duration.as_nanos()) {
+        Ok(0) if seconds.is_truthy()? => Ok(1),
+        Ok(nanoseconds) => Ok(nanoseconds),
+        Err(_) => Err(PyOverflowError::new_err(format!(
+            "timeout {seconds} is too large: it is at most {} seconds, or None to wait as long as it takes",
+            Duration::from_nanos(i64::MAX as u64).as_secs(),
+        ))),
+    }
 }
 
 /// Seconds as Python gives them; more than a clock can count is for ever.

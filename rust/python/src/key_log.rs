@@ -11,9 +11,11 @@
 
 use std::collections::HashMap;
 use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use ktls_engine::words;
 use ktls_record::keylog::{self, LoggedSecret};
 use pyo3::exceptions::{PyKeyError, PyOSError};
 use pyo3::prelude::*;
@@ -64,23 +66,24 @@ impl KeyLog {
                 errno.raw_os_error(),
                 format!(
                     "the key log descriptor {fd} cannot be used: {}",
-                    ktls_engine::words(errno)
+                    words(errno)
                 ),
             ))
         })?;
-        let file = File::from(fd);
-        let position = file.metadata()?.len();
-        ktls_engine::watch_forks();
-        Ok(Self {
-            file,
-            wipe,
-            fork_count: ktls_engine::fork_count(),
-            state: Mutex::new(State {
-                position,
-                inside: 0,
-                handshakes: HashMap::new(),
-            }),
-        })
+        Self::of(File::from(fd), wipe)
+    }
+
+    /// Of a new file in memory, which is wiped. In one call: a signal handler may raise between any two.
+    #[staticmethod]
+    fn in_memory() -> PyResult<Self> {
+        let file = ktls_engine::memory_file("ktls-keylog")
+            .map_err(|errno| PyOSError::new_err((errno.raw_os_error(), words(errno))))?;
+        Self::of(File::from(file), true)
+    }
+
+    /// For a name of the file below /proc.
+    fn fileno(&self) -> i32 {
+        self.file.as_raw_fd()
     }
 
     /// Whether it belongs to a process of which this one is a fork: its lines and their end are that one's.
@@ -128,6 +131,21 @@ impl KeyLog {
 }
 
 impl KeyLog {
+    fn of(file: File, wipe: bool) -> PyResult<Self> {
+        let position = file.metadata()?.len();
+        ktls_engine::watch_forks();
+        Ok(Self {
+            file,
+            wipe,
+            fork_count: ktls_engine::fork_count(),
+            state: Mutex::new(State {
+                position,
+                inside: 0,
+                handshakes: HashMap::new(),
+            }),
+        })
+    }
+
     /// Keeps what is logged under this random. Counted: two connections may carry the same.
     pub(crate) fn register(&self, random: [u8; 32]) -> PyResult<()> {
         self.check_process()?;

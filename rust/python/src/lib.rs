@@ -30,6 +30,7 @@ mod provider;
     reason = "a call that may unwind; each block has its SAFETY note"
 )]
 mod python_call;
+mod python_socket;
 mod record_params;
 mod recv_stream;
 mod sealer;
@@ -67,6 +68,8 @@ mod _core {
     };
     #[pymodule_export]
     use crate::provider::Provider;
+    #[pymodule_export]
+    use crate::python_socket::{adopt, takes_byte};
     #[pymodule_export]
     use crate::record_params::{DirectionKeys, RecordParams};
     #[pymodule_export]

@@ -3,8 +3,8 @@
 //! The engine is entered without the interpreter (`detach`), except by `try_send`, which does not wait: it would hold up
 //! every thread of the program.
 
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use ktls_engine::{
 use pyo3::exceptions::PyOSError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList, PyTuple, PyType};
+use pyo3::types::{PyDict, PyList, PyTuple};
 
 use crate::async_write::AsyncWrite;
 use crate::buffer::{self, Input};
@@ -23,6 +23,7 @@ use crate::call::{self, Outcome, Timeout, attempt, run};
 use crate::cork::Cork;
 use crate::errors::os_error;
 use crate::process;
+use crate::python_socket;
 use crate::record_params::{DirectionKeys, RecordParams, check_frame_len};
 use crate::waiting::{self, Event};
 
@@ -46,6 +47,7 @@ pub(crate) struct SendStream {
     draining: Mutex<Weak<Engine>>,
     /// A weak reference to what the program calls.
     face: Mutex<Option<Py<PyAny>>>,
+    untouched: AtomicBool,
     /// The socket after `release`, until the last reference to this goes.
     released: Mutex<Option<Py<PyAny>>>,
 }
@@ -84,7 +86,7 @@ impl SendStream {
         })?;
         // By the class of the C module, whose methods no signal handler can come into the middle of: from here on the old
         // number is nobody's.
-        let class = py.import(intern!(py, "_socket"))?.getattr("socket")?;
+        let class = python_socket::native_class(py)?;
         if sock.is_instance(&class)? {
             class.call_method1(intern!(py, "close"), (sock,))?;
         } else {
@@ -106,6 +108,7 @@ impl SendStream {
             session: Mutex::new(Session::None),
             draining: Mutex::default(),
             face: Mutex::default(),
+            untouched: AtomicBool::new(false),
             released: Mutex::default(),
         })
     }
@@ -260,7 +263,7 @@ impl SendStream {
     fn settimeout(&self, timeout: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let nanoseconds = match timeout {
             None => -1,
-            Some(timeout) => i64::try_from(call::timeout(timeout)?.as_nanos()).unwrap_or(i64::MAX),
+            Some(timeout) => call::timeout_nanoseconds(timeout)?,
         };
         self.timeout.store(nanoseconds, Ordering::Relaxed);
         Ok(())
@@ -485,6 +488,10 @@ impl SendStream {
             return Ok(());
         };
         *self.lock_draining() = Arc::downgrade(&engine);
+        if self.untouched() {
+            py.detach(|| let_go(&engine, &transport));
+            return Ok(());
+        }
         let linger = py.detach(|| {
             if discard {
                 transport.discard_unread();
@@ -527,14 +534,7 @@ impl SendStream {
         py.detach(|| engine.release())
             .map_err(|error| os_error(&error))?;
         drop(self.take());
-        let class = py.import(intern!(py, "socket"))?.getattr("socket")?;
-        let base = py.import(intern!(py, "_socket"))?.getattr("socket")?;
-        let socket = if class.cast::<PyType>()?.is_subclass(&base)? {
-            new_python_socket(&class, socket)?
-        } else {
-            // gevent's or eventlet's, which takes its family from the descriptor.
-            new_socket(&class, socket)?
-        };
+        let socket = python_socket::new_python_socket(py, socket)?;
         *self.lock_released() = Some(socket.clone_ref(py));
         Ok(socket)
     }
@@ -545,14 +545,49 @@ impl SendStream {
         self.lock_released().is_some()
     }
 
-    /// A `_socket.socket` on a descriptor of its own, for calls that the engine does not make.
+    /// A `_socket.socket` on a descriptor of its own, for a call that waits.
     fn duplicate(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let transport = self.own_transport()?;
+        python_socket::new_socket(&python_socket::native_class(py)?, duplicate(&transport)?)
+    }
+
+    /// Calls with a `_socket.socket` for the time of the call, which needs no other descriptor.
+    fn with_socket(&self, call: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        let transport = self.own_transport()?;
+        python_socket::with_borrowed(call, transport.socket())
+    }
+
+    /// Nothing was sent or received here: at the end nothing is said to the peer either.
+    #[getter]
+    fn untouched(&self) -> bool {
+        self.untouched.load(Ordering::Relaxed)
+    }
+
+    #[setter]
+    fn set_untouched(&self, untouched: bool) {
+        self.untouched.store(untouched, Ordering::Relaxed);
+    }
+
+    /// Whether a forked child may have it by `inherit`.
+    #[getter]
+    fn is_inheritable(&self) -> bool {
+        self.untouched()
+            && self
+                .stream()
+                .is_ok_and(|stream| stream.transport.check_process().is_err())
+    }
+
+    /// In a forked child, the socket of a stream that its parent had not touched. Closes this.
+    fn inherit(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let Stream { transport, .. } = self.stream()?;
-        transport
-            .check_process()
-            .map_err(|error| os_error(&error))?;
-        let class = py.import(intern!(py, "_socket"))?.getattr("socket")?;
-        new_socket(&class, duplicate(&transport)?)
+        if !self.is_inheritable() {
+            return Err(os_error(&Error::Internal(
+                "only a forked child inherits, and only what was not touched",
+            )));
+        }
+        let socket = python_socket::new_python_socket(py, duplicate(&transport)?)?;
+        drop(self.take());
+        Ok(socket)
     }
 
     fn __repr__(&self) -> String {
@@ -637,6 +672,15 @@ impl SendStream {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// EPERM in a forked child.
+    fn own_transport(&self) -> PyResult<TcpTransport> {
+        let Stream { transport, .. } = self.stream()?;
+        transport
+            .check_process()
+            .map_err(|error| os_error(&error))?;
+        Ok(transport)
+    }
+
     pub(crate) fn stream(&self) -> PyResult<Stream> {
         let stream = self.stream.read().unwrap_or_else(PoisonError::into_inner);
         stream.clone().ok_or_else(|| os_error(&Error::Closed))
@@ -690,11 +734,17 @@ impl Drop for SendStream {
             engine, transport, ..
         }) = self.take()
         {
-            transport.discard_unread();
-            transport.close();
-            // Nobody is left to wait for SO_LINGER: what was accepted drains in the background.
-            if Python::try_attach(|py| py.detach(|| engine.close())).is_none() {
+            let end = || {
+                if self.untouched() {
+                    return let_go(&engine, &transport);
+                }
+                transport.discard_unread();
+                transport.close();
+                // Nobody is left to wait for SO_LINGER: what was accepted drains in the background.
                 engine.close();
+            };
+            if Python::try_attach(|py| py.detach(end)).is_none() {
+                end();
             }
         }
     }
@@ -722,6 +772,13 @@ pub(crate) fn write_async(
     }
 }
 
+/// Without a word to the peer, whom another process may have to itself.
+fn let_go(engine: &Arc<Engine>, transport: &TcpTransport) {
+    transport.close();
+    // In a forked child there is nothing to let go of.
+    let _ = engine.release();
+}
+
 fn duplicate(transport: &TcpTransport) -> PyResult<OwnedFd> {
     ktls_engine::duplicate(transport.socket().as_raw_fd()).map_err(|errno| {
         os_error(&Error::Resource {
@@ -729,33 +786,6 @@ fn duplicate(transport: &TcpTransport) -> PyResult<OwnedFd> {
             wanted: "another descriptor of the socket",
         })
     })
-}
-
-/// A socket object of this class that owns the descriptor.
-fn new_socket(class: &Bound<'_, PyAny>, socket: OwnedFd) -> PyResult<Py<PyAny>> {
-    let arguments = PyDict::new(class.py());
-    for name in ["family", "type", "proto"] {
-        arguments.set_item(name, -1)?;
-    }
-    arguments.set_item(intern!(class.py(), "fileno"), socket.as_raw_fd())?;
-    let made = class.call((), Some(&arguments));
-    // Whose the descriptor is after an error is not known: one that leaks is better than one that is closed twice.
-    let _ = socket.into_raw_fd();
-    Ok(made?.unbind())
-}
-
-/// The same for `socket.socket`, without its own constructor: a signal handler may raise in the middle of that.
-fn new_python_socket(class: &Bound<'_, PyAny>, socket: OwnedFd) -> PyResult<Py<PyAny>> {
-    let py = class.py();
-    let made = class.call_method1(intern!(py, "__new__"), (class,))?;
-    made.setattr(intern!(py, "_io_refs"), 0)?;
-    made.setattr(intern!(py, "_closed"), false)?;
-    let arguments = PyDict::new(py);
-    arguments.set_item(intern!(py, "fileno"), socket.as_raw_fd())?;
-    let base = py.import(intern!(py, "_socket"))?.getattr("socket")?;
-    base.call_method(intern!(py, "__init__"), (&made,), Some(&arguments))?;
-    let _ = socket.into_raw_fd();
-    Ok(made.unbind())
 }
 
 /// The numbers by name.

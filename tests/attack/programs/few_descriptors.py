@@ -1,6 +1,6 @@
 """A process that may open few files.
 
-Usage: few_descriptors.py many|wrap|fileno KIND.
+Usage: few_descriptors.py many|wrap|fileno|ask|prepare KIND.
 """
 
 import contextlib
@@ -10,13 +10,15 @@ import selectors
 import signal
 import socket
 import ssl
+import struct
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ktls
 from keyed_link import connected, parameters
 from record_reader import SUITES, Secrets
-from support.ends import Ends, client_context, connect, server_context, wrap
+from support.ends import AUTHORITY, Ends, client_context, connect, server_context, wrap
 from support.forks import outcome
 
 COUNT = 300
@@ -73,7 +75,7 @@ def by_fileno(kind: str) -> None:
 def taken_over(kind: str, near: socket.socket) -> None:
     """A wrapped socket is, when it is used first."""
     with wrap(kind, near, True, do_handshake_on_connect=False) as own:
-        assert own.cipher() is None
+        own.fileno()
 
 
 def by_wrap(kind: str) -> None:
@@ -95,6 +97,38 @@ def by_wrap(kind: str) -> None:
     with connect(kind) as ends:
         works(ends)
     print("EMFILE, then it went on")
+
+
+def by_asking(kind: str) -> None:
+    """What is asked of the kernel needs no other descriptor."""
+    linger = struct.pack("ii", 0, 0)
+    with connect(kind) as ends, no_room():
+        own = ends.own
+        assert own.getpeername()[1] != own.getsockname()[1]
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        assert own.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert own.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, len(linger)) == linger
+        assert str(own.getsockname()[1]) in repr(own) or kind != "KEYED"
+        works(ends)
+        own.shutdown(socket.SHUT_RDWR)
+    print("asked and answered")
+
+
+def by_prepare(kind: str) -> None:
+    """A context for which there was no room once is as good as any, later."""
+    with connect(kind) as ends:
+        # Workers, and the key log of the process.
+        works(ends)
+    context = ktls.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    AUTHORITY.issue_cert("localhost").configure_cert(context)
+    with no_room():
+        ktls.prepare(context)
+    near, far = connected()
+    with ThreadPoolExecutor(1) as pool:
+        peer = pool.submit(client_context().wrap_socket, far, server_hostname="localhost")
+        with context.wrap_socket(near, server_side=True) as own, peer.result():
+            assert (own.mode, own.why) == (ktls.Mode.SW, "")
+    print("taken over")
 
 
 def many(kind: str) -> None:
@@ -157,4 +191,11 @@ def serve(kind: str, listener: socket.socket) -> None:
         own.close()
 
 
-{"many": many, "wrap": by_wrap, "fileno": by_fileno}[sys.argv[1]](sys.argv[2])
+CALLS = {
+    "many": many,
+    "wrap": by_wrap,
+    "fileno": by_fileno,
+    "ask": by_asking,
+    "prepare": by_prepare,
+}
+CALLS[sys.argv[1]](sys.argv[2])
