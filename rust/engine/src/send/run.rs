@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ktls_record::{Seal, Suite};
 
 use super::fragmenter::Fragmenter;
-use crate::backend::InUse;
+use crate::backend::{InUse, Kind};
 use crate::counters::{self, Counter};
 
 /// The content type of application data (RFC 8446 §5.1).
@@ -43,6 +43,7 @@ pub(super) struct WriteKey {
     pub(super) seal: Box<dyn Seal>,
     /// In whose hands it is.
     pub(super) backend: Option<InUse>,
+    kind: Kind,
     may_wait: bool,
     gauge: &'static Counter,
 }
@@ -58,6 +59,7 @@ impl WriteKey {
         };
         gauge.add(1);
         Self {
+            kind: Kind::of(seal.suite()),
             may_wait: seal.may_wait(),
             seal,
             backend,
@@ -78,7 +80,7 @@ impl WriteKey {
     pub(super) fn count(&self, records: u64) {
         counters::RECORDS.add(records);
         if let Some(backend) = &self.backend {
-            backend.count_sealed(self.suite(), records);
+            backend.count_sealed(self.kind, records);
         }
     }
 }
