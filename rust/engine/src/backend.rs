@@ -130,12 +130,16 @@ impl InUse {
         &self.0.0
     }
 
-    pub(crate) fn count_sealed(&self, suite: Suite, records: u64) {
-        self.backend().counts.sealed[kind(suite)].add(records);
+    pub(crate) fn count_sealed(&self, kind: Kind, records: u64) {
+        if let Some(count) = self.backend().counts.sealed.get(kind.0) {
+            count.add(records);
+        }
     }
 
-    pub(crate) fn count_opened(&self, suite: Suite, records: u64) {
-        self.backend().counts.opened[kind(suite)].add(records);
+    pub(crate) fn count_opened(&self, kind: Kind, records: u64) {
+        if let Some(count) = self.backend().counts.opened.get(kind.0) {
+            count.add(records);
+        }
     }
 }
 
@@ -145,14 +149,20 @@ impl Drop for Use {
     }
 }
 
-/// Place of a suite's kind in [`KINDS`]. TLS 1.1 and 1.2 are one for AES-CBC, as upstream.
-fn kind(suite: Suite) -> usize {
-    match (suite.version(), suite.algorithm()) {
-        (Version::Tls10, _) => 0,
-        (_, Algorithm::Aes128Cbc | Algorithm::Aes256Cbc) => 1,
-        (Version::Tls13, Algorithm::ChaCha20Poly1305) => 5,
-        (Version::Tls13, _) => 4,
-        (_, Algorithm::ChaCha20Poly1305) => 3,
-        (_, _) => 2,
+/// What is counted together, as its place in [`KINDS`].
+#[derive(Clone, Copy)]
+pub(crate) struct Kind(usize);
+
+impl Kind {
+    /// TLS 1.1 and 1.2 are one for AES-CBC, as upstream.
+    pub(crate) fn of(suite: Suite) -> Self {
+        Self(match (suite.version(), suite.algorithm()) {
+            (Version::Tls10, _) => 0,
+            (_, Algorithm::Aes128Cbc | Algorithm::Aes256Cbc) => 1,
+            (Version::Tls13, Algorithm::ChaCha20Poly1305) => 5,
+            (Version::Tls13, _) => 4,
+            (_, Algorithm::ChaCha20Poly1305) => 3,
+            (_, _) => 2,
+        })
     }
 }

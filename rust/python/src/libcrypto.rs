@@ -317,7 +317,7 @@ impl Drop for EvpAead {
 
 fn failed(reason: &str) -> Error {
     Error::Backend {
-        backend: NAME.to_owned(),
-        reason: reason.to_owned(),
+        backend: NAME.into(),
+        reason: reason.into(),
     }
 }

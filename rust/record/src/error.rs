@@ -113,9 +113,9 @@ pub enum Error {
     #[error("the backend {backend} failed: {reason}")]
     Backend {
         /// Its name.
-        backend: String,
+        backend: Box<str>,
         /// What it did.
-        reason: String,
+        reason: Box<str>,
     },
     /// An operation for AEAD suites was asked of another one.
     #[error("{algorithm} is no AEAD; take a provider compiled in for it")]

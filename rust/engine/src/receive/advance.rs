@@ -86,7 +86,7 @@ impl State {
         let needs_opening = at == 0 && self.needs_opening(&scratch[..end]);
         if needs_opening && let Some(keys) = &self.keys {
             let opening = Opening::new(&keys.opener, keys.sequence, &scratch[..end]);
-            self.opening = Some(opening);
+            self.opening = Some(Box::new(opening));
         }
         let has_failed = self.is_ended && !self.is_closed;
         let taken = if self.control.is_none() || at == 0 && !needs_opening || has_failed {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ktls_record::{Keys, Open, Opened, RecordHeader, Suite};
 
 use super::opening::{OpenedAhead, Opening};
-use crate::backend::{Backend, InUse};
+use crate::backend::{Backend, InUse, Kind};
 use crate::counters;
 
 /// Keys that a stream is to open with.
@@ -43,6 +43,7 @@ pub(super) struct ReadKeys {
     /// What was opened before its turn, where the key may wait for others.
     pub(super) ahead: OpenedAhead,
     may_wait: bool,
+    kind: Kind,
     backend: InUse,
     /// The number that these keys began with, records under those before them, and how often they changed.
     first: u64,
@@ -59,6 +60,7 @@ impl ReadKeys {
         Self {
             suite: new.suite,
             may_wait: new.opener.may_wait(),
+            kind: Kind::of(new.suite),
             opener: new.opener,
             sequence: new.sequence,
             ahead: OpenedAhead::default(),
@@ -74,6 +76,7 @@ impl ReadKeys {
         self.suite = new.suite;
         self.may_wait = new.opener.may_wait();
         self.ahead.clear();
+        self.kind = Kind::of(new.suite);
         self.backend = new.backend;
         self.go_on(new.opener, new.sequence);
     }
@@ -142,6 +145,6 @@ impl ReadKeys {
 
     /// Counts records that were opened, or were not because they are false.
     pub(super) fn count(&self, records: u64) {
-        self.backend.count_opened(self.suite, records);
+        self.backend.count_opened(self.kind, records);
     }
 }

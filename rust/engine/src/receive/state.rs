@@ -61,7 +61,7 @@ pub(super) struct State {
     pub(super) ciphertext: Vec<u8>,
     pub(super) kept: KeptQueue,
     /// Records that have to be opened without a lock.
-    pub(super) opening: Option<Opening>,
+    pub(super) opening: Option<Box<Opening>>,
     /// A KeyUpdate was opened: what follows waits for other keys.
     pub(super) is_paused: bool,
     /// Nothing more comes.

@@ -9,7 +9,6 @@ use rustix::io::Errno;
 use rustix::net::RecvFlags as SocketFlags;
 
 use super::kept::Kept;
-use super::opening::Opening;
 use super::output::Output;
 use super::peer_control::{PeerControl, Reply};
 use super::read_keys::{NewReadKeys, ReadKeys};
@@ -412,7 +411,7 @@ impl RecvStream {
             match taken? {
                 Step::Done => return Ok(()),
                 Step::Open => {
-                    let opened = opening.map(Opening::run);
+                    let opened = opening.map(|opening| opening.run());
                     if let (Some(opened), Some(keys)) = (opened, &mut self.enter()?.keys) {
                         keys.take_in(opened);
                     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use ktls_record::{Seal, Suite};
 
 use super::fragmenter::Fragmenter;
-use crate::backend::InUse;
+use crate::backend::{InUse, Kind};
 use crate::counters::{self, Counter};
 use crate::times::{self, ProviderTimes};
 
@@ -44,6 +44,7 @@ pub(super) struct WriteKey {
     pub(super) seal: Box<dyn Seal>,
     /// In whose hands it is.
     pub(super) backend: Option<InUse>,
+    kind: Kind,
     may_wait: bool,
     gauge: &'static Counter,
     /// What is measured of who seals with it.
@@ -64,6 +65,7 @@ impl WriteKey {
             .as_ref()
             .map_or("", |in_use| in_use.backend().provider().name());
         Self {
+            kind: Kind::of(seal.suite()),
             may_wait: seal.may_wait(),
             times: times::of_provider(name),
             seal,
@@ -86,7 +88,7 @@ impl WriteKey {
         counters::RECORDS.add(records);
         counters::BYTES.add(payload_len as u64);
         if let Some(backend) = &self.backend {
-            backend.count_sealed(self.suite(), records);
+            backend.count_sealed(self.kind, records);
         }
     }
 }

@@ -140,8 +140,8 @@ impl Native {
 
     fn failed(&self, reason: String) -> Error {
         Error::Backend {
-            backend: self.name.clone(),
-            reason,
+            backend: self.name.as_str().into(),
+            reason: reason.into(),
         }
     }
 }
@@ -203,8 +203,8 @@ impl NativeAead {
 
     fn failed(&self, function: &str, result: c_int) -> Error {
         Error::Backend {
-            backend: self.name.clone(),
-            reason: format!("{function} returned {result}"),
+            backend: self.name.as_str().into(),
+            reason: format!("{function} returned {result}").into(),
         }
     }
 }

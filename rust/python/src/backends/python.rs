@@ -40,8 +40,8 @@ impl InPython {
     /// Called under the locks of a stream when a key follows another: the interpreter is not asked for.
     fn cipher(&self, keys: &Keys) -> Result<Box<dyn ExternalAead>, Error> {
         let factory = self.factory.as_ref().ok_or_else(|| Error::Backend {
-            backend: self.name.clone(),
-            reason: "it was not asked for the session".to_owned(),
+            backend: self.name.as_str().into(),
+            reason: "it was not asked for the session".into(),
         })?;
         Ok(Box::new(PythonAead {
             name: self.name.clone(),
@@ -99,8 +99,8 @@ impl PythonAead {
         outcome
             .unwrap_or_else(|| Err(ENDING.to_owned()))
             .map_err(|reason| Error::Backend {
-                backend: self.name.clone(),
-                reason,
+                backend: self.name.as_str().into(),
+                reason: reason.into(),
             })
     }
 

@@ -23,8 +23,8 @@ impl Toy {
         match self {
             Self::Works => Ok(()),
             Self::Fails => Err(Error::Backend {
-                backend: "toy".to_owned(),
-                reason: "it is to".to_owned(),
+                backend: "toy".into(),
+                reason: "it is to".into(),
             }),
         }
     }
