@@ -10,6 +10,7 @@ import atexit
 import logging
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,20 +111,30 @@ def running() -> bool:
 def drain() -> None:
     """Send what was accepted, within kern.ipc.tls.close_timeout, and end the threads.
 
-    A ResourceWarning says what could not be sent.
+    A ResourceWarning says what could not be sent.  A signal handler that raises, such as that of
+    Ctrl-C, ends the wait.
     """
     timeout = sysctl.number(PREFIX + "close_timeout")
-    unsent, connections = _core.stop_workers(timeout)
+    begin = time.monotonic()
+    raised = None
+    try:
+        unsent, connections = _core.stop_workers(timeout)
+    except BaseException as error:  # whatever it is, it is raised when all is counted
+        raised = error
+        unsent, connections = _core.stop_workers(0)
     if _core.workers_started():
         _log.info("the workers have ended; %d bytes were not sent", unsent)
     if unsent:
+        waited = timeout if raised is None else round(time.monotonic() - begin, 1)
         warnings.warn(
-            f"{unsent} bytes that {connections} connections had accepted were not sent after"
-            f" {timeout} s; close() connections before the end, or raise"
+            f"{unsent} bytes that {connections} connection{'s' * (connections != 1)} had accepted"
+            f" were not sent after {waited} s; abort() those whose peers do not read, or raise"
             " kern.ipc.tls.close_timeout",
             ResourceWarning,
             stacklevel=2,
         )
+    if raised is not None and not isinstance(raised, KeyboardInterrupt):
+        raise raised
 
 
 def _drain_in_multiprocessing_child() -> None:

@@ -69,7 +69,7 @@ SHARED = {
 ENGINE_USES = {
     "send": SHARED | {"ledger", "replies", "times", "tunables"},
     "receive": SHARED | {"replies", "turn"},
-    "pool": {"counters", "error", "poll_fd", "sys", "tunables"},
+    "pool": {"counters", "deadline", "error", "poll_fd", "sys", "tunables"},
     "transport": {"error", "fork_lock", "sys"},
 }
 

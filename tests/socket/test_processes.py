@@ -224,9 +224,29 @@ def test_the_end_of_the_interpreter_does_not_wait_for_ever() -> None:
         PYTHONWARNINGS="default",
     )
     assert re.search(
-        r"ResourceWarning: \d{5,} bytes that 1 connections had accepted were not sent after 1 s",
+        r"ResourceWarning: \d{5,} bytes that 1 connection had accepted were not sent after 1 s",
         errors,
     )
+
+
+def test_an_interrupt_ends_the_wait_at_the_end_of_the_interpreter() -> None:
+    body = """
+        import atexit, os, signal, threading
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        send()
+        interrupt = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
+        interrupt.daemon = True
+        # Before what waits, which was registered before.
+        atexit.register(interrupt.start)
+    """
+    _, _, errors = run_program(
+        textwrap.dedent(body),
+        read=False,
+        KTLS_SYSCTL="kern.ipc.tls.close_timeout=600,kern.ipc.tls.sendspace=8388608",
+        PYTHONWARNINGS="default",
+    )
+    assert re.search(r"ResourceWarning: \d{5,} bytes that 1 connection had accepted", errors)
+    assert "Exception ignored" not in errors
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])

@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ktls_engine::{Binding, Completion, Outcome, Pool, SetError};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 
-use crate::call;
+use crate::call::{self, Timeout};
 use crate::errors::os_error;
 
 /// One for each of the last forks: what a child inherited may be locked by a thread that is not there.
@@ -96,8 +96,21 @@ pub(crate) fn worker_count() -> usize {
 pub(crate) fn stop_workers(py: Python<'_>, timeout: f64) -> PyResult<(usize, usize)> {
     let timeout = call::duration(timeout)?;
     let pool = pool();
-    let unsent = py.detach(|| pool.stop(timeout));
-    Ok((unsent.bytes, unsent.connections))
+    let deadline = Instant::now().checked_add(timeout);
+    let call::Outcome { raised, .. } =
+        call::attempt(py, Timeout::within(Some(timeout), "exit"), |deadline| {
+            pool.drain(deadline)
+        });
+    // What a signal handler raised says that nobody wants to wait any more.
+    let (left, deadline) = match raised {
+        Some(_) => (Duration::ZERO, Some(Instant::now())),
+        None => (timeout, deadline),
+    };
+    let unsent = py.detach(|| pool.end(left, deadline));
+    match raised {
+        Some(error) => Err(error),
+        None => Ok((unsent.bytes, unsent.connections)),
+    }
 }
 
 #[pyfunction]

@@ -38,6 +38,7 @@ pub(crate) use self::task::{Expiry, Task};
 use self::completions::Completions;
 use self::io_thread::IoThreads;
 use self::worker::{Worker, guarded};
+use crate::deadline::{Deadline, LOOK_AGAIN};
 use crate::error::{Error, Result};
 use crate::poll_fd::PollFd;
 use crate::{counters, tunables};
@@ -207,14 +208,37 @@ impl Pool {
         Ok(())
     }
 
-    /// Waits until every task has drained, for at most `timeout`, then ends the threads. From then on every call does
-    /// its own work, and takes at most `timeout` for that. A second call counts again what is left.
+    /// Waits until every task has drained, for at most `timeout`, then ends the threads: [`Pool::drain`],
+    /// [`Pool::end`].
     pub fn stop(self: &Arc<Self>, timeout: Duration) -> Unsent {
         let deadline = Instant::now().checked_add(timeout);
-        if !self.is_stopped() {
-            while self.unsent().bytes > 0 && deadline.is_none_or(|at| Instant::now() < at) {
-                std::thread::sleep(Duration::from_millis(1));
+        let mut no_signals = || false;
+        // Too late is what the count says.
+        let _ = self.drain(&mut Deadline::until(deadline, &mut no_signals));
+        self.end(timeout, deadline)
+    }
+
+    /// Waits until every task has drained.
+    ///
+    /// # Errors
+    /// [`Error::DeadlinePassed`], EINTR.
+    pub fn drain(&self, deadline: &mut Deadline<'_>) -> Result<()> {
+        let mut looked = Instant::now();
+        while !self.is_stopped() && self.unsent().bytes > 0 {
+            deadline.nap()?;
+            if looked.elapsed() > LOOK_AGAIN {
+                looked = Instant::now();
+                deadline.check_signals()?;
             }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// Ends the threads by then. From then on every call does its own work, and takes at most `timeout` for that. A
+    /// second call counts again what is left.
+    pub fn end(self: &Arc<Self>, timeout: Duration, deadline: Option<Instant>) -> Unsent {
+        if !self.is_stopped() {
             let ms = usize::try_from(timeout.as_millis()).unwrap_or(usize::MAX);
             self.exit_timeout_ms.store(ms, Ordering::Relaxed);
             self.stopped.store(true, Ordering::SeqCst);
