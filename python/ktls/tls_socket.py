@@ -77,6 +77,8 @@ class TLSSocket(_SSLSocket):
     # Plain while it listens, and until it is used first: a forked child may be the one that does.
     _held: socket.socket | Socket
     _parts: Parts | None
+    # `close` has begun.
+    _is_ended: bool
     # What seals, once that is this library: the short way for `send`.
     _sealing: SendStream | None
     # What opens, once that is this library: the short way for `recv`.
@@ -128,7 +130,7 @@ class TLSSocket(_SSLSocket):
         self._wanted_session = session
         self._connected = is_connected
         self._io_refs = 0
-        self._closed = False
+        self._closed = self._is_ended = False
         self._parts = self._sealing = self._opening = self._unwrapped = None
         if not isinstance(sock, socket.socket):
             # It behaves like one: `ssl` takes that, too.
@@ -671,6 +673,8 @@ class TLSSocket(_SSLSocket):
         # `SSLSocket.unwrap` returns the same object: programs drop that, and close this one.
         if self._unwrapped is not None:
             self._unwrapped.close()
+        # Before anything is looked at: another thread may take the socket over at this moment.
+        self._is_ended = True
         # Closed first: a signal handler that raises leaves a closed connection, not a dropped one.
         parts = self._parts
         if parts is not None:
@@ -843,8 +847,8 @@ class TLSSocket(_SSLSocket):
         parts = self._parts
         if parts is None:
             return f"<ktls.TLSSocket {role}, {self._why_not_begun()}>"
-        cipher = self.cipher()
-        agreed = f", {self.version()}, {cipher[0]}" if cipher else ""
+        cipher = parts.answers.cipher()
+        agreed = f", {parts.answers.version()}, {cipher[0]}" if cipher else ""
         modes = f"mode={self.mode.name}{_in_brackets(self.why)}"
         if self.mode is not self.rx_mode:
             modes += f", rx_mode={self.rx_mode.name}{_in_brackets(self.rx_why)}"
@@ -878,7 +882,7 @@ class TLSSocket(_SSLSocket):
         with _taking():
             if self._parts is None:
                 self._require_peer()
-                self._parts = Parts(
+                parts = Parts(
                     self._socket,
                     self._context,
                     owner=self,
@@ -886,8 +890,8 @@ class TLSSocket(_SSLSocket):
                     server_hostname=self.server_hostname,
                     session=self._wanted_session,
                 )
-                self._held = self._parts.socket
-                self._connected = True
+                self._held, self._parts, self._connected = parts.socket, parts, True
+                self._require_not_ended(parts.socket)
             return self._parts
 
     def _taken(self) -> Socket:
@@ -898,7 +902,14 @@ class TLSSocket(_SSLSocket):
                 sock = Socket(sock)
                 sock._stream.untouched = self._connected
                 self._held = sock
+                self._require_not_ended(sock)
             return sock
+
+    def _require_not_ended(self, taken: Socket) -> None:
+        # A `close` in another thread has closed what this was taken from, and seen nothing of it.
+        if self._is_ended:
+            taken.close()
+            raise OSError(errno.EBADF, "the socket is closed")
 
     def _require_peer(self) -> None:
         """OSError ENOTCONN without a connection, EBADF when closed."""
