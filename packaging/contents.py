@@ -84,7 +84,7 @@ def _package(tree: Path) -> set[str]:
     return {
         str(path.relative_to(folder))
         for path in folder.rglob("*")
-        if path.suffix in {".py", ".pyi"} or path.name == "py.typed"
+        if path.suffix in {".py", ".pyi", ".h"} or path.name == "py.typed"
     }
 
 

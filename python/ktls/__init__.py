@@ -1,6 +1,5 @@
 """FreeBSD's kernel TLS as a library: native threads frame, seal and send what is written."""
 
-import logging as _logging
 import os
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -45,9 +44,6 @@ from ktls.sysctl import enable, sysctl
 from ktls.sysctl.environment import apply as _apply_environment
 from ktls.tls_socket import TLSSocket, wrap_socket
 from ktls.waiting import get_wait_callback, set_wait_callback
-
-# Silent until a program says where to: docs/metrics.md.
-_logging.getLogger("ktls").addHandler(_logging.NullHandler())
 
 # Here and nowhere else: every node is there, and nothing has asked for a value.
 _apply_environment()

@@ -7,11 +7,10 @@ in its order.
 
 import errno
 import functools
-import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ktls import _core, backends, params, policy
+from ktls import _core, backends, log, params, policy
 from ktls import constants as c
 from ktls.constants import Mode, RecordSplit
 from ktls.params import TLSEnable
@@ -21,7 +20,7 @@ from ktls.sysctl import PREFIX, sysctl
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-_log = logging.getLogger("ktls.backends")
+_log = log.logger("backends")
 
 
 @dataclass(frozen=True, slots=True)

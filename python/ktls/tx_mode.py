@@ -7,15 +7,15 @@ No interface comes with this version; one that can seal joins by ``attach``.
 """
 
 import errno
-import logging
 from dataclasses import replace
 from typing import Final, Protocol
 
+from ktls import log
 from ktls.constants import Mode
 from ktls.session import Session, Slot
 from ktls.sysctl import PREFIX, sysctl
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = log.logger("tx_mode")
 
 
 class Interface(Protocol):

@@ -7,7 +7,6 @@ says.  Once the pool has ended, every call does its own work.
 """
 
 import atexit
-import logging
 import sys
 import threading
 import time
@@ -16,14 +15,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from ktls import _core, policy
+from ktls import _core, log, policy
 from ktls.per_process import PerProcess
 from ktls.sysctl import PREFIX, sysctl
 
 if TYPE_CHECKING:
     import socket
 
-_log: Final = logging.getLogger(__name__)
+_log: Final = log.logger("workers")
 
 # A signal handler may come back here in the middle.
 _starting = PerProcess(threading.RLock)

@@ -274,7 +274,11 @@ def test_what_is_recommended_exists() -> None:
     ]
     assert told
     for name, what in told:
-        assert "/" in what or what.startswith(".") or what in {"trustme", "PATH", "click"}, (
+        assert (
+            "/" in what
+            or what.startswith(".")
+            or what in {"trustme", "PATH", "click", "ktls[metrics]"}
+        ), (
             name,
             what,
         )

@@ -13,7 +13,7 @@ ENGINE = ROOT / "rust" / "engine" / "src"
 
 # Lowest first; a module imports from its own row and those above it in this list.
 LAYERS = [
-    {"_core", "constants", "errors", "byte_view", "tcp"},
+    {"_core", "constants", "errors", "byte_view", "log", "tcp"},
     {"waiting", "per_process", "version"},
     {"addressing"},
     {"sysctl", "params", "sendfile"},

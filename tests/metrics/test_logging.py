@@ -46,10 +46,14 @@ def said(setup: str) -> str:
 
 def test_silent_by_default() -> None:
     assert said("") == ""
+    assert said("logging.basicConfig(level=logging.DEBUG)") == ""
 
 
 def test_the_workers_say_that_they_start_and_end() -> None:
-    setup = "logging.basicConfig(level=logging.INFO, format='%(name)s: %(message)s')"
+    setup = (
+        "logging.basicConfig(format='%(name)s: %(message)s');"
+        "logging.getLogger('ktls.workers').setLevel('INFO')"
+    )
     lines = said(setup).splitlines()
     assert lines[0] == "ktls.workers: started 2 workers, bind_threads 0"
     assert lines[-1] == "ktls.workers: the workers have ended; 0 bytes were not sent"

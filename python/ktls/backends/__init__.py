@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ktls import _core, params
+from ktls import _core, log, params
 from ktls.backends import plug_ins
 from ktls.backends.aws_lc import AWSLC
 from ktls.backends.backend import KTLS_API_VERSION, Backend, Support
@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 _BUILT_IN: Final[tuple[Backend, ...]] = (AWSLC(), Ring(), OpenSSL())
-_LOG: Final = logging.getLogger("ktls.backends")
+_LOG: Final = log.logger("backends")
 # Silent unless the program wants to hear it.
 _LOG.addHandler(logging.NullHandler())
 

@@ -4,13 +4,14 @@ An entry point names a backend, or a class that makes one without arguments.  On
 loaded is said in the log, and is nobody's problem.
 """
 
-import logging
 from collections.abc import Callable, Iterator
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
+from ktls import log
+
 GROUP: Final = "ktls.backends"
-_LOG: Final = logging.getLogger("ktls.backends")
+_LOG: Final = log.logger("backends")
 
 
 def load(register: Callable[[Any], None]) -> None:

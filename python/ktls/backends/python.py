@@ -9,17 +9,16 @@ thread that reads.  A call has up to some sixteen records.  Whatever it raises, 
 returns but None, ends the connection with EIO and counts as ``stats.failed_crypto``.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from ktls import _core
+from ktls import _core, log
 
 __all__ = ["Cipher", "Direction", "Record", "SessionParams", "asked"]
 
 Direction = Literal["send", "receive"]
-_LOG: Final = logging.getLogger("ktls.backends")
+_LOG: Final = log.logger("backends")
 
 
 @dataclass(frozen=True, slots=True)

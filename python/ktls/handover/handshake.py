@@ -5,10 +5,10 @@ and the reason where it is no.
 """
 
 import errno
-import logging
 import ssl
 from typing import Any, Final
 
+from ktls import log
 from ktls._core import Handover, OpenSSLSide, Reading
 from ktls.constants import Mode
 from ktls.errors import HandoverDeclined, HandoverError
@@ -16,7 +16,7 @@ from ktls.handover.context import follow, is_enabled, prepared, unfollow
 from ktls.socket import Socket
 from ktls.sysctl import PREFIX, sysctl
 
-_log: Final = logging.getLogger("ktls.handover")
+_log: Final = log.logger("handover")
 
 _REFUSALS: Final = frozenset({errno.EOPNOTSUPP, errno.ENXIO, errno.EPROTONOSUPPORT, errno.EINVAL})
 """Errors of an installation that say that policy or a backend does not want the connection."""
