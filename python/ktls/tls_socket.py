@@ -491,9 +491,12 @@ class TLSSocket(_SSLSocket):
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until TCP has taken everything that was accepted before.  TimeoutError."""
-        self._require_peer()
-        if self._parts is not None:
-            self._parts.socket.flush(timeout)
+        parts = self._parts
+        if parts is None:
+            # Nothing was accepted.
+            self._require_peer()
+        else:
+            parts.socket.flush(timeout)
 
     def verify_client_post_handshake(self) -> None:
         """Ask the client for a certificate, in TLS 1.3; the request leaves at once.
