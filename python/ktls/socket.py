@@ -140,11 +140,11 @@ class Socket:
         """Accept as much of `data` as there is room for; returns the count.
 
         What was accepted is never asked for again. Blocking, that is all of it; with a timeout or
-        MSG_DONTWAIT what there is room for at once, or first. ``bytes`` are referenced, any other
-        buffer is copied. MSG_MORE leaves the last record open for the next write of data (see
-        ``cork``). Empty data: 0, as Python's sockets do (upstream says EINVAL); in TLS 1.0 with
-        AES-CBC a record without data, as upstream. From a signal handler in the middle of another
-        write of the same thread it goes in between, at the end of a record, as on any socket.
+        MSG_DONTWAIT perhaps less.  ``bytes`` are referenced, any other buffer is copied.  MSG_MORE
+        leaves the last record open for the next write of data (see ``cork``).  Empty data: 0, as
+        Python's sockets do (upstream says EINVAL); in TLS 1.0 with AES-CBC a record without data,
+        as upstream. From a signal handler in the middle of another write of the same thread it goes
+        in between, at the end of a record, as on any socket.
 
         Raises BlockingIOError or TimeoutError when nothing was accepted, OSError EPIPE after
         ``shutdown``, EINVAL for MSG_EOR, EOPNOTSUPP for flags other than MSG_MORE, MSG_DONTWAIT and

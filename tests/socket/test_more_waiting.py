@@ -111,7 +111,7 @@ def test_a_message_waits_behind_an_open_record(make_link: MakeLink) -> None:
     reading = Reading(link)
     link.sock.settimeout(20)
     for _ in range(30):
-        link.sock.sendall(b"x" * 3000, MORE)
+        link.sock.send(b"x" * 3000, MORE)
         assert link.sock.sendmsg([b"\0" * 10_000], ALERT) == 10_000
     records = reading.finished()
     assert b"".join(data for kind, data in records if kind == 23) == b"x" * 90_000

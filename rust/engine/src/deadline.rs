@@ -12,7 +12,6 @@ pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(50);
 pub struct Deadline<'a> {
     call: &'static str,
     blocking: bool,
-    part_is_enough: bool,
     until: Option<Instant>,
     check_signals: &'a mut dyn FnMut() -> bool,
 }
@@ -23,7 +22,6 @@ impl<'a> Deadline<'a> {
         Self {
             call: "socket",
             blocking: false,
-            part_is_enough: true,
             until: None,
             check_signals,
         }
@@ -35,7 +33,6 @@ impl<'a> Deadline<'a> {
         Self {
             call: "socket",
             blocking: true,
-            part_is_enough: false,
             until,
             check_signals,
         }
@@ -51,21 +48,6 @@ impl<'a> Deadline<'a> {
     #[must_use]
     pub fn of(self, call: &'static str) -> Self {
         Self { call, ..self }
-    }
-
-    /// The same for a call that waits for the first part of its work alone, unless it waits as long as it takes: the
-    /// time of Python's `socket.send`.
-    #[must_use]
-    pub fn for_a_part(self) -> Self {
-        Self {
-            part_is_enough: self.until.is_some() || self.part_is_enough,
-            ..self
-        }
-    }
-
-    /// Whether a part of its work is what the call may return with.
-    pub(crate) fn part_is_enough(&self) -> bool {
-        self.part_is_enough
     }
 
     /// Whether the call may wait.

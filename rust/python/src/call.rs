@@ -18,8 +18,6 @@ pub(crate) struct Timeout {
     blocking: bool,
     /// It does not wait for the socket, but for a turn, which is never held while anybody waits.
     waits_for_turns: bool,
-    /// A part of the work is what it may return with.
-    part_is_enough: bool,
     until: Option<Instant>,
 }
 
@@ -29,7 +27,6 @@ impl Timeout {
         call: "",
         blocking: false,
         waits_for_turns: false,
-        part_is_enough: true,
         until: None,
     };
 
@@ -38,7 +35,6 @@ impl Timeout {
         call: "",
         blocking: true,
         waits_for_turns: true,
-        part_is_enough: false,
         until: None,
     };
 
@@ -48,22 +44,8 @@ impl Timeout {
             call,
             blocking: true,
             waits_for_turns: true,
-            part_is_enough: false,
             until: duration.and_then(|duration| Instant::now().checked_add(duration)),
         }
-    }
-
-    /// The same for a call that waits for the first part of its work alone, unless it never gives up.
-    pub(crate) fn for_a_part(self) -> Self {
-        Self {
-            part_is_enough: self.until.is_some() || self.part_is_enough,
-            ..self
-        }
-    }
-
-    /// Whether a part of its work is what the call may return with.
-    pub(crate) fn part_is_enough(self) -> bool {
-        self.part_is_enough
     }
 
     /// Whether the program's callback waits in it.
@@ -173,9 +155,6 @@ pub(crate) fn attempt<T: Send>(
         } else {
             Deadline::nonblocking(&mut check_signals)
         };
-        if timeout.part_is_enough {
-            deadline = deadline.for_a_part();
-        }
         // The engine has ended the connection by then; no panic may run through Python.
         catch_unwind(AssertUnwindSafe(|| call(&mut deadline)))
             .unwrap_or(Err(Error::Internal("a panic")))

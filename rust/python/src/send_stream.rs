@@ -637,7 +637,7 @@ impl SendStream {
         face.into_bound(py).call0()
     }
 
-    /// A write of which the call says how much was accepted: with a time-out, what there was room for first.
+    /// A write of which the call says how much was accepted.
     fn write(
         &self,
         py: Python<'_>,
@@ -646,7 +646,6 @@ impl SendStream {
         flags: WriteFlags,
         timeout: Timeout,
     ) -> Outcome<usize> {
-        let timeout = timeout.for_a_part();
         if !timeout.is_cooperative() {
             return attempt(py, timeout, |deadline| engine.send(&data, flags, deadline));
         }

@@ -120,7 +120,7 @@ pub(crate) fn write(
             Ok(count) => {
                 accepted += count;
                 from += count;
-                if accepted == len || timeout.part_is_enough() {
+                if accepted == len {
                     return (accepted, Outcome::new(Ok(())));
                 }
             }

@@ -57,8 +57,7 @@ impl SendStream {
         self.burst.end();
     }
 
-    /// Accepts bytes: all of them when it may wait, else what there is space for; so too with
-    /// [`Deadline::for_a_part`].
+    /// Accepts bytes: all of them when it may wait, else what there is space for.
     ///
     /// # Errors
     /// EMSGSIZE when it is to go whole and can never fit; EAGAIN, [`Error::DeadlinePassed`] or EINTR when nothing was
@@ -230,7 +229,7 @@ impl SendStream {
             let error = match self.append_piece(request, flags, payload) {
                 Ok(added) => {
                     accepted += added;
-                    if accepted == len || (accepted > 0 && deadline.part_is_enough()) {
+                    if accepted == len || (accepted > 0 && !deadline.is_blocking()) {
                         self.flush_after_write(deadline.is_blocking(), accepted < len);
                         return (accepted, self.check_stopped());
                     }
