@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ktls
+from full_link import until
+from ktls import backends
 
 GCM = ktls.CRYPTO_AES_NIST_GCM_16
 CHACHA = ktls.CRYPTO_CHACHA20_POLY1305
@@ -67,3 +69,12 @@ def carried(near: ktls.Socket, far: ktls.Socket, data: bytes) -> bytes:
     came = received(far, len(data))
     writer.join()
     return came
+
+
+def deregister(backend: backends.Backend) -> None:
+    """Take a backend out when nobody uses it.
+
+    A closed connection keeps its keys until everything was sent.
+    """
+    until(lambda: not backends.use_count(backend))
+    backends.deregister(backend)

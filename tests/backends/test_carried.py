@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 import ktls
-from both_ends import both_ends, enable_for, received
+from both_ends import both_ends, deregister, enable_for, received
 from cli.server_process import ServerProcess, write_random
 from ktls import backends
 from python_ciphers import PythonBackend
@@ -139,7 +139,7 @@ def test_switching_under_load(monkeypatch: pytest.MonkeyPatch) -> None:
     finally:
         done.set()
         switcher.join()
-    backends.deregister(python)
+    deregister(python)
     sealed, opened = (new - old for old, new in zip(before, totals(), strict=True))
     assert (sealed, opened) == (records, records)
     assert switches[0] > 0

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 import ktls
-from both_ends import SUITES, both_ends, carried
+from both_ends import SUITES, both_ends, carried, deregister
 from ktls import backends
 
 
@@ -83,7 +83,7 @@ def test_one_in_use_does_not_go(
         assert caught.value.errno == errno.EBUSY
         near.send(b"x")
         assert far.recv(1) == b"x"
-    backends.deregister(backend)
+    deregister(backend)
     assert backend not in backends.registered()
     assert ktls.sysctl["kern.ipc.tls.stats.borrowed.tls13_gcm_decrypts"] == 1, "counts stay"
 

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import ktls
-from both_ends import SUITES, both_ends, carried, enable_for
+from both_ends import SUITES, both_ends, carried, deregister, enable_for
 from ktls import _core, backends
 
 Pair = tuple[socket.socket, socket.socket]
@@ -37,7 +37,7 @@ def chacha(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     backend = importlib.import_module("ktls_chacha").Backend()
     backends.register(backend)
     yield backend
-    backends.deregister(backend)
+    deregister(backend)
 
 
 def test_the_wheel_is_for_every_python(wheel: Path) -> None:
@@ -167,7 +167,7 @@ def bad(rubbish: ctypes.CDLL, request: pytest.FixtureRequest) -> Iterator[str]:
     backend = Capsuled(rubbish, request.param)
     backends.register(backend)
     yield backend.name
-    backends.deregister(backend)
+    deregister(backend)
 
 
 @pytest.mark.parametrize("bad", ["lengths", "minus", "denying"], indirect=True)
@@ -223,4 +223,4 @@ def test_one_that_refuses_the_keys_of_a_handshake_leaves_the_connection_to_opens
             with client.result() as near:
                 server.sendall(b"by OpenSSL")
                 assert near.recv(100) == b"by OpenSSL"
-    backends.deregister(backend)
+    deregister(backend)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import ktls
-from both_ends import SUITES, both_ends, carried, enable_for
+from both_ends import SUITES, both_ends, carried, deregister, enable_for
 from ktls import _core, backends
 from ktls.backends import Record
 from python_ciphers import Cipher, PythonBackend
@@ -40,9 +40,7 @@ def registered() -> Iterator[Callable[[PythonBackend], PythonBackend]]:
 
     yield register
     for backend in added:
-        while backends.use_count(backend):
-            threading.Event().wait(0.01)
-        backends.deregister(backend)
+        deregister(backend)
 
 
 @pytest.mark.parametrize("kind", SUITES)

@@ -7,8 +7,10 @@ import os
 import pickle
 import socket
 import ssl
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -324,3 +326,35 @@ def test_no_room_is_what_both_kinds_of_socket_raise(contexts, server_side: bool)
         with pytest.raises(ssl.SSLWantWriteError) as caught:
             own.sendall(bytes(30_000_000))
         assert isinstance(caught.value, BlockingIOError)
+
+
+class Wrapper:
+    """Behaves like a socket by what it passes on, as some test servers' sockets."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+@pytest.mark.parametrize("shakes_hands", [True, False])
+def test_what_behaves_like_a_socket_is_wrapped(make_context: Any, shakes_hands: bool) -> None:
+    near, far = tcp_pair()
+    client = make_context(False)
+
+    def say() -> None:
+        with client.wrap_socket(near, server_hostname="localhost") as peer:
+            peer.sendall(b"x")
+
+    shaking = threading.Thread(target=say)
+    shaking.start()
+    with ktls.wrap_socket(
+        Wrapper(far),  # type: ignore[arg-type]  # that is the point
+        make_context(True, prepared=True),
+        server_side=True,
+        do_handshake_on_connect=shakes_hands,
+    ) as own:
+        assert own.recv(1) == b"x"
+    shaking.join()
+    assert far.fileno() == -1

@@ -123,7 +123,12 @@ fn named<'py>(sock: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
 fn detach<'py>(sock: &Bound<'py, PyAny>, class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     let py = sock.py();
     let name = intern!(py, "detach");
-    if !sock.get_type().getattr(name)?.is(class.getattr(name)?) {
+    // Of what behaves like a socket its type may know nothing.
+    let is_inherited = match sock.get_type().getattr(name) {
+        Ok(method) => method.is(class.getattr(name)?),
+        Err(_) => false,
+    };
+    if !is_inherited {
         return sock.call_method0(name);
     }
     sock.setattr(intern!(py, "_closed"), true)?;
