@@ -1,7 +1,6 @@
 """What goes wrong is said by each HTTP client in its own words, as over `ssl`."""
 
 import http.client
-import queue
 import socket
 import ssl
 import threading
@@ -22,10 +21,9 @@ from .test_http import Adapter
 
 
 class Server:
-    """A stock server in threads that makes handshakes, and has `serve` do the rest."""
+    """A stock server in threads that makes handshakes and says nothing else."""
 
-    def __init__(self, context: ssl.SSLContext, serve: Callable[[ssl.SSLSocket], None]) -> None:
-        self._serve = serve
+    def __init__(self, context: ssl.SSLContext) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._is_over = False
         self._context = context
@@ -48,7 +46,7 @@ class Server:
         with sock, suppress(OSError):
             sock.settimeout(20)
             with self._context.wrap_socket(sock, server_side=True) as tls:
-                self._serve(tls)
+                stays_silent(tls)
 
     def end(self) -> None:
         self._is_over = True
@@ -58,25 +56,21 @@ class Server:
         self._listener.close()
 
 
-def stays_silent(tls: ssl.SSLSocket) -> None:
-    """Until the client leaves."""
-    while tls.recv(65536):
-        pass
-
-
 @contextmanager
-def serving(
-    certificates: Path,
-    certificate: str = "server",
-    serve: Callable[[ssl.SSLSocket], None] = stays_silent,
-) -> Iterator[int]:
+def serving(certificates: Path, certificate: str = "server") -> Iterator[int]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificates / f"{certificate}.pem")
-    server = Server(context, serve)
+    server = Server(context)
     try:
         yield server.port
     finally:
         server.end()
+
+
+def stays_silent(tls: ssl.SSLSocket) -> None:
+    """Until the client leaves."""
+    while tls.recv(65536):
+        pass
 
 
 Get = Callable[[float], bytes]
@@ -151,30 +145,3 @@ def test_server_that_does_not_answer(
     ):
         get(0.3)
     assert len(all_ours) == 1
-
-
-@pytest.mark.parametrize("name", [name for name in CLIENTS if name != "http.client"])
-def test_server_that_closed_a_kept_connection(
-    name: str, context: ktls.SSLContext, certificates: Path, all_ours: list[Seen]
-) -> None:
-    """The pool sees it before it asks again, and makes another connection."""
-    closed: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def answers_once(tls: ssl.SSLSocket) -> None:
-        with tls.makefile("rb") as lines:
-            while lines.readline().strip():
-                pass
-        tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        tls.shutdown(socket.SHUT_WR)
-        closed.put(None)
-        stays_silent(tls)
-
-    opened, _, _ = CLIENTS[name]
-    with (
-        serving(certificates, serve=answers_once) as port,
-        opened(context, port) as get,
-    ):
-        for _ in range(3):
-            assert get(20) == b"ok"
-            closed.get(timeout=20)
-    assert len(all_ours) == 3
