@@ -31,10 +31,12 @@ def test_a_storm_of_signals(kind: str, tmp_path: Path) -> None:
     assert told["connections"] > 1
 
 
+@pytest.mark.timeout(180)
 @with_kinds
 def test_interrupts_of_one_call_after_another(kind: str) -> None:
     """Each call by itself, thousands of times, on one connection that is never given up."""
-    said = run_program("one_call_storm", kind, max(SIGNALS // 20, 50)).require_success()
+    count = max(SIGNALS // 20, 50)
+    said = run_program("one_call_storm", kind, count, timeout=170).require_success()
     assert said.splitlines()[-1] == "all of it went on"
 
 
