@@ -12,7 +12,7 @@ from ktls.control.protocol import (
     SysctlList,
     SysctlSet,
 )
-from ktls.sysctl import Node, sysctl
+from ktls.sysctl import Node, Value, sysctl
 
 PAGE: Final = 64
 """Connections of one answer: two milliseconds of the interpreter at most."""
@@ -22,13 +22,13 @@ def answer(request: Request) -> Any:
     """The result, fit for JSON.  Raises KeyError, ValueError, TypeError and OSError as the tree."""
     match request:
         case SysctlList():
-            return [_node(sysctl.node(name)) for name in sysctl]
+            return [_node(sysctl.node(name), value) for name, value in sysctl.snapshot().items()]
         case SysctlGet(name):
-            return _node(sysctl.node(name))
+            return _node(sysctl.node(name), sysctl[name])
         case SysctlSet(name, text):
             node = sysctl.node(name)
             before = sysctl[name]
-            sysctl[name] = _typed(node, text)
+            sysctl[name] = node.parse(text)
             return {"name": name, "type": node.type, "old": before, "new": sysctl[name]}
         case Connections(after):
             return _page(after)
@@ -37,13 +37,13 @@ def answer(request: Request) -> Any:
             return None
 
 
-def _node(node: Node) -> dict[str, Any]:
+def _node(node: Node, value: Value) -> dict[str, Any]:
     return {
         "name": node.name,
         "type": node.type,
         "flags": node.flags,
         "help": node.help,
-        "value": sysctl[node.name],
+        "value": value,
     }
 
 
@@ -56,15 +56,3 @@ def _page(after: int) -> dict[str, Any]:
             break
         found.append(connection.as_dict())
     return {"connections": found, "more": more, "gone": connections.gone()}
-
-
-def _typed(node: Node, text: str) -> str | int:
-    """`text` as a value of the node's type.  Raises ValueError."""
-    if node.type == "string":
-        return text
-    if node.type == "bool" and text.lower() in ("true", "false"):
-        return text.lower() == "true"
-    try:
-        return int(text, 0)
-    except ValueError:
-        raise ValueError(f"{text!r} is not a number") from None

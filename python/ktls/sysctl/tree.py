@@ -81,13 +81,22 @@ class Tree(MutableMapping[str, Value]):
         """The value of a node that is not a string."""
         return int(self[name])
 
-    def statistics(self) -> dict[str, int]:
-        """Every node that is read-only and the engine or this library counts, read at one time."""
+    def snapshot(self) -> dict[str, Value]:
+        """Every value by its name, those that the engine counts read at one time."""
+        # In this order: what is in the tree has its counter, and a backend may register meanwhile.
+        nodes = sorted(self._nodes.items())
         engine = _core.counters()
         return {
-            name: engine[name.removeprefix(PREFIX)] if node.counted else int(self._values[name])
-            for name, node in sorted(self._nodes.items())
-            if node.flags == "RD"
+            name: engine[name.removeprefix(PREFIX)] if node.counted else self._values[name]
+            for name, node in nodes
+        }
+
+    def statistics(self) -> dict[str, int]:
+        """Every node that is read-only and the engine or this library counts, read at one time."""
+        return {
+            name: int(value)
+            for name, value in self.snapshot().items()
+            if self._nodes[name].flags == "RD"
         }
 
     def count(self, name: str) -> None:
