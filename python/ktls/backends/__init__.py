@@ -6,7 +6,6 @@ one by hand.  The first that takes a session has it, in its direction, until it 
 """
 
 import errno
-import logging
 import threading
 from collections import Counter
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from ktls import _core, log, params
 from ktls.backends import plug_ins
 from ktls.backends.aws_lc import AWSLC
-from ktls.backends.backend import KTLS_API_VERSION, Backend, Support
+from ktls.backends.backend import KTLS_API_VERSION, Backend, Support, probe
 from ktls.backends.openssl import OpenSSL
 from ktls.backends.python import Cipher, Direction, Record, SessionParams
 from ktls.backends.rate import forget, opening_rate, sealing_rate
@@ -49,8 +48,6 @@ __all__ = [
 
 _BUILT_IN: Final[tuple[Backend, ...]] = (AWSLC(), Ring(), OpenSSL())
 _LOG: Final = log.logger("backends")
-# Silent unless the program wants to hear it.
-_LOG.addHandler(logging.NullHandler())
 
 _registrations: list[Registration] = []
 _is_loaded = False
@@ -139,7 +136,10 @@ def get_include() -> str:
 
 def registered() -> list[Backend]:
     """Every backend, by descending priority."""
-    return [each.backend for each in _by_priority()]
+    _load_once()
+    # Looked up each time: an operator may change it.
+    by_priority = sorted(_registrations, key=lambda each: -each.backend.prio)
+    return [each.backend for each in by_priority]
 
 
 def available(rate: "Rate" = sealing_rate) -> list[Backend]:
@@ -150,12 +150,6 @@ def available(rate: "Rate" = sealing_rate) -> list[Backend]:
 def use_count(backend: Backend) -> int:
     """Sessions that have keys in its hands, each direction for itself."""
     return sum(each.use_count for each in _registrations if each.backend is backend)
-
-
-def probe(backend: Backend) -> Support:
-    """Whether a backend works in this process."""
-    ask = getattr(backend, "probe", None)
-    return Support(True, "registered") if ask is None else ask()
 
 
 def provider(backend: Backend) -> _core.Provider | None:
@@ -206,14 +200,9 @@ def _load_once() -> None:
         plug_ins.load(register)
 
 
-def _by_priority() -> list[Registration]:
-    _load_once()
-    # Looked up each time: an operator may change it.
-    return sorted(_registrations, key=lambda each: -each.backend.prio)
-
-
 def _available(rate: "Rate") -> list[Registration]:
-    found = [each for each in _by_priority() if each.probe()]
+    _load_once()
+    found = [each for each in _registrations if each.probe()]
     shared = Counter(each.backend.prio for each in found)
 
     def order(each: Registration) -> tuple[int, float]:

@@ -50,6 +50,12 @@ class Backend(Protocol):
         """KTLS_API_VERSION, as a number of its own: that which it was written for."""
 
 
+def probe(backend: Backend) -> Support:
+    """Whether a backend works in this process."""
+    ask = getattr(backend, "probe", None)
+    return Support(True, "registered") if ask is None else ask()
+
+
 def compiled_in(provider: str) -> Support:
     """The probe of a backend that is nothing but a provider."""
     if provider in _core.providers():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ktls import _core
-from ktls.backends.backend import Backend, Support
+from ktls.backends.backend import Backend, Support, probe
 from ktls.backends.python import Direction, SessionParams, asked
 from ktls.sysctl import PREFIX, Node, sysctl
 
@@ -56,8 +56,7 @@ class Registration:
 
     def probe(self) -> Support:
         """Whether it works in this process."""
-        probe = getattr(self.backend, "probe", None)
-        return Support(True, "registered") if probe is None else probe()
+        return probe(self.backend)
 
     def provider_for(
         self, tls_vminor: int, cipher_algorithm: int, key_len: int, direction: Direction
