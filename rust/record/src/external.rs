@@ -5,12 +5,13 @@
 
 use std::sync::Arc;
 
-use crate::cipher::{Open, Opened, Seal, room, strip_inner, wiped_on_error};
+use crate::cipher::aead::{content, read_header, write_header, write_inner};
+use crate::cipher::{Open, Opened, Seal, room, wiped_on_error};
 use crate::error::Error;
-use crate::frame::{Aad, Frame, HEADER_LEN, RecordHeader, check_sequence};
+use crate::frame::{Aad, Frame, RecordHeader};
 use crate::keys::Keys;
-use crate::nonce::{Nonces, explicit_nonce};
-use crate::suite::{NONCE_LEN, NonceForm, Suite, TAG_LEN, Version};
+use crate::nonce::Nonces;
+use crate::suite::{NONCE_LEN, Suite, TAG_LEN};
 use crate::wipe;
 
 /// One record in the hands of an [`ExternalAead`].
@@ -157,25 +158,18 @@ impl ExternalSealer {
     /// Writes all but what the AEAD does.
     fn begin<'r>(&self, frame: Frame, record: &'r mut [u8]) -> Result<AeadRecord<'r>, Error> {
         frame.check(self.suite, record.len())?;
-        let header = frame.header(self.suite);
         let header_size = self.suite.header_size();
         let explicit = self.explicit_base.wrapping_add(frame.sequence);
-        record[..HEADER_LEN].copy_from_slice(&header);
-        if self.suite.nonce_form() == NonceForm::Explicit {
-            record[HEADER_LEN..header_size].copy_from_slice(&explicit.to_be_bytes());
-        }
+        let aad = write_header(self.suite, frame, explicit, &mut record[..header_size]);
         let inner = header_size + frame.payload_len;
         let text_end = record.len() - TAG_LEN;
-        if let Some((inner_type, padding)) = record[inner..text_end].split_first_mut() {
-            *inner_type = frame.content_type;
-            padding.fill(0);
-        }
+        write_inner(frame, &mut record[inner..text_end]);
         record[text_end..].fill(0);
         Ok(AeadRecord {
             sequence: frame.sequence,
             content_type: frame.content_type,
             nonce: self.nonces.nonce(frame.sequence, explicit),
-            aad: Aad::new(self.suite, frame.sequence, header, frame.payload_len),
+            aad,
             payload_len: frame.payload_len,
             header_size,
             record,
@@ -197,12 +191,7 @@ impl Seal for ExternalSealer {
     }
 
     fn seal_from(&self, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<(), Error> {
-        if payload.len() != frame.payload_len {
-            return Err(Error::PayloadMismatch {
-                expected: frame.payload_len,
-                actual: payload.len(),
-            });
-        }
+        frame.check_payload(payload)?;
         frame.check(self.suite, record.len())?;
         record[self.suite.header_size()..][..payload.len()].copy_from_slice(payload);
         self.seal_in_place(frame, record)
@@ -239,14 +228,12 @@ impl ExternalOpener {
         sequence: u64,
         record: &'r mut [u8],
     ) -> Result<(RecordHeader, AeadRecord<'r>), Error> {
-        check_sequence(sequence)?;
-        let header = RecordHeader::of_record(self.suite, record)?;
-        let explicit = explicit_nonce(self.suite, record).unwrap_or(0);
+        let (header, nonce, aad) = read_header(self.suite, &self.nonces, sequence, record)?;
         let begun = AeadRecord {
             sequence,
             content_type: header.outer_type(),
-            nonce: self.nonces.nonce(sequence, explicit),
-            aad: header.aad(self.suite, sequence),
+            nonce,
+            aad,
             payload_len: header.text_len(),
             header_size: self.suite.header_size(),
             record,
@@ -269,14 +256,7 @@ impl ExternalOpener {
             other => other,
         };
         wiped_on_error(checked, rest)?;
-        let text = &mut rest[..header.text_len()];
-        match self.suite.version() {
-            Version::Tls13 => strip_inner(text),
-            Version::Tls10 | Version::Tls11 | Version::Tls12 => Ok(Opened {
-                content_type: header.outer_type(),
-                payload: text,
-            }),
-        }
+        content(self.suite, header, &mut rest[..header.text_len()])
     }
 }
 

@@ -37,6 +37,18 @@ impl Frame {
         suite.record_size(self.payload_len) + self.padding_len
     }
 
+    /// Check the length of a payload that lies elsewhere.
+    #[inline]
+    pub(crate) fn check_payload(self, payload: &[u8]) -> Result<(), Error> {
+        if payload.len() == self.payload_len {
+            return Ok(());
+        }
+        Err(Error::PayloadMismatch {
+            expected: self.payload_len,
+            actual: payload.len(),
+        })
+    }
+
     /// Check the frame and the size of the buffer that its record is to fill.
     pub(crate) fn check(self, suite: Suite, record_size: usize) -> Result<(), Error> {
         if self.payload_len > MAX_FRAME_LEN {

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use crate::cipher::{Open, Opened, Seal, room, strip_inner, wiped_on_error};
+use crate::cipher::{Open, Opened, Seal, room, wiped_on_error};
 use crate::error::Error;
-use crate::frame::{Aad, Frame, HEADER_LEN, RecordHeader, check_sequence};
+use crate::frame::{Aad, Frame, HEADER_LEN, MAX_FRAME_LEN, RecordHeader, check_sequence};
 use crate::keys::Keys;
 use crate::nonce::{Nonces, explicit_nonce};
 use crate::suite::{Algorithm, NONCE_LEN, NonceForm, Suite, TAG_LEN, Version};
@@ -83,14 +83,9 @@ impl<C: Aead> AeadSealer<C> {
         record: &'r mut [u8],
     ) -> Result<([u8; NONCE_LEN], Aad, &'r mut [u8]), Error> {
         frame.check(self.suite, record.len())?;
-        let header = frame.header(self.suite);
         let explicit = self.explicit_base.wrapping_add(frame.sequence);
         let (before, rest) = record.split_at_mut(self.suite.header_size());
-        before[..HEADER_LEN].copy_from_slice(&header);
-        if self.suite.nonce_form() == NonceForm::Explicit {
-            before[HEADER_LEN..].copy_from_slice(&explicit.to_be_bytes());
-        }
-        let aad = Aad::new(self.suite, frame.sequence, header, frame.payload_len);
+        let aad = write_header(self.suite, frame, explicit, before);
         Ok((self.nonces.nonce(frame.sequence, explicit), aad, rest))
     }
 }
@@ -104,22 +99,14 @@ impl<C: Aead> Seal for AeadSealer<C> {
         let (nonce, aad, rest) = self.begin(frame, record)?;
         let text_len = frame.payload_len + self.suite.inner_type_len() + frame.padding_len;
         let (text, tag) = rest.split_at_mut(text_len);
-        if let Some((inner_type, padding)) = text[frame.payload_len..].split_first_mut() {
-            *inner_type = frame.content_type;
-            padding.fill(0);
-        }
+        write_inner(frame, &mut text[frame.payload_len..]);
         let sealed = self.cipher.seal_in_place(nonce, aad.as_ref(), text, tag);
         wipe_working_copies(self.suite);
         wiped_on_error(sealed, record)
     }
 
     fn seal_from(&self, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<(), Error> {
-        if payload.len() != frame.payload_len {
-            return Err(Error::PayloadMismatch {
-                expected: frame.payload_len,
-                actual: payload.len(),
-            });
-        }
+        frame.check_payload(payload)?;
         if frame.padding_len > 0 {
             // What follows the payload in one pass is at most a byte.
             frame.check(self.suite, record.len())?;
@@ -157,44 +144,18 @@ impl<C: Aead> AeadOpener<C> {
     }
 }
 
-impl<C: Aead> AeadOpener<C> {
-    /// Check a whole record; returns its header and what the cipher needs.
-    fn begin(
-        &self,
-        sequence: u64,
-        record: &[u8],
-    ) -> Result<(RecordHeader, [u8; NONCE_LEN], Aad), Error> {
-        check_sequence(sequence)?;
-        let header = RecordHeader::of_record(self.suite, record)?;
-        let explicit = explicit_nonce(self.suite, record).unwrap_or(0);
-        let nonce = self.nonces.nonce(sequence, explicit);
-        Ok((header, nonce, header.aad(self.suite, sequence)))
-    }
-
-    /// What the decrypted text of a record is.
-    fn finish<'t>(&self, header: RecordHeader, text: &'t mut [u8]) -> Result<Opened<'t>, Error> {
-        match self.suite.version() {
-            Version::Tls13 => strip_inner(text),
-            Version::Tls10 | Version::Tls11 | Version::Tls12 => Ok(Opened {
-                content_type: header.outer_type(),
-                payload: text,
-            }),
-        }
-    }
-}
-
 impl<C: Aead + 'static> Open for AeadOpener<C> {
     fn suite(&self) -> Suite {
         self.suite
     }
 
     fn open_in_place<'r>(&self, sequence: u64, record: &'r mut [u8]) -> Result<Opened<'r>, Error> {
-        let (header, nonce, aad) = self.begin(sequence, record)?;
+        let (header, nonce, aad) = read_header(self.suite, &self.nonces, sequence, record)?;
         let rest = &mut record[self.suite.header_size()..];
         let opened = self.cipher.open_in_place(nonce, aad.as_ref(), rest);
         wipe_working_copies(self.suite);
         wiped_on_error(opened, rest)?;
-        self.finish(header, &mut rest[..header.text_len()])
+        content(self.suite, header, &mut rest[..header.text_len()])
     }
 
     fn open_into<'o>(
@@ -203,7 +164,7 @@ impl<C: Aead + 'static> Open for AeadOpener<C> {
         record: &[u8],
         out: &'o mut [u8],
     ) -> Result<Opened<'o>, Error> {
-        let (header, nonce, aad) = self.begin(sequence, record)?;
+        let (header, nonce, aad) = read_header(self.suite, &self.nonces, sequence, record)?;
         let out = room(out, header.text_len())?;
         // The checks of the header leave no record without a tag.
         let Some((text, tag)) = record[self.suite.header_size()..].split_last_chunk() else {
@@ -212,12 +173,84 @@ impl<C: Aead + 'static> Open for AeadOpener<C> {
         let opened = self.cipher.open_from(nonce, aad.as_ref(), text, tag, out);
         wipe_working_copies(self.suite);
         wiped_on_error(opened, out)?;
-        self.finish(header, out)
+        content(self.suite, header, out)
     }
 
     fn clone_state(self: Arc<Self>) -> Arc<dyn Open> {
         self
     }
+}
+
+// Shared with `external`, and part of every record's path: a call of its own costs more than what it does.
+
+/// Write what stands before the payload, header and explicit nonce; returns the additional data.
+#[inline(always)]
+pub(crate) fn write_header(suite: Suite, frame: Frame, explicit: u64, before: &mut [u8]) -> Aad {
+    let header = frame.header(suite);
+    before[..HEADER_LEN].copy_from_slice(&header);
+    if suite.nonce_form() == NonceForm::Explicit {
+        before[HEADER_LEN..].copy_from_slice(&explicit.to_be_bytes());
+    }
+    Aad::new(suite, frame.sequence, header, frame.payload_len)
+}
+
+/// Write what stands between payload and tag: nothing, or inner type and padding (RFC 8446 §5.4).
+#[inline(always)]
+pub(crate) fn write_inner(frame: Frame, between: &mut [u8]) {
+    if let Some((inner_type, padding)) = between.split_first_mut() {
+        *inner_type = frame.content_type;
+        padding.fill(0);
+    }
+}
+
+/// Check a whole record; returns its header, nonce and additional data.
+#[inline(always)]
+pub(crate) fn read_header(
+    suite: Suite,
+    nonces: &Nonces,
+    sequence: u64,
+    record: &[u8],
+) -> Result<(RecordHeader, [u8; NONCE_LEN], Aad), Error> {
+    check_sequence(sequence)?;
+    let header = RecordHeader::of_record(suite, record)?;
+    let explicit = explicit_nonce(suite, record).unwrap_or(0);
+    let nonce = nonces.nonce(sequence, explicit);
+    Ok((header, nonce, header.aad(suite, sequence)))
+}
+
+/// What the decrypted text of a record is.
+#[inline(always)]
+pub(crate) fn content(
+    suite: Suite,
+    header: RecordHeader,
+    text: &mut [u8],
+) -> Result<Opened<'_>, Error> {
+    match suite.version() {
+        Version::Tls13 => strip_inner(text),
+        Version::Tls10 | Version::Tls11 | Version::Tls12 => Ok(Opened {
+            content_type: header.outer_type(),
+            payload: text,
+        }),
+    }
+}
+
+/// Separate content, inner type and zero padding (RFC 8446 §5.4).
+fn strip_inner(text: &mut [u8]) -> Result<Opened<'_>, Error> {
+    if text.len() > MAX_FRAME_LEN + 1 {
+        let error = Error::RecordOverflow {
+            actual: text.len(),
+            maximum: MAX_FRAME_LEN + 1,
+        };
+        return wiped_on_error(Err(error), text);
+    }
+    let Some(end) = text.iter().rposition(|&byte| byte != 0) else {
+        return Err(Error::NoContentType);
+    };
+    let content_type = text[end];
+    Ok(Opened {
+        content_type,
+        payload: &mut text[..end],
+    })
 }
 
 /// The key of ChaCha20 is its state, which both providers copy to the stack and leave there; that of AES stays where it

@@ -108,12 +108,7 @@ impl<M: RecordMac> Seal for CbcSealer<M> {
     }
 
     fn seal_from(&self, frame: Frame, payload: &[u8], record: &mut [u8]) -> Result<(), Error> {
-        if payload.len() != frame.payload_len {
-            return Err(Error::PayloadMismatch {
-                expected: frame.payload_len,
-                actual: payload.len(),
-            });
-        }
+        frame.check_payload(payload)?;
         frame.check(self.suite, record.len())?;
         self.seal(frame, Some(payload), record)
     }

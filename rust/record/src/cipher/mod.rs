@@ -13,7 +13,7 @@ mod iv;
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::frame::{Frame, MAX_FRAME_LEN};
+use crate::frame::Frame;
 use crate::suite::Suite;
 
 /// Seals records under one write key.
@@ -126,25 +126,6 @@ pub(crate) fn room(out: &mut [u8], needed: usize) -> Result<&mut [u8], Error> {
     let actual = out.len();
     out.get_mut(..needed)
         .ok_or(Error::OutputLen { actual, needed })
-}
-
-/// Separate content, inner type and zero padding (RFC 8446 §5.4).
-pub(crate) fn strip_inner(text: &mut [u8]) -> Result<Opened<'_>, Error> {
-    if text.len() > MAX_FRAME_LEN + 1 {
-        let error = Error::RecordOverflow {
-            actual: text.len(),
-            maximum: MAX_FRAME_LEN + 1,
-        };
-        return wiped_on_error(Err(error), text);
-    }
-    let Some(end) = text.iter().rposition(|&byte| byte != 0) else {
-        return Err(Error::NoContentType);
-    };
-    let content_type = text[end];
-    Ok(Opened {
-        content_type,
-        payload: &mut text[..end],
-    })
 }
 
 /// Nothing of a failed operation stays readable: neither plaintext nor unverified text.
