@@ -316,8 +316,5 @@ impl Drop for EvpAead {
 }
 
 fn failed(reason: &str) -> Error {
-    Error::Backend {
-        backend: NAME.into(),
-        reason: reason.into(),
-    }
+    Error::backend(NAME, reason)
 }

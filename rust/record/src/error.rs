@@ -232,6 +232,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// [`Error::Backend`] of this name.
+    #[must_use]
+    pub fn backend(name: &str, reason: &str) -> Self {
+        Self::Backend {
+            backend: name.into(),
+            reason: reason.into(),
+        }
+    }
+
     /// The alert to answer the peer with (RFC 8446 §6), or None where the fault is on this side.
     #[must_use]
     pub const fn alert(&self) -> Option<u8> {

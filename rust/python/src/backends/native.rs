@@ -129,20 +129,14 @@ impl Native {
             (self.functions.new_session)(&raw const suite, keys.key().as_ptr(), &raw mut cipher)
         };
         if made != 0 {
-            return Err(self.failed(format!("new_session returned {made}")));
+            let reason = format!("new_session returned {made}");
+            return Err(Error::backend(&self.name, &reason));
         }
         Ok(Box::new(NativeAead {
             name: self.name.clone(),
             functions: self.functions,
             cipher: Mutex::new(Cipher(cipher)),
         }))
-    }
-
-    fn failed(&self, reason: String) -> Error {
-        Error::Backend {
-            backend: self.name.as_str().into(),
-            reason: reason.into(),
-        }
     }
 }
 
@@ -202,10 +196,7 @@ impl NativeAead {
     }
 
     fn failed(&self, function: &str, result: c_int) -> Error {
-        Error::Backend {
-            backend: self.name.as_str().into(),
-            reason: format!("{function} returned {result}").into(),
-        }
+        Error::backend(&self.name, &format!("{function} returned {result}"))
     }
 }
 

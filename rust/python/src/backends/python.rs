@@ -39,10 +39,10 @@ impl InPython {
 
     /// Called under the locks of a stream when a key follows another: the interpreter is not asked for.
     fn cipher(&self, keys: &Keys) -> Result<Box<dyn ExternalAead>, Error> {
-        let factory = self.factory.as_ref().ok_or_else(|| Error::Backend {
-            backend: self.name.as_str().into(),
-            reason: "it was not asked for the session".into(),
-        })?;
+        let factory = self
+            .factory
+            .as_ref()
+            .ok_or_else(|| Error::backend(&self.name, "it was not asked for the session"))?;
         Ok(Box::new(PythonAead {
             name: self.name.clone(),
             factory: Arc::clone(factory),
@@ -98,10 +98,7 @@ impl PythonAead {
         });
         outcome
             .unwrap_or_else(|| Err(ENDING.to_owned()))
-            .map_err(|reason| Error::Backend {
-                backend: self.name.as_str().into(),
-                reason: reason.into(),
-            })
+            .map_err(|reason| Error::backend(&self.name, &reason))
     }
 
     fn call(&self, py: Python<'_>, method: &str, batch: &mut [AeadRecord<'_>]) -> PyResult<()> {
