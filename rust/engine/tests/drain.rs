@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::wire::Wire;
-use common::{LONG, at_once, eventually, join, open, patiently, payload, shared, stream};
+use common::{LONG, at_once, eventually, join, open, patiently, payload, shared, stop, stream};
 use ktls_engine::{Data, Error, Outcome, Pool, SendStream, Unsent, WriteFlags, counters};
 
 fn write(stream: &Arc<SendStream>, len: usize) -> ktls_engine::Result<usize> {
@@ -104,7 +104,7 @@ fn a_pool_that_stops_waits_for_what_was_accepted() {
     let stream = common::stream_in(&wire, &pool);
     assert!(!stream.async_write(1, &shared(&payload(3 << 20))).unwrap());
     thread::scope(|scope| {
-        let stopping = scope.spawn(|| pool.stop(LONG));
+        let stopping = scope.spawn(|| stop(&pool, LONG));
         assert!(!pool.is_stopped(), "it drains");
         assert!(!stream.async_write(2, &Data::Borrowed(b"x")).unwrap());
         wire.give_room(usize::MAX);
@@ -119,7 +119,7 @@ fn a_call_of_a_stopped_pool_does_its_own_work() {
     let (wire, pool) = (Wire::open(), Arc::new(Pool::new()));
     pool.start(1, ktls_engine::Binding::None).unwrap();
     let stream = common::stream_in(&wire, &pool);
-    assert_eq!(pool.stop(LONG), Unsent::default());
+    assert_eq!(stop(&pool, LONG), Unsent::default());
     assert_eq!(write(&stream, 900_000).unwrap(), 900_000);
     assert_eq!(stream.pending(), 0);
     stream.async_write(1, &shared(&payload(3 << 20))).unwrap();
@@ -134,7 +134,7 @@ fn a_call_of_a_stopped_pool_does_its_own_work() {
 fn a_call_of_a_stopped_pool_raises_what_it_cannot_send() {
     let (wire, pool) = (Wire::full(), Arc::new(Pool::new()));
     let stream = common::stream_in(&wire, &pool);
-    assert_eq!(pool.stop(Duration::from_millis(30)), Unsent::default());
+    assert_eq!(stop(&pool, Duration::from_millis(30)), Unsent::default());
     let error = write(&stream, 900_000).unwrap_err();
     assert!(matches!(error, Error::ExitPassed(900_000)), "{error:?}");
     assert_eq!(wire.resets(), 1);
@@ -158,8 +158,8 @@ fn what_could_not_be_sent_is_counted() {
         bytes: 700_000 + (3 << 20),
         connections: 2,
     };
-    assert_eq!(pool.stop(Duration::from_millis(30)), unsent);
-    assert_eq!(pool.stop(LONG), unsent, "counted again");
+    assert_eq!(stop(&pool, Duration::from_millis(30)), unsent);
+    assert_eq!(stop(&pool, LONG), unsent, "counted again");
     streams[0].abort();
     assert_eq!(pool.unsent().connections, 1);
 }

@@ -14,7 +14,9 @@ use std::thread;
 
 use common::seal::asking;
 use common::wire::{Act, Gate, Wire};
-use common::{LONG, at_once, eventually, join, open, patiently, payload, shared, with_handler};
+use common::{
+    LONG, at_once, eventually, join, open, patiently, payload, shared, stop, with_handler,
+};
 use ktls_engine::{Completion, Data, Error, Outcome, Pool, SendStream, Unsent, WriteFlags};
 
 /// The stream that a panic hits, and one beside it.
@@ -53,7 +55,7 @@ impl Pair {
         assert_eq!(sent.unwrap(), data.len());
         patiently(|d| self.other.flush(d)).unwrap();
         assert_eq!(join(&open(&self.other_wire.taken())), data);
-        assert_eq!(self.pool.stop(LONG), Unsent::default());
+        assert_eq!(stop(&self.pool, LONG), Unsent::default());
     }
 }
 

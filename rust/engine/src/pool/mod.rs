@@ -208,16 +208,6 @@ impl Pool {
         Ok(())
     }
 
-    /// Waits until every task has drained, for at most `timeout`, then ends the threads: [`Pool::drain`],
-    /// [`Pool::end`].
-    pub fn stop(self: &Arc<Self>, timeout: Duration) -> Unsent {
-        let deadline = Instant::now().checked_add(timeout);
-        let mut no_signals = || false;
-        // Too late is what the count says.
-        let _ = self.drain(&mut Deadline::until(deadline, &mut no_signals));
-        self.end(timeout, deadline)
-    }
-
     /// Waits until every task has drained.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use ktls_engine::{Data, Deadline, NewWriteState, Pool, SendStream, WriteFlags};
+use ktls_engine::{Data, Deadline, NewWriteState, Pool, SendStream, Unsent, WriteFlags};
 use ktls_record::{Algorithm, Keys, Seal, Suite, Version, provider};
 
 use self::wire::Wire;
@@ -68,6 +68,15 @@ pub(crate) fn within<T>(timeout: Duration, call: impl FnOnce(&mut Deadline<'_>) 
 pub(crate) fn at_once<T>(call: impl FnOnce(&mut Deadline<'_>) -> T) -> T {
     let mut no_signals = || false;
     call(&mut Deadline::nonblocking(&mut no_signals))
+}
+
+/// Drains a pool for at most `timeout`, and ends its threads.
+pub(crate) fn stop(pool: &Arc<Pool>, timeout: Duration) -> Unsent {
+    let deadline = Instant::now().checked_add(timeout);
+    let mut no_signals = || false;
+    // Too late is what the count says.
+    let _ = pool.drain(&mut Deadline::until(deadline, &mut no_signals));
+    pool.end(timeout, deadline)
 }
 
 /// The same as [`patiently`] with a signal handler, which is run whenever the call has slept for a moment.
