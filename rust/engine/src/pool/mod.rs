@@ -6,7 +6,7 @@
 //! |---|---|---|
 //! | idle | none | starts them |
 //! | running | work | gives the task a turn |
-//! | draining ([`Pool::stop`] waits) | work | gives the task a turn |
+//! | draining ([`Pool::drain`] waits) | work | gives the task a turn |
 //! | stopped | none | refuses: the caller does the work itself |
 
 mod binding;
@@ -78,7 +78,7 @@ impl Threads {
     }
 }
 
-/// What [`Pool::stop`] left unsent.
+/// What [`Pool::end`] left unsent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unsent {
     /// Bytes that were accepted.
