@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ktls.cli import figures
-from ktls.cli.numbers import PID
+from ktls.cli.numbers import of_process
 from ktls.cli.processes import Snapshot, snapshots
 
 _WIDE = 250
@@ -20,9 +20,7 @@ _WIDE = 250
 @click.command(short_help="the connections of live processes, and what each has carried")
 @click.option("--json", "as_json", is_flag=True, help="Everything, as docs/control.md describes.")
 @click.option("--totals", is_flag=True, help="The sums of each process alone.")
-@click.option(
-    "--pid", type=PID, metavar="PID", help="This process; default: every one of the user."
-)
+@of_process
 def command(as_json: bool, totals: bool, pid: int | None) -> None:
     """List the connections of live processes, a row for each direction.
 

@@ -53,3 +53,8 @@ PORT: Final = Number("port", _whole(0, 65535), "a port; it is 0..65535")
 COUNT: Final = Number("count", _whole(1, 1 << 16), "a count; it is 1..65536")
 PID: Final = Number("pid", _whole(1, 1 << 22), "the number of a process; it is 1..4194304")
 SECONDS: Final = Number("seconds", _time, "a time; it is 0.001..86400 seconds")
+
+of_process: Final = click.option(
+    "--pid", type=PID, metavar="PID", help="This process; default: every one of the user."
+)
+"""The option of the commands that ask one process, or all."""

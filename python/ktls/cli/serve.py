@@ -10,6 +10,7 @@ import ssl
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from ktls.cli.numbers import COUNT, PORT, SECONDS
 from ktls.cli.report import Printer
 from ktls.cli.server import FileServer, Unsent, address_text
 
+_Command = Callable[..., None]
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _GRACE_S = 5.0
 """For answers under way when the server stops."""
@@ -37,6 +39,13 @@ _DESCRIPTORS_BESIDE = 128
 
 
 _LIMITS = Limits()
+
+
+def _timeout(name: str, default: float, text: str) -> Callable[[_Command], _Command]:
+    """An option of seconds."""
+    return click.option(
+        name, type=SECONDS, default=default, show_default=True, metavar="S", help=text
+    )
 
 
 @click.command(short_help="serve a directory over HTTPS")
@@ -67,30 +76,11 @@ _LIMITS = Limits()
     metavar="N",
     help="more wait in the listening queue",
 )
-@click.option(
-    "--handshake-timeout",
-    type=SECONDS,
-    default=_LIMITS.handshake_s,
-    show_default=True,
-    metavar="S",
-    help="seconds for a whole handshake",
+@_timeout("--handshake-timeout", _LIMITS.handshake_s, "seconds for a whole handshake")
+@_timeout(
+    "--request-timeout", _LIMITS.request_s, "seconds until the next request's header is complete"
 )
-@click.option(
-    "--request-timeout",
-    type=SECONDS,
-    default=_LIMITS.request_s,
-    show_default=True,
-    metavar="S",
-    help="seconds until the next request's header is complete",
-)
-@click.option(
-    "--send-timeout",
-    type=SECONDS,
-    default=_LIMITS.send_s,
-    show_default=True,
-    metavar="S",
-    help="seconds without the client taking a byte",
-)
+@_timeout("--send-timeout", _LIMITS.send_s, "seconds without the client taking a byte")
 def command(**options: Any) -> None:
     """Serve the files of a directory over HTTPS.
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from ktls.cli.failure import CommandError
-from ktls.cli.numbers import PID
+from ktls.cli.numbers import of_process
 from ktls.cli.processes import chosen, command_of, reason, shown
 from ktls.control.client import Process
 from ktls.control.protocol import ProtocolError, SysctlList, SysctlSet
@@ -23,9 +23,7 @@ Nodes = dict[str, dict[str, Any]]
 @click.option("-N", "names_only", is_flag=True, help="Names alone.")
 @click.option("-n", "values_only", is_flag=True, help="Values alone.")
 @click.option("-t", "types", is_flag=True, help="The type of a node, instead of its value.")
-@click.option(
-    "--pid", type=PID, metavar="PID", help="This process; default: every one of the user."
-)
+@of_process
 def command(
     names: tuple[str, ...],
     takes_all: bool,

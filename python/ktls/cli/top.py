@@ -15,7 +15,7 @@ from rich.text import Text
 
 from ktls.cli import figures
 from ktls.cli.failure import CommandError
-from ktls.cli.numbers import COUNT, PID, SECONDS
+from ktls.cli.numbers import COUNT, SECONDS, of_process
 from ktls.cli.processes import Snapshot, snapshots
 
 _HISTORY: Final = 60
@@ -94,9 +94,7 @@ class Rates:
     "--lines", type=COUNT, default=20, show_default=True, metavar="N",
     help="Connections that are shown, the busiest first.",
 )  # fmt: skip
-@click.option(
-    "--pid", type=PID, metavar="PID", help="This process; default: every one of the user."
-)
+@of_process
 def command(interval: float, looks: int | None, lines: int, pid: int | None) -> None:
     """Show the busiest connections of live processes, and how much they carry.
 
