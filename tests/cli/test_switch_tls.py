@@ -6,11 +6,11 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from control.live_process import LiveProcess, environment, runtime_directory
+from cli import tool as tool_of_processes
+from control.live_process import LiveProcess, runtime_directory
 from ktls.cli.switch_tls import HELP, USAGE
 
 NO_INTERFACE = "No such device or address"
@@ -18,23 +18,11 @@ NO_INTERFACE = "No such device or address"
 NOBODY = 65534
 
 
-class Tool:
-    """The command as a third process, which knows two live ones."""
+class Tool(tool_of_processes.Tool):
+    """``switch_tls``; a warning is an error."""
 
-    def __init__(self, runtime: Path, *processes: LiveProcess) -> None:
-        self.environment = environment(runtime)
-        self.processes = processes
-
-    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "error", "-m", "ktls.cli.switch_tls"]
-        return subprocess.run(
-            [*command, *map(str, arguments)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=50,
-            check=False,
-        )
+    command = ("-W", "error", "-m", "ktls.cli.switch_tls")
+    timeout_s = 50
 
     def lines(self, text: str) -> list[str]:
         """A line for each socket of the processes: both ends of every connection."""
@@ -45,10 +33,8 @@ class Tool:
 
 @pytest.fixture(scope="module")
 def tool() -> Iterator[Tool]:
-    with runtime_directory() as runtime:
-        processes = LiveProcess(runtime, 2), LiveProcess(runtime, 1)
-        yield Tool(runtime, *processes)
-        assert [process.end() for process in processes] == [0, 0]
+    with Tool.beside_two() as tool:
+        yield tool
 
 
 def test_all_are_listed_and_nothing_is_changed(tool: Tool) -> None:

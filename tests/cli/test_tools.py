@@ -9,12 +9,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 import ktls
-from control.live_process import LiveProcess, environment, runtime_directory
+from cli import tool as tool_of_processes
+from control.live_process import LiveProcess, runtime_directory
 from ktls.cli import figures
 from ktls.cli.processes import Snapshot, shown
 from ktls.cli.top import Rates
@@ -22,22 +22,11 @@ from ktls.cli.top import Rates
 PREFIX = "kern.ipc.tls."
 
 
-class Tool:
-    """The command as a third process, which knows two live ones."""
+class Tool(tool_of_processes.Tool):
+    """``ktls``."""
 
-    def __init__(self, runtime: Path, *processes: LiveProcess) -> None:
-        self.environment = environment(runtime)
-        self.processes = processes
-
-    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "ktls", *map(str, arguments)],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=55,
-            check=False,
-        )
+    command = ("-m", "ktls")
+    timeout_s = 55
 
     def says(self, *arguments: object) -> str:
         """What it prints, nothing being wrong."""
@@ -48,10 +37,8 @@ class Tool:
 
 @pytest.fixture(scope="module")
 def tool() -> Iterator[Tool]:
-    with runtime_directory() as runtime:
-        processes = LiveProcess(runtime, 2), LiveProcess(runtime, 1)
-        yield Tool(runtime, *processes)
-        assert [process.end() for process in processes] == [0, 0]
+    with Tool.beside_two() as tool:
+        yield tool
 
 
 # -- sysctl ----------------------------------------------------------------------------------------
