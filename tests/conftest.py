@@ -6,7 +6,8 @@ not, and what tests recorded as their "summary".
 
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 import trustme
@@ -14,6 +15,8 @@ from hypothesis import HealthCheck, settings
 
 import ktls
 import rule_index
+from keyed_link import Link, linked
+from record_reader import SUITES, Suite
 
 # A busy machine is no failure: neither the time of an example nor that of inventing one counts.
 settings.register_profile(
@@ -22,6 +25,7 @@ settings.register_profile(
 settings.load_profile("any machine")
 
 CATALOGUES = ("freebsd", "linux")
+TLS13 = SUITES[3]
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -69,6 +73,23 @@ def _restored_sysctls() -> Iterator[None]:
 def enabled() -> None:
     """KTLS is on for this test."""
     ktls.enable()
+
+
+@pytest.fixture
+def make_link(enabled: None) -> Iterator[Callable[..., Link]]:
+    """Makes keyed connections, closed when the test ends."""
+    with ExitStack() as stack:
+
+        def make(suite: Suite = TLS13, *, small: bool = False) -> Link:
+            return stack.enter_context(linked(suite, small=small))
+
+        yield make
+
+
+@pytest.fixture
+def link(make_link: Callable[..., Link]) -> Link:
+    """A connection keyed for TLS 1.3 AES-128-GCM."""
+    return make_link()
 
 
 @pytest.fixture
