@@ -7,7 +7,7 @@ import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -138,15 +138,21 @@ def _often() -> Iterator[None]:
     sys.setswitchinterval(before)
 
 
+def unused(pool: ThreadPoolExecutor) -> tuple[ktls.TLSSocket, Future[ssl.SSLSocket]]:
+    """A connection whose handshake its first use makes, and the client that waits for it."""
+    near, far = connected()
+    far.settimeout(TIMEOUT)
+    near.settimeout(TIMEOUT)
+    client = pool.submit(shake_hands, far)
+    return accepted(near, do_handshake_on_connect=False), client
+
+
 @pytest.mark.usefixtures("_often")
 def test_two_threads_use_a_connection_first() -> None:
     with ThreadPoolExecutor(3) as pool:
         for _ in range(100):
-            near, far = connected()
-            far.settimeout(TIMEOUT)
-            near.settimeout(TIMEOUT)
-            client = pool.submit(shake_hands, far)
-            with accepted(near, do_handshake_on_connect=False) as own:
+            own, client = unused(pool)
+            with own:
                 for sent in [pool.submit(own.send, each) for each in (b"a", b"b")]:
                     assert sent.result() == 1
                 with client.result() as peer:
@@ -165,11 +171,7 @@ def test_a_close_beside_a_first_use_is_an_error_of_the_system() -> None:
 
     with ThreadPoolExecutor(3) as pool:
         for _ in range(100):
-            near, far = connected()
-            far.settimeout(TIMEOUT)
-            near.settimeout(TIMEOUT)
-            client = pool.submit(shake_hands, far)
-            own = accepted(near, do_handshake_on_connect=False)
+            own, client = unused(pool)
             using = pool.submit(used, own)
             closing = pool.submit(lambda own=own: (own.version(), own.close()))
             using.result()

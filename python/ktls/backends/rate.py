@@ -32,29 +32,32 @@ def sealing_rate(provider: _core.Provider | str) -> float:
     The best, because whatever else runs can only make a record slower; 0 for one that does not
     take these records.
     """
-    # Without a lock: two threads that measure at once do no harm.
-    name = _name(provider)
-    if name not in _sealing:
-        if not _is_measured(provider):
-            return 0.0
-        _sealing[name] = _rate(lambda: _sealing_step(provider))
-    return _sealing[name]
+    return _measured_once(_sealing, provider, _sealing_step)
 
 
 def opening_rate(provider: _core.Provider | str) -> float:
     """The same of opening them."""
-    name = _name(provider)
-    if name not in _opening:
-        if not _is_measured(provider):
-            return 0.0
-        _opening[name] = _rate(lambda: _opening_step(provider))
-    return _opening[name]
+    return _measured_once(_opening, provider, _opening_step)
 
 
 def forget(name: str) -> None:
     """Another backend may come under this name."""
     _sealing.pop(name, None)
     _opening.pop(name, None)
+
+
+def _measured_once(
+    known: dict[str, float],
+    provider: _core.Provider | str,
+    step: "Callable[[_core.Provider | str], Step]",
+) -> float:
+    # Without a lock: two threads that measure at once do no harm.
+    name = _name(provider)
+    if name not in known:
+        if not _is_measured(provider):
+            return 0.0
+        known[name] = _rate(lambda: step(provider))
+    return known[name]
 
 
 def _sealing_step(provider: _core.Provider | str) -> "Step":
